@@ -1,0 +1,1 @@
+//! Media as pure code: SDP, offer/answer, RTP and RTCP, SRTP, the relay tables. No socket, no clock, no thread.
