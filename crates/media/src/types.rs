@@ -1,0 +1,385 @@
+//! What the offer/answer machine ([`crate::bridge`]), the packet path and their callers share: ids, stream
+//! configuration, commands to the packet path and events from it. Plain data, no behaviour beyond its own invariants.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use zeroize::Zeroize;
+
+/// One side (leg) of one m-line. Never reused within a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream-{}", self.0)
+    }
+}
+
+/// A UDP port pair: RTP on this (even) port number, RTCP on the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u16);
+
+impl PortId {
+    /// The UDP port number for RTP.
+    pub fn rtp(self) -> u16 {
+        self.0
+    }
+
+    /// The UDP port number for RTCP where it is not multiplexed (RFC 3550 §11).
+    pub fn rtcp(self) -> u16 {
+        self.0 | 1
+    }
+}
+
+impl fmt::Display for PortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A set of RTP payload types (0–127).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct PtSet(pub u128);
+
+impl PtSet {
+    /// No payload type.
+    pub const EMPTY: PtSet = PtSet(0);
+
+    /// Adds a payload type; numbers above 127 are no payload types and are ignored.
+    pub fn insert(&mut self, payload_type: u8) {
+        if payload_type < 128 {
+            self.0 |= 1 << payload_type;
+        }
+    }
+
+    /// Whether the payload type is in the set.
+    pub fn contains(self, payload_type: u8) -> bool {
+        payload_type < 128 && self.0 >> payload_type & 1 == 1
+    }
+
+    /// Whether nothing is in the set.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The payload types in rising order.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        (0..128u8).filter(move |&pt| self.contains(pt))
+    }
+}
+
+impl FromIterator<u8> for PtSet {
+    fn from_iter<I: IntoIterator<Item = u8>>(iter: I) -> Self {
+        let mut set = PtSet::EMPTY;
+        iter.into_iter().for_each(|pt| set.insert(pt));
+        set
+    }
+}
+
+impl fmt::Debug for PtSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+/// SRTP crypto suites that can be agreed by SDES (RFC 4568 §6.2, RFC 6188 §5, RFC 7714 §14.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CryptoSuite {
+    /// AEAD_AES_256_GCM (RFC 7714)
+    AeadAes256Gcm,
+    /// AEAD_AES_128_GCM (RFC 7714)
+    AeadAes128Gcm,
+    /// AES_256_CM_HMAC_SHA1_80 (RFC 6188)
+    Aes256CmHmacSha1_80,
+    /// AES_256_CM_HMAC_SHA1_32 (RFC 6188)
+    Aes256CmHmacSha1_32,
+    /// AES_CM_128_HMAC_SHA1_80 (RFC 4568)
+    AesCm128HmacSha1_80,
+    /// AES_CM_128_HMAC_SHA1_32 (RFC 4568)
+    AesCm128HmacSha1_32,
+}
+
+impl CryptoSuite {
+    /// All suites, strongest first.
+    pub const ALL: [CryptoSuite; 6] = [
+        CryptoSuite::AeadAes256Gcm,
+        CryptoSuite::AeadAes128Gcm,
+        CryptoSuite::Aes256CmHmacSha1_80,
+        CryptoSuite::Aes256CmHmacSha1_32,
+        CryptoSuite::AesCm128HmacSha1_80,
+        CryptoSuite::AesCm128HmacSha1_32,
+    ];
+
+    /// The name in `a=crypto`.
+    pub fn name(self) -> &'static str {
+        match self {
+            CryptoSuite::AeadAes256Gcm => "AEAD_AES_256_GCM",
+            CryptoSuite::AeadAes128Gcm => "AEAD_AES_128_GCM",
+            CryptoSuite::Aes256CmHmacSha1_80 => "AES_256_CM_HMAC_SHA1_80",
+            CryptoSuite::Aes256CmHmacSha1_32 => "AES_256_CM_HMAC_SHA1_32",
+            CryptoSuite::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
+            CryptoSuite::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
+        }
+    }
+
+    /// The suite of that name, in any case (the grammar of RFC 4568 §9.2 has upper-case names; some phones do not).
+    pub fn from_name(name: &str) -> Option<CryptoSuite> {
+        Self::ALL.into_iter().find(|suite| suite.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Length of the master key, octets.
+    pub fn key_len(self) -> usize {
+        match self {
+            CryptoSuite::AeadAes256Gcm | CryptoSuite::Aes256CmHmacSha1_80 | CryptoSuite::Aes256CmHmacSha1_32 => 32,
+            CryptoSuite::AeadAes128Gcm | CryptoSuite::AesCm128HmacSha1_80 | CryptoSuite::AesCm128HmacSha1_32 => 16,
+        }
+    }
+
+    /// Length of the master salt, octets: 14 for counter mode (RFC 3711 §8.2), 12 for GCM (RFC 7714 §12).
+    pub fn salt_len(self) -> usize {
+        match self {
+            CryptoSuite::AeadAes256Gcm | CryptoSuite::AeadAes128Gcm => 12,
+            CryptoSuite::Aes256CmHmacSha1_80
+            | CryptoSuite::Aes256CmHmacSha1_32
+            | CryptoSuite::AesCm128HmacSha1_80
+            | CryptoSuite::AesCm128HmacSha1_32 => 14,
+        }
+    }
+}
+
+impl fmt::Display for CryptoSuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One direction's SRTP master key and salt. Shown by suite alone; overwritten when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SrtpKeys {
+    pub suite: CryptoSuite,
+    /// Master key; the first [`CryptoSuite::key_len`] octets count, the rest is zero.
+    pub key: [u8; 32],
+    /// Master salt; the first [`CryptoSuite::salt_len`] octets count, the rest is zero.
+    pub salt: [u8; 14],
+}
+
+impl SrtpKeys {
+    /// The master key in the length of the suite.
+    pub fn master_key(&self) -> &[u8] {
+        &self.key[..self.suite.key_len()]
+    }
+
+    /// The master salt in the length of the suite.
+    pub fn master_salt(&self) -> &[u8] {
+        &self.salt[..self.suite.salt_len()]
+    }
+}
+
+impl fmt::Debug for SrtpKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SrtpKeys").field("suite", &self.suite).field("key", &"***").finish()
+    }
+}
+
+impl Drop for SrtpKeys {
+    fn drop(&mut self) {
+        self.key.zeroize();
+        self.salt.zeroize();
+    }
+}
+
+/// The main codec of a stream as far as the quality model (ITU-T G.107/G.113) needs to know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CodecHint {
+    /// G.711 A-law or µ-law.
+    #[default]
+    G711,
+    G722,
+    G729,
+    Opus,
+    Gsm,
+    Ilbc,
+    G726,
+    Amr,
+    Speex,
+    /// Some audio codec without known impairment values.
+    OtherAudio,
+    /// Video or anything else that has no MOS.
+    NotAudio,
+}
+
+/// How the packet path treats one stream. All of it comes from offer/answer and the leg's policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamConfig {
+    /// Where the peer's SDP wants RTP. `None`: not known yet, or on hold by `c=0.0.0.0`.
+    pub remote: Option<SocketAddr>,
+    /// Where the peer's SDP wants RTCP (RFC 3605 or the next port); with `rtcp_mux` the same as `remote`.
+    pub remote_rtcp: Option<SocketAddr>,
+    /// RTP and RTCP on one port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// The address the leg's signalling comes from: learning prefers it beside `remote`.
+    pub signalling: Option<IpAddr>,
+    /// Payload types that the peer may send to us.
+    pub payload_types: PtSet,
+    /// RTP clock rate of the main codec, Hz.
+    pub clock_rate: u32,
+    pub codec: CodecHint,
+    /// Keys of what the peer sends. `None`: plain RTP.
+    pub rx_keys: Option<SrtpKeys>,
+    /// Keys of what we send to the peer. `None`: plain RTP.
+    pub tx_keys: Option<SrtpKeys>,
+    /// Direction: we may send RTP to this peer.
+    pub sends: bool,
+    /// Direction: we take RTP from this peer.
+    pub receives: bool,
+    /// We may send to the SDP's address before anything came from the peer (CALL-5: not to an unproven guest).
+    pub send_unproven: bool,
+}
+
+/// What the packet path is told. Commands of one stream are to be applied in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// A new stream on that port; nothing flows before `Configure` and `Connect`.
+    Open { id: StreamId, port: PortId },
+    /// New settings. `relearn`: the remote address changed by offer/answer, so learning starts anew.
+    Configure { id: StreamId, config: Box<StreamConfig>, relearn: bool },
+    /// What comes from one goes to the other. A stream that was connected elsewhere is disconnected from there.
+    Connect { a: StreamId, b: StreamId },
+    /// The stream and its partner no longer exchange packets.
+    Disconnect { id: StreamId },
+    /// The stream ends; `Event::Closed` follows.
+    Close { id: StreamId },
+}
+
+/// What the packet path tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The peer's address is known and fixed until offer/answer changes it.
+    Learned { id: StreamId, remote: SocketAddr },
+    /// The stream was closed; its figures.
+    Closed { id: StreamId, report: Box<StreamReport> },
+    /// Nothing came for that long although the direction says that something should.
+    Silent { id: StreamId, for_: Duration },
+    /// Media comes again after `Silent`.
+    Resumed { id: StreamId },
+}
+
+/// Why a packet was dropped (CALL-5: what fails is counted).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum DropReason {
+    /// Nobody on this port has that remote and nobody is waiting to learn one.
+    NoStream,
+    /// Not RTP or RTCP version 2, or too short.
+    Malformed,
+    /// A payload type that was not negotiated.
+    PayloadType,
+    /// Not the address that was learned.
+    Source,
+    /// SSRC changed too often or belongs to somebody else.
+    Ssrc,
+    /// Sequence number not plausible.
+    Sequence,
+    /// SRTP authentication failed.
+    Authentication,
+    /// SRTP replay.
+    Replay,
+    /// The direction does not allow it (hold).
+    Direction,
+    /// No partner is connected, or its address is not known.
+    NoPartner,
+    /// More than the stream may send.
+    Rate,
+}
+
+impl DropReason {
+    /// Number of reasons.
+    pub const COUNT: usize = 11;
+
+    /// All reasons, in the order of [`StreamReport::drops`].
+    pub const ALL: [DropReason; Self::COUNT] = [
+        DropReason::NoStream,
+        DropReason::Malformed,
+        DropReason::PayloadType,
+        DropReason::Source,
+        DropReason::Ssrc,
+        DropReason::Sequence,
+        DropReason::Authentication,
+        DropReason::Replay,
+        DropReason::Direction,
+        DropReason::NoPartner,
+        DropReason::Rate,
+    ];
+
+    /// A short stable word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DropReason::NoStream => "no_stream",
+            DropReason::Malformed => "malformed",
+            DropReason::PayloadType => "payload_type",
+            DropReason::Source => "source",
+            DropReason::Ssrc => "ssrc",
+            DropReason::Sequence => "sequence",
+            DropReason::Authentication => "authentication",
+            DropReason::Replay => "replay",
+            DropReason::Direction => "direction",
+            DropReason::NoPartner => "no_partner",
+            DropReason::Rate => "rate",
+        }
+    }
+}
+
+/// One direction of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DirectionReport {
+    pub packets: u64,
+    /// RTP payload octets.
+    pub bytes: u64,
+    /// Packets missing by sequence number (negative sums of duplicates count as 0).
+    pub lost: u64,
+    /// Interarrival jitter (RFC 3550 §6.4.1).
+    pub jitter: Duration,
+    /// Round trip by RTCP, where measured.
+    pub rtt: Option<Duration>,
+    /// Mean opinion score by the E-model (ITU-T G.107), 1.0–4.5, where there was audio.
+    pub mos: Option<f32>,
+}
+
+/// What one stream did in its life.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamReport {
+    /// From the peer to us.
+    pub received: DirectionReport,
+    /// From us to the peer (loss and jitter as the peer's RTCP reports them).
+    pub sent: DirectionReport,
+    /// Dropped packets by reason, indexed by `DropReason as usize`.
+    pub drops: [u64; DropReason::COUNT],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_type_set_holds_0_to_127_only() {
+        let set: PtSet = [0u8, 127, 128, 255].into_iter().collect();
+        assert_eq!(set.iter().collect::<Vec<_>>(), [0, 127]);
+        assert!(!set.contains(128));
+    }
+
+    #[test]
+    fn keys_never_show_in_debug() {
+        let keys = SrtpKeys { suite: CryptoSuite::AesCm128HmacSha1_80, key: [0xAB; 32], salt: [0xCD; 14] };
+        let shown = format!("{keys:?}");
+        assert!(!shown.contains("171") && !shown.contains("205") && shown.contains("AesCm128HmacSha1_80"), "{shown}");
+    }
+
+    #[test]
+    fn drop_reasons_index_their_counter() {
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+}
