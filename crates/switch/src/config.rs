@@ -1,0 +1,117 @@
+//! What belongs to one node and is fixed while it runs: listeners, profiles, limits and times. The binary makes it
+//! from `ringfort.toml`; every duration and bound that the switch obeys stands here with its default.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ringfort_sip::digest::Algorithm;
+use ringfort_sip::endpoint::ListenerInfo;
+
+use crate::model::ProfileId;
+
+/// What kind of peers reach a profile (GUARD-2). A new profile is external.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProfileKind {
+    /// Where phones register: every call is authenticated, and nothing can turn that off.
+    Internal,
+    /// Everybody else: enters the `public` context.
+    External,
+}
+
+/// A group of listeners with one policy.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub id: ProfileId,
+    pub name: String,
+    pub kind: ProfileKind,
+    /// Digest algorithms in the order they are offered (CALL-2). Never empty for an internal profile.
+    pub digest: Vec<Algorithm>,
+}
+
+/// A listener and the profile it belongs to. `ListenerInfo::id` is its index in `SwitchConfig::listeners`.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub profile: ProfileId,
+    pub sip: ListenerInfo,
+}
+
+/// Registrar bounds (RFC 3261 §10.3).
+#[derive(Clone, Copy, Debug)]
+pub struct RegistrarConfig {
+    /// A shorter interval is refused with 423 and Min-Expires.
+    pub min_expires: Duration,
+    pub default_expires: Duration,
+    pub max_expires: Duration,
+    /// How often a phone behind NAT is sent a keep-alive; zero turns it off.
+    pub nat_keepalive: Duration,
+}
+
+impl Default for RegistrarConfig {
+    fn default() -> Self {
+        Self {
+            min_expires: Duration::from_secs(60),
+            default_expires: Duration::from_secs(3600),
+            max_expires: Duration::from_secs(7200),
+            nat_keepalive: Duration::from_secs(25),
+        }
+    }
+}
+
+/// Call limits and times.
+#[derive(Clone, Copy, Debug)]
+pub struct CallConfig {
+    /// Calls at once in all; more get 503 with Retry-After.
+    pub max_calls: u32,
+    /// How long an extension rings before the caller gets 480 (or 408 where no phone answered the INVITE at all).
+    pub ring_for: Duration,
+    /// Longest call; then both sides get BYE with a Reason.
+    pub max_duration: Duration,
+    /// Both directions silent for this long end the call; zero turns it off.
+    pub media_timeout: Duration,
+    /// Session-Expires that is asked for (RFC 4028); zero turns session timers off where the peer does not ask.
+    pub session_expires: Duration,
+    /// Min-SE: a shorter interval is refused with 422 (RFC 4028 §4: not below 90 s).
+    pub min_se: Duration,
+}
+
+impl Default for CallConfig {
+    fn default() -> Self {
+        Self {
+            max_calls: 10_000,
+            ring_for: Duration::from_secs(60),
+            max_duration: Duration::from_secs(4 * 3600),
+            media_timeout: Duration::from_secs(120),
+            session_expires: Duration::from_secs(1800),
+            min_se: Duration::from_secs(90),
+        }
+    }
+}
+
+/// Addresses and ports of media.
+#[derive(Clone, Debug)]
+pub struct MediaConfig {
+    /// What stands in `c=` of the SDP that we write, by family.
+    pub advertised_v4: Option<IpAddr>,
+    pub advertised_v6: Option<IpAddr>,
+    /// First and last UDP port, both inclusive; RTP takes even ports, RTCP the odd ones above.
+    pub ports: (u16, u16),
+    /// Codecs that pass, in SDP names (`PCMA`, `opus`, …); empty: all that are known.
+    pub codecs: Vec<String>,
+}
+
+/// Everything of the node that the switch needs.
+#[derive(Clone, Debug)]
+pub struct SwitchConfig {
+    pub profiles: Vec<Profile>,
+    pub listeners: Vec<Listener>,
+    pub registrar: RegistrarConfig,
+    pub calls: CallConfig,
+    pub media: MediaConfig,
+    /// How long a nonce of ours is good for.
+    pub nonce_lifetime: Duration,
+    /// SIP transactions and dialogs at once; more get 503 with Retry-After.
+    pub max_transactions: usize,
+    pub max_dialogs: usize,
+    /// Contents of User-Agent and Server; `None` leaves both out.
+    pub product: Option<String>,
+}

@@ -1,0 +1,126 @@
+//! The seam between the switch and the world: what it asks for (`Output`), what an operator asks of it (`Command`),
+//! and what it has to say (`Notice`).
+
+use ringfort_media::types as media;
+use ringfort_sip::flow::{ConnId, Transmit};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{CallId, TenantId};
+use crate::record::JournalRecord;
+
+/// What the switch wants done, in order. A `Journal` that stands before a `Transmit` is written before it is sent.
+#[derive(Debug)]
+pub enum Output {
+    Transmit(Transmit),
+    Media(media::Command),
+    Journal(JournalRecord),
+    /// Close a stream connection.
+    CloseConn(ConnId),
+    Notice(Notice),
+}
+
+/// How much a notice matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Debug,
+    /// Once a call or registration.
+    Info,
+    /// Somebody should look.
+    Warn,
+}
+
+/// A log line: structured, masked where it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub level: Level,
+    pub tenant: Option<TenantId>,
+    pub call: Option<CallId>,
+    /// Which rule acted, or which part speaks: `registrar`, `call`, `limit.extension_calls`, …
+    pub rule: &'static str,
+    pub text: String,
+}
+
+/// What an operator asks of the running switch. Answered at once, in the shard.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    Status,
+    Registrations { number: Option<String> },
+    Calls,
+    Hangup { call: CallId },
+    /// Forget the bindings of an extension number (all of them, or the one with this contact).
+    Unregister { number: String, contact: Option<String> },
+    /// Take no new calls; `Status` tells how many are left.
+    Drain,
+    /// End what is left with BYE and a Reason.
+    HangupAll,
+}
+
+/// The answer to a `Command`: a JSON object for `--json`, which the command line also renders as text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandReply {
+    Status(Status),
+    Registrations { items: Vec<RegistrationItem> },
+    Calls { items: Vec<CallItem> },
+    Done { changed: usize },
+    /// In words: what was asked for does not exist or cannot be done.
+    Refused { error: String },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub revision: u64,
+    pub draining: bool,
+    pub extensions: usize,
+    pub registrations: usize,
+    pub calls: usize,
+    pub calls_answered: usize,
+    pub transactions: usize,
+    pub dialogs: usize,
+    pub media_streams: usize,
+    pub media_ports: usize,
+    pub counters: Counters,
+}
+
+/// Totals since start; each is a Prometheus counter with the prefix `ringfort_` and the suffix `_total`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    pub requests: u64,
+    pub responses: u64,
+    pub malformed: u64,
+    pub challenges: u64,
+    pub auth_failures: u64,
+    pub registrations_accepted: u64,
+    pub registrations_refused: u64,
+    pub calls_attempted: u64,
+    pub calls_answered: u64,
+    pub calls_refused: u64,
+    pub calls_failed: u64,
+    pub messages: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegistrationItem {
+    pub number: String,
+    pub contact: String,
+    pub source: String,
+    pub transport: String,
+    pub user_agent: String,
+    pub expires_in_s: u64,
+    pub q: f32,
+    pub path: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallItem {
+    pub call: CallId,
+    pub from: String,
+    pub to: String,
+    /// `trying`, `ringing`, `answered`, `held`, `ending`.
+    pub state: String,
+    pub seconds: u64,
+    pub legs: usize,
+    pub srtp: Vec<String>,
+}

@@ -1,0 +1,135 @@
+//! What outlives the process: registrations and call detail records, as the switch hands them to the journal.
+//! `store` encrypts the numbers before a byte of them reaches a disk (CALL-10).
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{CallId, ExtensionId, Pii, TenantId};
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixMillis(pub u64);
+
+/// One line of the journal, in the order things happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum JournalRecord {
+    /// A binding was added or refreshed: it replaces the one with the same `extension` and `key`.
+    Bound(Binding),
+    /// A binding was removed by its phone or by an operator. Expired ones are not told: their time says so.
+    Unbound { extension: ExtensionId, key: String },
+    /// An attempt began. Should the process die before `CallEnded`, the record is closed with `EndCause::Crash`.
+    CallStarted(Box<Cdr>),
+    /// The attempt is over: the whole record, replacing the one that began it.
+    CallEnded(Box<Cdr>),
+    /// The relay's last word on the media of a call that has ended.
+    CallQuality { call: CallId, directions: Vec<MediaQuality> },
+}
+
+/// A registered contact (RFC 3261 §10), enough of it to reach the phone after a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Binding {
+    pub tenant: TenantId,
+    pub extension: ExtensionId,
+    /// What makes it the same binding on refresh: instance and reg-id (RFC 5626 §6.2), or the contact's URI.
+    pub key: String,
+    /// The Contact URI as the phone wrote it, without angle brackets.
+    pub contact: String,
+    /// RFC 3327, first hop first.
+    pub path: Vec<String>,
+    /// `+sip.instance` without angle brackets (RFC 5626 §4.1).
+    pub instance: Option<String>,
+    pub reg_id: Option<u32>,
+    /// Thousandths, 0 to 1000 (RFC 3261 §20.10).
+    pub q: u16,
+    pub call_id: String,
+    pub cseq: u32,
+    pub user_agent: String,
+    /// The transport's Via name, the listener's index, and the two ends of the flow. A stream is gone after a restart.
+    pub transport: String,
+    pub listener: u16,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub expires_at: UnixMillis,
+}
+
+/// Who ended a call, and why (CALL-10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndCause {
+    /// A party hung up an answered call.
+    Normal,
+    /// The caller gave up before an answer.
+    Cancelled,
+    /// The called side said no: its status is `Cdr::status`.
+    Rejected,
+    /// Nobody answered in time.
+    NoAnswer,
+    /// A rule of ours refused: `Cdr::rule` names it.
+    Refused,
+    /// Longest call time reached.
+    MaxDuration,
+    /// No media for too long.
+    MediaTimeout,
+    /// The peer stopped refreshing its session (RFC 4028), or never acknowledged.
+    PeerGone,
+    /// An operator hung it up.
+    Operator,
+    /// The system was stopped in order.
+    Shutdown,
+    /// The system died while the call ran; end time is when it was noticed.
+    Crash,
+    /// Ours: something failed that should not have.
+    Internal,
+}
+
+/// A call detail record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cdr {
+    pub call: CallId,
+    pub tenant: TenantId,
+    /// Names, from the configuration.
+    pub profile: String,
+    pub context: String,
+    pub caller: Pii<String>,
+    pub caller_name: Pii<String>,
+    /// As dialled.
+    pub callee: Pii<String>,
+    pub from_extension: Option<ExtensionId>,
+    pub to_extension: Option<ExtensionId>,
+    /// The caller's source.
+    pub source: SocketAddr,
+    pub started: UnixMillis,
+    pub ringing: Option<UnixMillis>,
+    pub answered: Option<UnixMillis>,
+    pub ended: Option<UnixMillis>,
+    /// The last status the caller got; 200 for an answered call.
+    pub status: u16,
+    pub cause: Option<EndCause>,
+    /// In words, with the peer's Reason where it gave one.
+    pub reason: String,
+    /// The rule that refused, where one did.
+    pub rule: Option<String>,
+    pub quality: Vec<MediaQuality>,
+}
+
+/// Quality of one direction of one stream: what was received from `from`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MediaQuality {
+    /// `caller` or `callee`.
+    pub from: String,
+    /// `audio`, `video`, …
+    pub kind: String,
+    pub packets: u64,
+    pub bytes: u64,
+    pub lost: u64,
+    /// Milliseconds.
+    pub jitter_ms: f32,
+    /// Milliseconds, where RTCP told it.
+    pub rtt_ms: Option<f32>,
+    /// 1.0 to 4.5 (ITU-T G.107); none without packets.
+    pub mos: Option<f32>,
+    /// Dropped packets by reason, those that are not zero.
+    pub drops: Vec<(String, u64)>,
+}
