@@ -1,1 +1,3 @@
-//! placeholder
+//! A telephone as pure code.
+
+pub mod tone;
