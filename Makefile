@@ -1,0 +1,53 @@
+# Ringfort's front door. `make help` lists what there is.
+# Everything here is one command that also works by itself; CARGO_TARGET_DIR is respected.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# `make run RELEASE=1` and `make deb` build with optimisation; the default builds faster.
+PROFILE_FLAG := $(if $(RELEASE),--release,)
+NEXTEST_PROFILE ?= $(if $(CI),ci,default)
+NEXTEST := $(CARGO) nextest run --profile $(NEXTEST_PROFILE) --no-tests fail
+# Where a developer keeps the published texts and messages that `make conformance` reads besides our own tables.
+RINGFORT_SHARED ?= $(wildcard $(CURDIR)/../shared)
+# `make run DATA=/srv/phones CONFIG=ringfort.toml`
+DATA ?= data
+CONFIG ?=
+
+.PHONY: help run test bench lint sim conformance fuzz-replay setup deb
+
+help: ## what can be done here
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## start the server, test it by two built-in phones, keep it in the foreground until Ctrl-C
+	@$(CARGO) build --quiet $(PROFILE_FLAG) -p ringfort --bin ringfort
+	@exec "$$(scripts/binary-path.sh $(PROFILE_FLAG))" run --selftest --data "$(DATA)" $(if $(CONFIG),--config "$(CONFIG)",)
+
+test: ## every test, with the real programs (SIPp, baresip, linphone, …): a missing one is a failure
+	RINGFORT_TEST_PROGRAMS=required $(NEXTEST) --workspace
+
+bench: ## figures: micro-benchmarks, then load against whichever other servers are installed
+	scripts/bench.sh
+
+lint: ## format, clippy, licences, house rules
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	python3 scripts/check-licences.py
+	scripts/check-repo.sh
+
+sim: ## a long run of simulated telephone systems; SIM_SEED=… replays one, SIM_CALLS=… sets how many calls
+	scripts/sim.sh
+
+conformance: ## tests against published messages and vectors (RFC 4475, 5118, 3711, 6188, 7714, …)
+	RINGFORT_SHARED="$(RINGFORT_SHARED)" $(NEXTEST) --workspace -E 'test(/rfc_?\d{4}|torture/) or binary(/torture|conformance|rfc\d{4}/)'
+
+fuzz-replay: ## run the fuzz targets over the committed corpus
+	$(NEXTEST) --workspace -E 'test(/corpus/) or binary(/corpus/)'
+
+setup: ## install what building and testing need (Debian, Ubuntu)
+	scripts/setup.sh
+
+deb: ## a Debian package in target/debian
+	@command -v cargo-deb >/dev/null || { echo "cargo-deb is missing: cargo install cargo-deb --locked" >&2; exit 1; }
+	$(CARGO) deb -p ringfort
