@@ -1,1 +1,13 @@
-//! placeholder
+//! Who may ask for what: rate limits before a message is parsed, bans, and the rules that refuse a call (GUARD-1 to
+//! GUARD-10). Pure code: `net` asks [`rate`] and [`ban`] for every datagram, `switch` asks [`admit`] for every call.
+
+pub mod admit;
+pub mod ban;
+mod keyed;
+pub mod rate;
+pub mod source;
+
+pub use admit::{Admitted, Authentication, Context, Entry, Facts, Format, Reach, Refusal, admit};
+pub use ban::{BanSet, Until};
+pub use rate::{Rate, RateConfig, RateLimiter, Verdict};
+pub use source::{Cidr, CidrError, SourceKey};

@@ -1,0 +1,140 @@
+//! The ban set: an immutable snapshot that the packet path reads before parsing (GUARD-6, GUARD-7). Whoever keeps the
+//! list makes a new snapshot for every change and publishes it; nothing in here is shared or locked.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use crate::keyed::Keyed;
+use crate::source::{Cidr, SourceKey};
+
+/// How long a ban holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Until {
+    Time(Instant),
+    /// Until an operator takes it back.
+    Revoked,
+}
+
+/// Banned sources with the end of their bans. Looking one up is a hash and a comparison.
+pub struct BanSet {
+    bans: HashMap<SourceKey, Until, Keyed>,
+}
+
+impl BanSet {
+    /// Nobody is banned.
+    pub fn empty() -> Self {
+        Self { bans: HashMap::with_hasher(Keyed::new([0; 16])) }
+    }
+
+    /// A snapshot of `bans`. A source that stands twice is banned for the longer time; one inside a range of `never`
+    /// is left out. `key`: random and secret, so that banned sources cannot be chosen to collide.
+    pub fn new(key: [u8; 16], never: &[Cidr], bans: impl IntoIterator<Item = (IpAddr, Until)>) -> Self {
+        let mut set = Self { bans: HashMap::with_hasher(Keyed::new(key)) };
+        for (address, until) in bans {
+            if never.iter().any(|range| range.contains(address)) {
+                continue;
+            }
+            let entry = set.bans.entry(SourceKey::from(address)).or_insert(until);
+            *entry = (*entry).max(until);
+        }
+        set
+    }
+
+    /// Whether packets of that address are to be dropped. A ban that has run out does not count, published or not.
+    pub fn is_banned(&self, now: Instant, address: IpAddr) -> bool {
+        if self.bans.is_empty() {
+            return false;
+        }
+        match self.bans.get(&SourceKey::from(address)) {
+            Some(Until::Time(end)) => now < *end,
+            Some(Until::Revoked) => true,
+            None => false,
+        }
+    }
+
+    /// Number of sources in the snapshot, those included whose time has run out since it was made.
+    pub fn len(&self) -> usize {
+        self.bans.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bans.is_empty()
+    }
+
+    /// The bans in the order of their sources.
+    pub fn list(&self) -> Vec<(SourceKey, Until)> {
+        let mut list: Vec<_> = self.bans.iter().map(|(source, until)| (*source, *until)).collect();
+        list.sort_unstable();
+        list
+    }
+}
+
+impl Default for BanSet {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl fmt::Debug for BanSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BanSet").field("len", &self.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{loopback_ranges, private_ranges};
+    use std::time::Duration;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[allow(clippy::disallowed_methods)]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn a_ban_holds_for_all_of_a_64_and_ends_by_itself() {
+        let t0 = start();
+        let end = t0 + Duration::from_secs(86_400);
+        let set =
+            BanSet::new([1; 16], &[], [(ip("2001:db8::1"), Until::Time(end)), (ip("203.0.113.7"), Until::Revoked)]);
+        assert!(set.is_banned(t0, ip("2001:db8::ffff")));
+        assert!(!set.is_banned(t0, ip("2001:db8:0:1::1")));
+        assert!(!set.is_banned(end, ip("2001:db8::1")));
+        assert!(set.is_banned(end, ip("203.0.113.7")));
+        assert!(set.is_banned(end, ip("::ffff:203.0.113.7")));
+        assert!(!set.is_banned(end, ip("203.0.113.8")));
+    }
+
+    #[test]
+    fn the_longer_of_two_bans_counts() {
+        let t0 = start();
+        let (short, long) = (t0 + Duration::from_secs(1), t0 + Duration::from_secs(9));
+        let address = ip("203.0.113.7");
+        let set = BanSet::new([1; 16], &[], [(address, Until::Time(long)), (address, Until::Time(short))]);
+        assert_eq!(set.list(), [(SourceKey::from(address), Until::Time(long))]);
+    }
+
+    #[test]
+    fn loopback_and_private_sources_are_never_banned_where_the_list_says_so() {
+        let never: Vec<Cidr> = loopback_ranges().into_iter().chain(private_ranges()).collect();
+        let set = BanSet::new([1; 16], &never, [(ip("127.0.0.1"), Until::Revoked), (ip("10.9.8.7"), Until::Revoked)]);
+        assert!(set.is_empty());
+    }
+
+    #[test]
+    fn a_hundred_thousand_bans_are_found_again() {
+        let t0 = start();
+        let address = |n: u32| IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0b00_0000 + n * 7));
+        let set = BanSet::new([4; 16], &[], (0..100_000).map(|n| (address(n), Until::Revoked)));
+        assert!((0..100_000).all(|n| set.is_banned(t0, address(n))));
+        assert_eq!(set.len(), 100_000);
+        assert!(!set.is_banned(t0, ip("11.0.0.1")));
+    }
+}
