@@ -3,3 +3,26 @@
 //! Called by `switch` (the system itself) and `phone` (its test telephones).
 
 pub mod flow;
+pub mod header;
+mod lex;
+pub mod message;
+pub mod method;
+pub mod name_addr;
+pub mod params;
+mod parse;
+mod parse_error;
+pub mod reason;
+pub mod uri;
+mod uri_eq;
+pub mod via;
+pub mod write;
+
+pub use header::HeaderName;
+pub use lex::Values;
+pub use message::{Limits, Message, ParseError, ParseErrorKind, ReplyHead};
+pub use method::Method;
+pub use name_addr::NameAddr;
+pub use params::{HeaderError, Param, Params};
+pub use uri::{Host, HostPort, Scheme, Uri, UriError, uri_eq};
+pub use via::{CSeq, Via};
+pub use write::{Body, Headers};

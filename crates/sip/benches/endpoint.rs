@@ -1,0 +1,3 @@
+//! Measures of the endpoint.
+
+fn main() {}
