@@ -1,1 +1,17 @@
-//! placeholder
+//! The edge of the system: sockets, clock, the shard's thread and the media thread. It decides nothing about calls:
+//! it moves bytes between the network and a [`core::Core`], which for the running system is the switch.
+//! Called by the `ringfort` command: [`bind`], then [`Bound::start`], then [`Handle`].
+
+pub mod advertise;
+pub mod config;
+pub mod core;
+mod error;
+mod handle;
+pub mod journal;
+mod stats;
+
+pub use config::NetConfig;
+pub use error::{HandleError, StartError, TlsError};
+pub use handle::{Bound, Handle, StopReason, bind};
+pub use journal::{JournalSink, NoJournal};
+pub use stats::{MediaStats, NetStats};

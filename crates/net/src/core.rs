@@ -1,0 +1,31 @@
+//! What the shard loop needs of call control, as a trait, so that the loop is tested with a core of a few lines.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringfort_media::types::Event;
+use ringfort_sip::endpoint::TransportError;
+use ringfort_sip::flow::{ConnId, Flow, TransmitToken};
+use ringfort_sip::message::{Message, ParseError};
+use ringfort_switch::io::{Command, CommandReply, Output};
+use ringfort_switch::model::Site;
+
+/// Call control: `handle_*` changes state, `poll_*` drains what is to be done.
+pub trait Core: Send + 'static {
+    fn handle_message(&mut self, now: Instant, message: Message, flow: Flow);
+    fn handle_malformed(&mut self, now: Instant, error: &ParseError, raw: &Bytes, flow: Flow);
+    fn handle_send_failed(&mut self, now: Instant, token: TransmitToken, error: TransportError);
+    fn handle_conn_closed(&mut self, now: Instant, conn: ConnId);
+    fn handle_media(&mut self, now: Instant, event: Event);
+    fn handle_command(&mut self, now: Instant, command: Command) -> CommandReply;
+    fn apply_site(&mut self, now: Instant, site: Arc<Site>);
+    fn handle_timeout(&mut self, now: Instant);
+    fn poll_timeout(&self) -> Option<Instant>;
+    fn poll_output(&mut self) -> Option<Output>;
+    /// No call is left.
+    fn is_idle(&self) -> bool;
+    /// A registered phone or a live dialog uses that source.
+    fn flow_priority(&self, remote: SocketAddr) -> bool;
+}
