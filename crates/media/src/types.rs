@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroize;
 
@@ -251,6 +251,8 @@ pub enum Command {
     Disconnect { id: StreamId },
     /// The stream ends; `Event::Closed` follows.
     Close { id: StreamId },
+    /// Asks for the figures of a live stream; `Event::Report` follows.
+    Report { id: StreamId },
 }
 
 /// What the packet path tells.
@@ -264,6 +266,11 @@ pub enum Event {
     Silent { id: StreamId, for_: Duration },
     /// Media comes again after `Silent`.
     Resumed { id: StreamId },
+    /// The figures so far, as `Command::Report` asked.
+    Report { id: StreamId, report: Box<StreamReport> },
+    /// Another stream is still learning its remote on that port (CALL-5: one at a time). This one takes packets from
+    /// the very address of its SDP alone until the other has learned or is closed.
+    PortBusy { id: StreamId, port: PortId },
 }
 
 /// Why a packet was dropped (CALL-5: what fails is counted).
@@ -272,12 +279,16 @@ pub enum Event {
 pub enum DropReason {
     /// Nobody on this port has that remote and nobody is waiting to learn one.
     NoStream,
-    /// Not RTP or RTCP version 2, or too short.
+    /// Not RTP or RTCP, too short, or lengths in it that do not add up.
     Malformed,
+    /// RTP or RTCP of a version other than 2.
+    Version,
     /// A payload type that was not negotiated.
     PayloadType,
     /// Not the address that was learned.
     Source,
+    /// One of the first packets of an address that is not proven yet.
+    Learning,
     /// SSRC changed too often or belongs to somebody else.
     Ssrc,
     /// Sequence number not plausible.
@@ -296,14 +307,16 @@ pub enum DropReason {
 
 impl DropReason {
     /// Number of reasons.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 13;
 
     /// All reasons, in the order of [`StreamReport::drops`].
     pub const ALL: [DropReason; Self::COUNT] = [
         DropReason::NoStream,
         DropReason::Malformed,
+        DropReason::Version,
         DropReason::PayloadType,
         DropReason::Source,
+        DropReason::Learning,
         DropReason::Ssrc,
         DropReason::Sequence,
         DropReason::Authentication,
@@ -318,8 +331,10 @@ impl DropReason {
         match self {
             DropReason::NoStream => "no_stream",
             DropReason::Malformed => "malformed",
+            DropReason::Version => "version",
             DropReason::PayloadType => "payload_type",
             DropReason::Source => "source",
+            DropReason::Learning => "learning",
             DropReason::Ssrc => "ssrc",
             DropReason::Sequence => "sequence",
             DropReason::Authentication => "authentication",
@@ -350,6 +365,11 @@ pub struct DirectionReport {
 /// What one stream did in its life.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamReport {
+    /// The address that was learned.
+    pub remote: Option<SocketAddr>,
+    /// When the first and the last accepted RTP packet came.
+    pub first_packet: Option<Instant>,
+    pub last_packet: Option<Instant>,
     /// From the peer to us.
     pub received: DirectionReport,
     /// From us to the peer (loss and jitter as the peer's RTCP reports them).
