@@ -1,0 +1,267 @@
+//! The command line as data. What each command does stands in its own module.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+/// A company's telephone system and its wall, in one program: SIP registrar, PBX and session border controller.
+#[derive(Debug, Parser)]
+#[command(name = "ringfort", version, max_term_width = 100, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the server. Without configuration it makes two extensions to try and says how to register them.
+    Run(RunArgs),
+    /// Change the site to what a file says: prints the plan, then does it in one step.
+    Apply(ApplyArgs),
+    /// Print the site as a file that `apply` takes.
+    Export(ExportArgs),
+    /// Go back to an earlier revision of the site (the one before, unless a number is given).
+    Rollback(RollbackArgs),
+    /// The revisions of the site: when, by what, and what changed.
+    Revisions(ListArgs),
+    /// Ask the running server, or tell it something.
+    Ctl(CtlArgs),
+    /// Read the configuration without touching anything, and name every mistake.
+    Check(CheckArgs),
+    /// Register two built-in phones with the running server, let one call the other, and say what works.
+    Selftest(SelftestArgs),
+    /// Completion script for a shell: `ringfort completion bash > /etc/bash_completion.d/ringfort`
+    Completion { shell: Shell },
+    /// The manual page: `ringfort man | man -l -`
+    Man,
+}
+
+/// Where a server keeps its things.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DataArgs {
+    /// Data folder: database, key file, control socket [default: data_dir of ./ringfort.toml, else ./data]
+    #[arg(long, value_name = "DIR", env = "RINGFORT_DATA", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Configuration of this node [default: ./ringfort.toml where there is one, else safe defaults]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Without a configuration: listen on this machine's own network too, not on loopback alone
+    #[arg(long)]
+    pub listen_lan: bool,
+    /// After the start, let two built-in phones call each other and print what works
+    #[arg(long)]
+    pub selftest: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The site file
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Print the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Delete what the file does not name
+    #[arg(long)]
+    pub prune: bool,
+    /// Print an object instead of text
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// With passwords: whoever reads the file can register every phone
+    #[arg(long)]
+    pub with_secrets: bool,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// The revision to go back to, as `ringfort revisions` numbers them
+    #[arg(value_name = "REVISION")]
+    pub revision: Option<u64>,
+    /// Print an object instead of text
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Print an object with `items` instead of a table
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Configuration of a node [default: ./ringfort.toml where there is one]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// A site file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub site: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct SelftestArgs {
+    /// Print an object with `items` instead of text
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CtlArgs {
+    #[command(subcommand)]
+    pub command: Ctl,
+    /// Print an object (lists: with `items`) instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Data folder of the server [default: data_dir of ./ringfort.toml, else ./data]
+    #[arg(long, value_name = "DIR", env = "RINGFORT_DATA", global = true, value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Ctl {
+    /// How it is: calls, registrations, limits, totals
+    Status,
+    /// Registered phones
+    Registrations {
+        /// Of this extension only
+        number: Option<String>,
+    },
+    /// Calls that run now
+    Calls,
+    /// Call records, the newest first
+    Cdr {
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// With this number as caller or called
+        #[arg(long, value_name = "NUMBER")]
+        number: Option<String>,
+        /// Show numbers in full
+        #[arg(long)]
+        unmasked: bool,
+    },
+    /// End a call, both sides
+    Hangup {
+        /// Its number, as `ctl calls` shows it
+        call: u64,
+    },
+    /// Forget an extension's phones until they register again
+    Unregister {
+        number: String,
+        /// Only the one with this contact URI
+        #[arg(long, value_name = "URI")]
+        contact: Option<String>,
+    },
+    /// Extensions: list, add, show, change, delete, new password
+    #[command(subcommand)]
+    Extension(ExtensionCommand),
+    /// Read certificates and the site again; no call is touched
+    Reload,
+    /// Take no new calls
+    Drain,
+    /// Stop: no new calls, running ones may end by themselves for a while, then BYE
+    Stop,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ExtensionCommand {
+    /// All extensions
+    List,
+    /// A new extension; user name and password are generated unless given
+    Add {
+        number: String,
+        #[command(flatten)]
+        fields: ExtensionFields,
+    },
+    /// One extension, with what to enter in the phone
+    Show {
+        number: String,
+        /// With the password
+        #[arg(long)]
+        secrets: bool,
+    },
+    /// Change an extension; what is not given stays
+    Set {
+        number: String,
+        #[command(flatten)]
+        fields: ExtensionFields,
+        /// Turn it on or off
+        #[arg(long, value_name = "BOOL")]
+        enabled: Option<bool>,
+    },
+    /// Delete an extension
+    Delete { number: String },
+    /// A new password; the phones must be told
+    Rotate { number: String },
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct ExtensionFields {
+    /// Display name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What the phone logs in with
+    #[arg(long, value_name = "USER")]
+    pub sip_user: Option<String>,
+    /// Its password; `-` reads it from standard input
+    #[arg(long, value_name = "PASSWORD")]
+    pub sip_password: Option<String>,
+    /// Encrypted voice
+    #[arg(long)]
+    pub srtp: Option<Srtp>,
+    /// Calls at once
+    #[arg(long, value_name = "N")]
+    pub max_calls: Option<u32>,
+    /// Phones at once
+    #[arg(long, value_name = "N")]
+    pub max_contacts: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Srtp {
+    Off,
+    Offer,
+    Require,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ctl_takes_json_and_data_before_and_behind_the_verb() {
+        for line in ["ringfort ctl --json --data d cdr --limit 5", "ringfort ctl cdr --limit 5 --json --data d"] {
+            let Command::Ctl(ctl) = Cli::parse_from(line.split(' ')).command else { panic!("{line}") };
+            assert!(ctl.json && ctl.data.as_deref() == Some(std::path::Path::new("d")), "{line}");
+            assert!(matches!(ctl.command, Ctl::Cdr { limit: 5, .. }));
+        }
+    }
+}

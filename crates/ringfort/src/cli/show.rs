@@ -1,0 +1,153 @@
+//! Answers of the control socket as text for people.
+
+use ringfort_switch::record::UnixMillis;
+use serde_json::Value;
+
+use super::table::{Table, seconds};
+use crate::time::utc;
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value["items"].as_array().into_iter().flatten()
+}
+
+fn time(value: &Value) -> String {
+    value.as_u64().map_or_else(String::new, |millis| utc(UnixMillis(millis)))
+}
+
+pub fn status(value: &Value) -> String {
+    let number = |key: &str| text(&value[key]);
+    let mut out = format!(
+        "{}, revision {} of the site\n\
+         {} extensions, {} registered phones\n\
+         {} calls, {} of them answered\n\
+         {} SIP transactions, {} dialogs, {} media streams on {} port pairs\n",
+        if value["draining"] == true { "draining: no new calls" } else { "running" },
+        number("revision"),
+        number("extensions"),
+        number("registrations"),
+        number("calls"),
+        number("calls_answered"),
+        number("transactions"),
+        number("dialogs"),
+        number("media_streams"),
+        number("media_ports"),
+    );
+    out.push_str("\nsince the start:\n");
+    for (name, count) in value["counters"].as_object().into_iter().flatten() {
+        out.push_str(&format!("  {:>12}  {}\n", text(count), name.replace('_', " ")));
+    }
+    out
+}
+
+pub fn registrations(value: &Value) -> String {
+    let mut table = Table::new(&["number", "source", "transport", ">expires", "phone", "contact"]);
+    for item in items(value) {
+        table.row([
+            text(&item["number"]),
+            text(&item["source"]),
+            text(&item["transport"]),
+            seconds(item["expires_in_s"].as_u64().unwrap_or(0)),
+            text(&item["user_agent"]),
+            text(&item["contact"]),
+        ]);
+    }
+    table.render("No phone is registered.")
+}
+
+pub fn calls(value: &Value) -> String {
+    let mut table = Table::new(&[">call", "from", "to", "state", ">time", ">legs", "media"]);
+    for item in items(value) {
+        let media: Vec<String> = item["srtp"].as_array().into_iter().flatten().map(text).collect();
+        table.row([
+            text(&item["call"]),
+            text(&item["from"]),
+            text(&item["to"]),
+            text(&item["state"]),
+            seconds(item["seconds"].as_u64().unwrap_or(0)),
+            text(&item["legs"]),
+            media.join(" / "),
+        ]);
+    }
+    table.render("No calls.")
+}
+
+pub fn cdr(value: &Value) -> String {
+    let mut table = Table::new(&[">call", "started (utc)", "from", "to", ">talked", ">status", "end", "mos", "reason"]);
+    for item in items(value) {
+        let mos: Vec<String> = item["quality"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|direction| direction["mos"].as_f64().map(|mos| format!("{mos:.1}")))
+            .collect();
+        table.row([
+            text(&item["call"]),
+            time(&item["started"]),
+            text(&item["caller"]),
+            text(&item["callee"]),
+            seconds(item["talk_ms"].as_u64().unwrap_or(0) / 1000),
+            text(&item["status"]),
+            text(&item["cause"]),
+            mos.join("/"),
+            text(&item["reason"]),
+        ]);
+    }
+    table.render("No call records.")
+}
+
+pub fn extensions(value: &Value) -> String {
+    let mut table = Table::new(&["number", "name", "sip user", "srtp", ">calls", ">phones", "enabled"]);
+    for item in items(value) {
+        table.row([
+            text(&item["number"]),
+            text(&item["name"]),
+            text(&item["sip_user"]),
+            text(&item["srtp"]),
+            text(&item["max_calls"]),
+            text(&item["max_contacts"]),
+            if item["enabled"] == true { "yes".to_owned() } else { "no".to_owned() },
+        ]);
+    }
+    table.render("No extensions. `ringfort ctl extension add 101` makes one.")
+}
+
+/// One extension, with what a phone wants to be told.
+pub fn extension(value: &Value) -> String {
+    let mut out = format!("Extension {} ({})\n", text(&value["number"]), text(&value["name"]));
+    let mut line = |name: &str, value: String| {
+        if !value.is_empty() {
+            out.push_str(&format!("  {name:<12} {value}\n"));
+        }
+    };
+    line("user", text(&value["sip_user"]));
+    line(
+        "password",
+        match &value["sip_password"] {
+            Value::String(password) => password.clone(),
+            _ => "*** (--secrets shows it)".to_owned(),
+        },
+    );
+    line("srtp", text(&value["srtp"]));
+    line("calls", format!("{} at once", text(&value["max_calls"])));
+    line("phones", format!("{} at once", text(&value["max_contacts"])));
+    if value["enabled"] == false {
+        line("disabled", "nobody can log in or reach it".to_owned());
+    }
+    out
+}
+
+pub fn revisions(value: &Value) -> String {
+    let mut table = Table::new(&[">revision", "made (utc)", "by", "changes"]);
+    for item in items(value) {
+        table.row([text(&item["revision"]), time(&item["made_at"]), text(&item["note"]), text(&item["summary"])]);
+    }
+    table.render("No revisions.")
+}

@@ -1,0 +1,324 @@
+//! Every key of the two configuration files with its meaning: `docs/configuration.md` is made from this, and tests hold
+//! it to what the code reads and to the defaults that it uses.
+
+use std::fmt::Write as _;
+
+/// One key. `path` has `[]` behind the name of a list of tables.
+pub struct Key {
+    pub path: &'static str,
+    pub kind: &'static str,
+    /// A TOML value; in words where there is none.
+    pub default: Default,
+    pub text: &'static str,
+}
+
+pub enum Default {
+    Toml(&'static str),
+    Words(&'static str),
+}
+
+use Default::{Toml, Words};
+
+const fn key(path: &'static str, kind: &'static str, default: Default, text: &'static str) -> Key {
+    Key { path, kind, default, text }
+}
+
+/// `ringfort.toml`, in the order of the page.
+pub const NODE: &[Key] = &[
+    key(
+        "domains",
+        "list of domains",
+        Words("the addresses listened on"),
+        "What may stand to the right of the `@` in addresses of this system. The first is the digest realm: changing it makes every phone's stored password hash wrong, so choose it once.",
+    ),
+    key(
+        "data_dir",
+        "folder",
+        Words("`data` in the working directory"),
+        "Database, journal, key file, certificate and control socket. `--data` on the command line wins.",
+    ),
+    key("nonce_lifetime", "duration", Toml("\"5m\""), "How long a digest challenge may be answered."),
+    key(
+        "product",
+        "text",
+        Toml("\"Ringfort\""),
+        "Contents of User-Agent and Server. `\"\"` leaves both header fields out, so that strangers learn less.",
+    ),
+    key("profile[].name", "name", Words("must be there"), "For logs, call records and the command line."),
+    key(
+        "profile[].kind",
+        "`internal`, `external`",
+        Toml("\"external\""),
+        "`internal`: phones register here, and every call is authenticated, which nothing can turn off. `external`: everybody else; calls enter the `public` context, which never leads out by a trunk.",
+    ),
+    key(
+        "profile[].listen",
+        "list of listeners",
+        Words("must be there"),
+        "`udp:`, `tcp:` or `tls:`, an address of this machine (IPv6 in brackets), a port. Without a port: 5060, for TLS 5061. `0.0.0.0` and `[::]` are all addresses.",
+    ),
+    key(
+        "profile[].address",
+        "IP address",
+        Words("the address listened on"),
+        "What peers outside are told in Via and Contact, where a router translates addresses. Peers in private ranges are told the real one.",
+    ),
+    key(
+        "profile[].digest",
+        "list of `SHA-256`, `SHA-512-256`, `MD5`",
+        Toml("[\"SHA-256\", \"MD5\"]"),
+        "Algorithms offered, in this order. Most phones take the first they know; some (SIPp 3.6) give up unless the first is MD5.",
+    ),
+    key(
+        "media.address",
+        "IPv4 address",
+        Words("the profile's address"),
+        "What stands in the `c=` line of SDP: the address that peers send voice to.",
+    ),
+    key("media.address_v6", "IPv6 address", Words("the profile's address"), "The same for IPv6."),
+    key(
+        "media.ports",
+        "first and last UDP port",
+        Toml("\"10000-20000\""),
+        "Open these in the firewall. Streams share ports, so that a few hundred serve thousands of calls.",
+    ),
+    key(
+        "media.codecs",
+        "list of codecs",
+        Words("all that are known"),
+        "Names as in SDP. What is not listed is taken out of offers and answers.",
+    ),
+    key(
+        "tls.certificate",
+        "PEM file",
+        Words("a self-signed one, made at first start"),
+        "Certificate chain, own certificate first. Read again on SIGHUP and `ringfort ctl reload`.",
+    ),
+    key("tls.key", "PEM file", Words("a self-signed one's"), "Its private key."),
+    key(
+        "tls.client_ca",
+        "PEM file",
+        Words("none: peers need no certificate"),
+        "Authorities: a peer that connects by TLS has to show a certificate of one of them.",
+    ),
+    key(
+        "limits.transactions",
+        "number",
+        Toml("200000"),
+        "SIP transactions at once. When it is reached, new requests get 503 with Retry-After.",
+    ),
+    key("limits.dialogs", "number", Toml("50000"), "SIP dialogs at once; a call has two."),
+    key("limits.message", "octets", Toml("65536"), "The longest SIP message. A longer one gets 413 where an answer is possible."),
+    key("limits.connections", "number", Toml("20000"), "TCP and TLS connections at once."),
+    key(
+        "limits.strangers",
+        "number",
+        Toml("2000"),
+        "Connections at once without a registered phone or a running call at the other end. A new one closes the oldest.",
+    ),
+    key("limits.strangers_per_source", "number", Toml("64"), "… from one address (an IPv6 /64). A new one is closed at once."),
+    key(
+        "limits.first_message",
+        "duration",
+        Toml("\"10s\""),
+        "From connecting to the first whole message, the TLS handshake included.",
+    ),
+    key("limits.stranger_idle", "duration", Toml("\"1m\""), "A stranger's connection that says nothing is closed."),
+    key("limits.idle", "duration", Toml("\"65m\""), "So is any other one."),
+    key("registrar.min_expires", "duration", Toml("\"1m\""), "Phones that ask for less get 423 and are told this."),
+    key("registrar.default_expires", "duration", Toml("\"1h\""), "For phones that do not ask."),
+    key("registrar.max_expires", "duration", Toml("\"2h\""), "Phones that ask for more get this."),
+    key(
+        "registrar.nat_keepalive",
+        "duration, `\"0s\"`: never",
+        Toml("\"25s\""),
+        "How often a phone behind a router is sent a keep-alive, so that calls find their way back.",
+    ),
+    key("calls.max", "number", Toml("10000"), "Calls at once. More get 503 with Retry-After."),
+    key("calls.ring_for", "duration", Toml("\"1m\""), "Then the caller is told that nobody answered."),
+    key("calls.max_duration", "duration", Toml("\"4h\""), "The longest call. Then both sides get BYE with the reason."),
+    key(
+        "calls.media_timeout",
+        "duration, `\"0s\"`: never",
+        Toml("\"2m\""),
+        "A call is ended when no voice came from either side for this long.",
+    ),
+    key(
+        "calls.session_expires",
+        "duration, `\"0s\"`: only where the peer asks",
+        Toml("\"30m\""),
+        "Session timer that is asked for (RFC 4028): how long a call outlives a peer that vanished without BYE.",
+    ),
+    key("calls.min_se", "duration", Toml("\"90s\""), "The shortest session timer that is taken; others get 422."),
+    key(
+        "calls.drain_for",
+        "duration",
+        Toml("\"1m\""),
+        "After SIGTERM: how long running calls may go on before they get BYE. Ctrl-C waits at most 2 s.",
+    ),
+    key(
+        "guard.stranger",
+        "rate, or `off`",
+        Toml("\"60/s burst 120\""),
+        "SIP messages that one source address (an IPv6 /64) may send for long, and at once. More is dropped unread.",
+    ),
+    key("guard.private", "rate, or `off`", Toml("\"600/s burst 1200\""), "The same for sources in private ranges."),
+    key(
+        "guard.phone",
+        "rate, or `off`",
+        Toml("\"2000/s burst 4000\""),
+        "The same for sources of registered phones and running calls, once the rates above are used up.",
+    ),
+    key(
+        "guard.all_strangers",
+        "rate, or `off`",
+        Toml("\"20000/s burst 40000\""),
+        "All limited sources together. Registered phones and running calls pass it by.",
+    ),
+    key(
+        "guard.unlimited",
+        "list of addresses and ranges",
+        Toml("[]"),
+        "Never limited; loopback is not either. For your own proxies and load tests.",
+    ),
+    key(
+        "http.listen",
+        "address and port, or `off`",
+        Toml("\"127.0.0.1:9099\""),
+        "`/metrics` (Prometheus) and `/healthz`. No login: keep it on loopback or behind a proxy.",
+    ),
+    key(
+        "log.level",
+        "level",
+        Toml("\"info\""),
+        "`error`, `warn`, `info`, `debug`, `trace`; by part: `\"info,ringfort_net=debug\"`.",
+    ),
+    key("log.format", "`text`, `json`", Toml("\"text\""), "One JSON object a line for log collectors."),
+];
+
+/// `site.toml`, in the order of the page.
+pub const SITE: &[Key] = &[
+    key(
+        "extension[].number",
+        "digits or a name",
+        Words("must be there"),
+        "What others dial: digits, or a name of `a-z`, `0-9`, `.`, `_`, `-`. Identifies the extension in the file.",
+    ),
+    key("extension[].name", "text", Words("the number"), "Shown on the phones it calls."),
+    key(
+        "extension[].sip_user",
+        "name",
+        Words("kept, or generated"),
+        "What the phone logs in with. Must not contain the number: a stranger who knows the number would know half the login.",
+    ),
+    key(
+        "extension[].sip_password",
+        "text",
+        Words("kept, or generated"),
+        "At least 12 characters, not easily guessed; weak ones are refused with the reason. Leave it out and 24 random characters are made.",
+    ),
+    key(
+        "extension[].srtp",
+        "`off`, `offer`, `require`",
+        Toml("\"offer\""),
+        "Encrypted voice: never; where the phone's signalling is TLS; always (a call that cannot have it fails).",
+    ),
+    key("extension[].max_calls", "number", Toml("4"), "Calls at once, both directions together."),
+    key("extension[].max_contacts", "number", Toml("10"), "Phones registered at once."),
+    key("extension[].enabled", "true or false", Toml("true"), "`false`: keeps it, but nobody can log in or reach it."),
+];
+
+/// A Markdown section for each table of a file.
+pub fn markdown(keys: &[Key]) -> String {
+    let mut out = String::new();
+    let mut section = None;
+    for key in keys {
+        let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+        if section != Some(table) {
+            section = Some(table);
+            let title = match table.strip_suffix("[]") {
+                Some(list) => format!("`[[{list}]]`, any number of times"),
+                None if table.is_empty() => "At the top".to_owned(),
+                None => format!("`[{table}]`"),
+            };
+            let _ = write!(out, "\n### {title}\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
+        }
+        let default = match &key.default {
+            Toml(value) => format!("`{value}`"),
+            Words(words) => (*words).to_owned(),
+        };
+        let _ = writeln!(out, "| `{name}` | {} | {default} | {} |", key.kind, key.text);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::reader::Document;
+    use crate::config::Config;
+
+    fn paths(keys: &[Key]) -> Vec<String> {
+        let mut paths: Vec<String> = keys.iter().map(|key| key.path.to_owned()).collect();
+        paths.sort();
+        paths
+    }
+
+    /// What the readers ask for, without the tables themselves.
+    fn asked(document: &Document<'_>) -> Vec<String> {
+        let all = document.asked();
+        let is_table = |key: &String| all.iter().any(|other| other.starts_with(&format!("{key}.")) || other.starts_with(&format!("{key}[]")));
+        let mut keys: Vec<String> = all.iter().filter(|key| !is_table(key)).cloned().collect();
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn the_reference_names_exactly_the_keys_that_are_read() {
+        let document = Document::new("t", "[[profile]]\nname = \"a\"\nlisten = [\"udp:127.0.0.1:5060\"]");
+        document.read(crate::config::read).unwrap();
+        assert_eq!(asked(&document), paths(NODE));
+    }
+
+    #[test]
+    fn the_defaults_in_the_reference_are_the_defaults_in_use() {
+        let mut text = String::new();
+        let mut section = "";
+        for key in NODE {
+            let Toml(value) = key.default else { continue };
+            let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+            if table.ends_with("[]") {
+                continue;
+            }
+            if table != section {
+                section = table;
+                let _ = writeln!(text, "[{table}]");
+            }
+            let _ = writeln!(text, "{name} = {value}");
+        }
+        let written = Config::parse("t", &text).unwrap();
+        assert_eq!(format!("{written:?}"), format!("{:?}", Config::default()), "{text}");
+
+        let bare = "[[profile]]\nname = \"a\"\nlisten = [\"udp:127.0.0.1:5060\"]\n";
+        let full = format!("{bare}kind = \"external\"\ndigest = [\"SHA-256\", \"MD5\"]\n");
+        assert_eq!(Config::parse("t", bare).unwrap().profiles, Config::parse("t", &full).unwrap().profiles);
+    }
+
+    #[test]
+    fn the_page_in_docs_is_made_from_the_reference() {
+        const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let mut expected = page.clone();
+        for (name, keys) in [("ringfort.toml", NODE), ("site.toml", SITE)] {
+            let (begin, end) = (format!("<!-- keys of {name}: begin -->\n"), format!("\n<!-- keys of {name}: end -->"));
+            let start = expected.find(&begin).expect("the page has the mark") + begin.len();
+            let stop = expected.find(&end).expect("the page has the mark");
+            expected.replace_range(start..stop, &markdown(keys));
+        }
+        if std::env::var_os("RINGFORT_UPDATE_DOCS").is_some() {
+            std::fs::write(PAGE, &expected).unwrap();
+        } else if page != expected {
+            panic!("docs/configuration.md is old: RINGFORT_UPDATE_DOCS=1 cargo test -p ringfort reference");
+        }
+    }
+}

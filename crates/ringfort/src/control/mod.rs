@@ -1,0 +1,17 @@
+//! The control socket: one JSON request a line, one JSON answer a line, over `DATA/ringfort.sock` (mode 0600: whoever may
+//! open it administers the system). The commands of `ringfort ctl` and `apply` are its clients.
+
+mod client;
+mod protocol;
+mod server;
+
+pub use client::{Client, ClientError};
+pub use protocol::{AdminRequest, Answer, Request};
+pub use server::{Server, start};
+
+use std::path::{Path, PathBuf};
+
+/// Where a server with this data folder listens.
+pub fn socket_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("ringfort.sock")
+}

@@ -1,0 +1,148 @@
+//! What is asked and answered over the control socket.
+
+use ringfort_switch::io::Command;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One line from a client.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// For the running switch.
+    Switch(Command),
+    /// For the store, or the process.
+    Admin(AdminRequest),
+}
+
+/// What is asked of the store or the process. Those of the store can be asked without a running server too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AdminRequest {
+    /// Call records, the newest first.
+    Cdr { limit: u32, number: Option<String>, unmasked: bool },
+    ExtensionList,
+    ExtensionShow { number: String, secrets: bool },
+    ExtensionAdd { number: String, fields: Fields },
+    ExtensionSet { number: String, fields: Fields },
+    ExtensionDelete { number: String },
+    ExtensionRotate { number: String },
+    /// `text` is the file's contents, `file` the name it has in mistakes.
+    Apply { file: String, text: String, dry_run: bool, prune: bool },
+    Export { with_secrets: bool },
+    Rollback { revision: Option<u64> },
+    Revisions,
+    /// What a phone needs to know to register: listeners, domain, fingerprint.
+    Access,
+    Reload,
+    Stop,
+}
+
+/// Fields of an extension; an absent one stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fields {
+    pub name: Option<String>,
+    pub sip_user: Option<String>,
+    pub sip_password: Option<String>,
+    pub srtp: Option<ringfort_switch::model::SrtpPolicy>,
+    pub max_calls: Option<u32>,
+    pub max_contacts: Option<u32>,
+    pub enabled: Option<bool>,
+}
+
+const ADMIN: [&str; 14] = [
+    "cdr",
+    "extension_list",
+    "extension_show",
+    "extension_add",
+    "extension_set",
+    "extension_delete",
+    "extension_rotate",
+    "apply",
+    "export",
+    "rollback",
+    "revisions",
+    "access",
+    "reload",
+    "stop",
+];
+
+impl Request {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// In words, for the client.
+    pub fn parse(line: &str) -> Result<Request, String> {
+        let value: Value = serde_json::from_str(line).map_err(|error| format!("not a JSON object: {error}"))?;
+        let name = value.get("command").and_then(Value::as_str).ok_or("the field `command` is missing")?.to_owned();
+        let result = if ADMIN.contains(&name.as_str()) {
+            serde_json::from_value(value).map(Request::Admin)
+        } else {
+            serde_json::from_value(value).map(Request::Switch)
+        };
+        result.map_err(|error| format!("command {name:?}: {error}"))
+    }
+
+    /// The line for it, without the newline.
+    pub fn to_line(&self) -> String {
+        let line = match self {
+            Request::Switch(command) => serde_json::to_string(command),
+            Request::Admin(request) => serde_json::to_string(request),
+        };
+        line.expect("requests are plain data")
+    }
+}
+
+/// One line from the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The object that `--json` prints.
+    Ok(Value),
+    /// In words.
+    Error(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_request_is_read_back_as_it_was_written() {
+        let fields = Fields { name: Some("A".into()), enabled: Some(false), ..Fields::default() };
+        let requests = [
+            AdminRequest::Cdr { limit: 3, number: None, unmasked: false },
+            AdminRequest::ExtensionList,
+            AdminRequest::ExtensionShow { number: "101".into(), secrets: true },
+            AdminRequest::ExtensionAdd { number: "101".into(), fields: fields.clone() },
+            AdminRequest::ExtensionSet { number: "101".into(), fields },
+            AdminRequest::ExtensionDelete { number: "101".into() },
+            AdminRequest::ExtensionRotate { number: "101".into() },
+            AdminRequest::Apply { file: "f".into(), text: "t\n".into(), dry_run: true, prune: false },
+            AdminRequest::Export { with_secrets: false },
+            AdminRequest::Rollback { revision: Some(2) },
+            AdminRequest::Revisions,
+            AdminRequest::Access,
+            AdminRequest::Reload,
+            AdminRequest::Stop,
+        ];
+        assert_eq!(requests.len(), ADMIN.len());
+        for request in requests {
+            let line = Request::Admin(request.clone()).to_line();
+            assert!(!line.contains('\n'), "{line}");
+            match Request::parse(&line) {
+                Ok(Request::Admin(read)) => assert_eq!(read, request),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        assert!(matches!(Request::parse("{\"command\":\"status\"}"), Ok(Request::Switch(Command::Status))));
+    }
+
+    #[test]
+    fn nonsense_is_refused_in_words() {
+        assert!(Request::parse("hello").unwrap_err().starts_with("not a JSON object"));
+        assert_eq!(Request::parse("{}").unwrap_err(), "the field `command` is missing");
+        assert!(Request::parse("{\"command\":\"fly\"}").unwrap_err().starts_with("command \"fly\": unknown variant"));
+        let wrong = Request::parse("{\"command\":\"cdr\",\"limit\":\"x\"}").unwrap_err();
+        assert!(wrong.starts_with("command \"cdr\": "), "{wrong}");
+    }
+}

@@ -1,0 +1,134 @@
+//! `/metrics` in the Prometheus text format, and `/healthz`.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use ringfort_net::{Handle, MediaStats, NetStats};
+use ringfort_switch::io::{Command, CommandReply, Counters, Status};
+
+use crate::http::Page;
+
+const NET_GAUGES: [&str; 3] = ["connections", "strangers", "media_backlog"];
+const MEDIA_GAUGES: [&str; 2] = ["sockets", "streams"];
+
+/// The pages of the HTTP port.
+pub fn page(handle: &Handle, started: Instant, path: &str) -> Option<Page> {
+    match path {
+        "/metrics" => {
+            let status = match handle.command(Command::Status) {
+                Ok(CommandReply::Status(status)) => status,
+                Ok(_) | Err(_) => return Some(Page::text(503, "the switch does not answer\n")),
+            };
+            #[allow(clippy::disallowed_methods, reason = "the edge of the system")]
+            let uptime = Instant::now().duration_since(started).as_secs_f64();
+            let body = text(&status, &handle.stats(), &handle.media_stats(), uptime, memory());
+            Some(Page { status: 200, content_type: "text/plain; version=0.0.4; charset=utf-8", body })
+        }
+        "/healthz" => Some(match handle.command(Command::Status) {
+            Ok(CommandReply::Status(status)) if status.draining => Page::text(503, "draining\n"),
+            Ok(_) => Page::text(200, "ok\n"),
+            Err(error) => Page::text(503, format!("{error}\n")),
+        }),
+        _ => None,
+    }
+}
+
+/// Resident octets of this process, where the system tells.
+fn memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+fn text(status: &Status, net: &NetStats, media: &MediaStats, uptime: f64, memory: Option<u64>) -> String {
+    let mut out = String::with_capacity(8192);
+    let mut metric = |name: &str, kind: &str, help: &str, value: &dyn std::fmt::Display| {
+        let _ = write!(out, "# HELP ringfort_{name} {help}\n# TYPE ringfort_{name} {kind}\nringfort_{name} {value}\n");
+    };
+    metric("up_seconds", "gauge", "Seconds since the start.", &uptime);
+    if let Some(memory) = memory {
+        metric("resident_bytes", "gauge", "Memory of the process.", &memory);
+    }
+    for (name, help, value) in [
+        ("site_revision", "Revision of the site in force.", status.revision),
+        ("draining", "1 while no new calls are taken.", u64::from(status.draining)),
+        ("extensions", "Extensions of the site.", status.extensions as u64),
+        ("registrations", "Registered contacts.", status.registrations as u64),
+        ("calls", "Calls that run.", status.calls as u64),
+        ("calls_talking", "Calls that run and are answered.", status.calls_answered as u64),
+        ("sip_transactions", "SIP transactions.", status.transactions as u64),
+        ("sip_dialogs", "SIP dialogs.", status.dialogs as u64),
+        ("media_ports", "UDP port pairs in use.", status.media_ports as u64),
+    ] {
+        metric(name, "gauge", help, &value);
+    }
+    for (name, help, value) in counters(&status.counters) {
+        metric(&format!("{name}_total"), "counter", help, &value);
+    }
+    for (name, value) in net.items() {
+        if NET_GAUGES.contains(&name) {
+            metric(&format!("net_{name}"), "gauge", "Signalling sockets.", &value);
+        } else {
+            metric(&format!("net_{name}_total"), "counter", "Signalling sockets.", &value);
+        }
+    }
+    for (name, value) in media.items() {
+        if MEDIA_GAUGES.contains(&name) {
+            metric(&format!("media_{name}"), "gauge", "Media sockets.", &value);
+        } else {
+            metric(&format!("media_{name}_total"), "counter", "Media sockets.", &value);
+        }
+    }
+    let _ = writeln!(out, "# HELP ringfort_build_info Version.\n# TYPE ringfort_build_info gauge");
+    let _ = writeln!(out, "ringfort_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    out
+}
+
+fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 12] {
+    let Counters {
+        requests,
+        responses,
+        malformed,
+        challenges,
+        auth_failures,
+        registrations_accepted,
+        registrations_refused,
+        calls_attempted,
+        calls_answered,
+        calls_refused,
+        calls_failed,
+        messages,
+    } = *counters;
+    [
+        ("requests", "SIP requests received.", requests),
+        ("responses", "SIP responses received.", responses),
+        ("malformed", "Messages that could not be read.", malformed),
+        ("challenges", "Digest challenges sent.", challenges),
+        ("auth_failures", "Wrong credentials.", auth_failures),
+        ("registrations_accepted", "REGISTER requests answered 200.", registrations_accepted),
+        ("registrations_refused", "REGISTER requests refused.", registrations_refused),
+        ("calls_attempted", "Calls that began.", calls_attempted),
+        ("calls_answered", "Calls that were answered.", calls_answered),
+        ("calls_refused", "Calls that a rule refused.", calls_refused),
+        ("calls_failed", "Calls that ended without an answer for other reasons.", calls_failed),
+        ("messages", "MESSAGE requests forwarded.", messages),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_help_and_type_and_no_name_comes_twice() {
+        let text = text(&Status::default(), &NetStats::default(), &MediaStats::default(), 1.5, Some(1));
+        let mut names = Vec::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split([' ', '{']).next().unwrap();
+            assert!(text.contains(&format!("# TYPE {name} ")) && text.contains(&format!("# HELP {name} ")), "{name}");
+            assert!(!names.contains(&name), "{name} comes twice");
+            names.push(name);
+        }
+        assert!(text.contains("\nringfort_calls_answered_total 0\n") && text.contains("\nringfort_calls_talking 0\n"));
+    }
+}

@@ -1,0 +1,212 @@
+//! From the configuration to what `net` and `switch` are made with: addresses are resolved here, once.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use ringfort_guard::{RateConfig, source};
+use ringfort_net::advertise;
+use ringfort_net::config::{CertificateSource, ClientAuth, ListenerConfig, MediaThreadConfig, NetConfig, TlsConfig};
+use ringfort_sip::endpoint::ListenerInfo;
+use ringfort_sip::flow::ListenerId;
+use ringfort_sip::message::Limits;
+use ringfort_sip::uri::HostPort;
+use ringfort_switch::config::{Listener, MediaConfig, Profile, SwitchConfig};
+use ringfort_switch::model::ProfileId;
+
+use crate::config::{Config, Guard};
+
+/// What `net` is started with. The self-signed certificate lives in `data_dir`.
+pub fn net_config(config: &Config, data_dir: &Path) -> NetConfig {
+    let listeners: Vec<ListenerConfig> = configured(config)
+        .map(|(_, listen)| ListenerConfig { transport: listen.transport, bind: listen.address })
+        .collect();
+    NetConfig {
+        tls: tls_config(config, data_dir),
+        limits: Limits { message: config.limits.message, ..Limits::default() },
+        rate: rate_config(&config.guard),
+        connections: config.limits.connections,
+        media: MediaThreadConfig { bind: media_addresses(config), ..MediaThreadConfig::default() },
+        listeners,
+        ..NetConfig::default()
+    }
+}
+
+/// What the switch is made with. `local` tells where each listener really listens (port 0 was any port).
+pub fn switch_config(config: &Config, local: impl Fn(ListenerId) -> Option<SocketAddr>) -> SwitchConfig {
+    let profiles = config.profiles.iter().enumerate().map(|(index, profile)| Profile {
+        id: ProfileId(index as u16),
+        name: profile.name.clone(),
+        kind: profile.kind,
+        digest: profile.digest.clone(),
+    });
+    let listeners = configured(config).enumerate().map(|(index, (profile, listen))| {
+        let id = ListenerId(index as u16);
+        let local = local(id).unwrap_or(listen.address);
+        let told = reachable(config.profiles[profile].address, local.ip());
+        Listener {
+            profile: ProfileId(profile as u16),
+            sip: ListenerInfo {
+                id,
+                transport: listen.transport,
+                local,
+                advertised: HostPort::from(SocketAddr::new(told, local.port())),
+            },
+        }
+    });
+    SwitchConfig {
+        profiles: profiles.collect(),
+        listeners: listeners.collect(),
+        registrar: config.registrar,
+        calls: config.calls,
+        media: MediaConfig {
+            advertised_v4: media_address(config, true),
+            advertised_v6: media_address(config, false),
+            ports: config.media.ports,
+            codecs: config.media.codecs.clone(),
+        },
+        nonce_lifetime: config.nonce_lifetime,
+        max_transactions: config.limits.transactions,
+        max_dialogs: config.limits.dialogs,
+        product: config.product.clone(),
+    }
+}
+
+/// Host parts that phones may use for this system: those configured, or the addresses it is reached by.
+pub fn domains(config: &Config) -> Vec<String> {
+    if !config.domains.is_empty() {
+        return config.domains.clone();
+    }
+    let mut domains: Vec<String> = Vec::new();
+    for (profile, listen) in configured(config) {
+        let told = reachable(config.profiles[profile].address, listen.address.ip()).to_string();
+        if !domains.contains(&told) {
+            domains.push(told);
+        }
+    }
+    domains
+}
+
+/// Every listener with its profile's index, in the order of their ids.
+fn configured(config: &Config) -> impl Iterator<Item = (usize, crate::config::value::Listen)> + '_ {
+    config.profiles.iter().enumerate().flat_map(|(index, profile)| profile.listen.iter().map(move |l| (index, *l)))
+}
+
+/// What peers are told instead of an address that is every address.
+fn reachable(configured: Option<IpAddr>, local: IpAddr) -> IpAddr {
+    if let Some(configured) = configured.filter(|address| address.is_ipv4() == local.is_ipv4()) {
+        return configured;
+    }
+    if local.is_unspecified() { primary_address(local.is_ipv4()) } else { local }
+}
+
+/// The address that this machine sends from towards the rest of the world; loopback where it has no way there.
+pub fn primary_address(v4: bool) -> IpAddr {
+    // Documentation addresses (RFC 5737, RFC 3849): the routing table is asked, nothing is sent.
+    let (outside, fallback): (SocketAddr, IpAddr) = if v4 {
+        (SocketAddr::from((Ipv4Addr::new(198, 51, 100, 1), 9)), Ipv4Addr::LOCALHOST.into())
+    } else {
+        (SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9)), Ipv6Addr::LOCALHOST.into())
+    };
+    advertise::interface_towards(outside).unwrap_or(fallback)
+}
+
+fn media_address(config: &Config, v4: bool) -> Option<IpAddr> {
+    let explicit = if v4 { config.media.address } else { config.media.address_v6 };
+    explicit.or_else(|| {
+        let (profile, listen) = configured(config).find(|(_, listen)| listen.address.is_ipv4() == v4)?;
+        Some(reachable(config.profiles[profile].address, listen.address.ip()))
+    })
+}
+
+/// Local addresses of media: one for each family that is used, loopback where nothing else is listened on.
+fn media_addresses(config: &Config) -> Vec<IpAddr> {
+    let family = |v4: bool| {
+        let explicit = if v4 { config.media.address } else { config.media.address_v6 };
+        let mut own = configured(config).map(|(_, listen)| listen.address.ip()).filter(|ip| ip.is_ipv4() == v4).peekable();
+        if own.peek().is_none() && explicit.is_none() {
+            return None;
+        }
+        let inside = own.all(|ip| ip.is_loopback()) && explicit.is_none_or(|ip| ip.is_loopback());
+        Some(match (v4, inside) {
+            (true, true) => Ipv4Addr::LOCALHOST.into(),
+            (true, false) => Ipv4Addr::UNSPECIFIED.into(),
+            (false, true) => Ipv6Addr::LOCALHOST.into(),
+            (false, false) => Ipv6Addr::UNSPECIFIED.into(),
+        })
+    };
+    [family(true), family(false)].into_iter().flatten().collect()
+}
+
+fn tls_config(config: &Config, data_dir: &Path) -> TlsConfig {
+    let certificate = match (&config.tls.certificate, &config.tls.key) {
+        (Some(chain), Some(key)) => CertificateSource::Files { chain: chain.clone(), key: key.clone() },
+        _ => CertificateSource::SelfSigned {
+            dir: data_dir.to_owned(),
+            domains: domains(config).into_iter().filter(|domain| domain.parse::<IpAddr>().is_err()).collect(),
+            addresses: {
+                let mut addresses: Vec<IpAddr> = configured(config)
+                    .map(|(profile, listen)| reachable(config.profiles[profile].address, listen.address.ip()))
+                    .collect();
+                addresses.sort();
+                addresses.dedup();
+                addresses
+            },
+        },
+    };
+    let clients = match &config.tls.client_ca {
+        Some(ca_file) => ClientAuth::Required { ca_file: ca_file.clone() },
+        None => ClientAuth::Off,
+    };
+    TlsConfig { certificate: Some(certificate), clients, ..TlsConfig::default() }
+}
+
+fn rate_config(guard: &Guard) -> RateConfig {
+    let unlimited = source::loopback_ranges().into_iter().chain(guard.unlimited.iter().copied());
+    let private = source::private_ranges();
+    RateConfig {
+        ranges: unlimited
+            .map(|range| (range, None))
+            .chain(private.into_iter().map(|range| (range, guard.private)))
+            .collect(),
+        stranger: guard.stranger,
+        proven: guard.phone,
+        all_strangers: guard.all_strangers,
+        ..RateConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(source: &str) -> Config {
+        Config::parse("t", source).unwrap()
+    }
+
+    #[test]
+    fn loopback_alone_keeps_media_on_loopback() {
+        let net = net_config(&Config::default(), Path::new("d"));
+        assert_eq!(net.media.bind, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        assert_eq!(domains(&Config::default()), ["127.0.0.1"]);
+    }
+
+    #[test]
+    fn the_configured_address_is_told_where_a_router_translates() {
+        let config = config(
+            "[[profile]]\nname = \"a\"\nkind = \"internal\"\nlisten = [\"udp:0.0.0.0:5060\", \"udp:[::]:5060\"]\naddress = \"203.0.113.9\"",
+        );
+        let switch = switch_config(&config, |_| None);
+        assert_eq!(switch.listeners[0].sip.advertised.to_string(), "203.0.113.9:5060");
+        assert!(switch.listeners[1].sip.advertised.host.contains(':'), "an IPv6 listener never tells an IPv4 address");
+        assert_eq!(switch.media.advertised_v4, Some("203.0.113.9".parse().unwrap()));
+        let media = net_config(&config, Path::new("d")).media.bind;
+        assert_eq!(media, [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]);
+    }
+
+    #[test]
+    fn a_port_that_the_system_chose_is_the_one_that_is_told() {
+        let config = config("[[profile]]\nname = \"a\"\nlisten = [\"udp:127.0.0.1:0\"]");
+        let switch = switch_config(&config, |_| Some("127.0.0.1:40000".parse().unwrap()));
+        assert_eq!(switch.listeners[0].sip.advertised.to_string(), "127.0.0.1:40000");
+    }
+}
