@@ -1,5 +1,6 @@
 //! Why an offer or an answer is not taken, and what SIP says of it.
 
+use crate::sdes::CryptoError;
 use crate::sdp::SdpError;
 
 /// An SDP that cannot be used. `Display` gives the words for a Warning field or a log line.
@@ -18,7 +19,7 @@ pub enum SdpReject {
     #[error("SRTP keys are taken over TLS only")]
     SrtpNeedsTls,
     #[error("no acceptable a=crypto line: {0}")]
-    NoCrypto(String),
+    NoCrypto(CryptoError),
     #[error("the answer does not fit the offer: {0}")]
     AnswerMismatch(&'static str),
     #[error("another offer is not answered yet")]
