@@ -1,3 +1,1 @@
-//! Measures of the endpoint.
-
 fn main() {}

@@ -2,6 +2,9 @@
 //! No socket, no clock, no thread: callers pass `now` and bytes in and drain what is to be sent and told.
 //! Called by `switch` (the system itself) and `phone` (its test telephones).
 
+pub mod dialog;
+pub mod digest;
+pub mod endpoint;
 pub mod flow;
 pub mod header;
 mod lex;
@@ -12,6 +15,9 @@ pub mod params;
 mod parse;
 mod parse_error;
 pub mod reason;
+pub mod session_timer;
+pub mod timer;
+mod transaction;
 pub mod uri;
 mod uri_eq;
 pub mod via;
