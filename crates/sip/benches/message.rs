@@ -5,9 +5,6 @@ use divan::{Bencher, black_box};
 use ringfort_sip::write::{Body, Headers, RequestHead, ResponseHead, ViaOut};
 use ringfort_sip::{HeaderName, HostPort, Limits, Message, Method, flow::Transport, uri_eq, write};
 
-#[global_allocator]
-static ALLOC: divan::AllocProfiler = divan::AllocProfiler::system();
-
 const INVITE: &[u8] = b"INVITE sip:1001@pbx.example.com SIP/2.0\r\n\
 Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK776asdhds;rport\r\n\
 Max-Forwards: 70\r\n\
@@ -41,7 +38,10 @@ fn main() {
 fn parse_invite(bencher: Bencher<'_, '_>) {
     let raw = Bytes::from_static(INVITE);
     let limits = Limits::default();
-    bencher.bench(|| Message::parse_datagram(black_box(raw.clone()), &limits).expect("a valid message"));
+    // The drop is counted: a message that has been handled makes room for the next.
+    bencher.bench_local(|| {
+        black_box(Message::parse_datagram(black_box(raw.clone()), &limits).expect("a valid message"));
+    });
 }
 
 #[divan::bench]
@@ -51,7 +51,6 @@ fn parse_invite_and_read_what_a_transaction_needs(bencher: Bencher<'_, '_>) {
     bencher.bench(|| {
         let message = Message::parse_datagram(black_box(raw.clone()), &limits).expect("a valid message");
         black_box((message.top_via(), message.cseq(), message.from_tag(), message.to_tag(), message.call_id()));
-        message
     });
 }
 

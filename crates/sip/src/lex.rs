@@ -12,6 +12,10 @@ pub(crate) const PARAM_VALUE: u8 = 4;
 pub(crate) const URI: u8 = 8;
 /// What may stand in a Call-ID (`word`, §25.1) and any other visible character except separators of values.
 pub(crate) const WORD: u8 = 16;
+/// What a host name may hold, an underscore included, which is sent.
+pub(crate) const HOST: u8 = 64;
+/// ASCII.
+pub(crate) const ASCII: u8 = 32;
 
 const CLASS: [u8; 256] = classes();
 
@@ -37,6 +41,12 @@ const fn classes() -> [u8; 256] {
         if b > b' ' && b < 0x7f && !matches!(b, b',' | b';') {
             class |= WORD;
         }
+        if alphanumeric || matches!(b, b'-' | b'.' | b'_') {
+            class |= HOST;
+        }
+        if b.is_ascii() {
+            class |= ASCII;
+        }
         table[i] = class;
         i += 1;
     }
@@ -51,7 +61,20 @@ pub(crate) fn is(b: u8, class: u8) -> bool {
 /// Whether `s` is one or more characters, all of `class`.
 #[inline]
 pub(crate) fn all(s: &[u8], class: u8) -> bool {
-    !s.is_empty() && s.iter().all(|&b| is(b, class))
+    common(s) & class != 0
+}
+
+/// The classes that all characters of `s` are in; none for nothing. Looks at every byte, which for the short pieces of
+/// a message is quicker than to stop early.
+#[inline]
+pub(crate) fn common(s: &[u8]) -> u8 {
+    if s.is_empty() { 0 } else { s.iter().fold(u8::MAX, |classes, &b| classes & CLASS[usize::from(b)]) }
+}
+
+/// Whether `s` is text, where the classes that its characters have in common are known.
+#[inline]
+pub(crate) fn is_utf8(s: &[u8], common: u8) -> bool {
+    common & ASCII != 0 || std::str::from_utf8(s).is_ok()
 }
 
 /// How many bytes at the start of `s` are of `class`.
@@ -140,19 +163,18 @@ impl<'a> Iterator for Values<'a> {
 /// Where the first value of a comma separated list ends.
 pub(crate) fn value_end(s: &[u8]) -> usize {
     let mut i = 0;
-    let mut angle = false;
-    while i < s.len() {
-        match s[i] {
-            b'"' if !angle => match quoted_len(&s[i..]) {
-                Some(len) => i += len - 1,
-                None => return s.len(),
-            },
-            b'<' => angle = true,
-            b'>' => angle = false,
-            b',' if !angle => return i,
-            _ => {}
+    while let Some(found) = memchr::memchr3(b',', b'"', b'<', &s[i..]) {
+        i += found;
+        // A quote that does not end, or a bracket that does not close, takes in all the rest.
+        let len = match s[i] {
+            b',' => return i,
+            b'"' => quoted_len(&s[i..]),
+            _ => memchr::memchr(b'>', &s[i..]).map(|end| end + 1),
+        };
+        match len {
+            Some(len) => i += len,
+            None => break,
         }
-        i += 1;
     }
     s.len()
 }

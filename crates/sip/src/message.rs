@@ -12,7 +12,7 @@ use crate::header::HeaderName;
 use crate::lex::{self, Values};
 use crate::name_addr::NameAddr;
 use crate::params::HeaderError;
-use crate::parse::{self, Framing, INLINE_SLOTS, Span};
+use crate::parse::{self, Framing, INLINE_SLOTS, Required, Span};
 use crate::uri::{Uri, UriError};
 use crate::via::{CSeq, Via};
 
@@ -49,15 +49,7 @@ pub(crate) struct Inner {
     pub(crate) start: Start,
     /// Where the body begins.
     pub(crate) body: u32,
-    pub(crate) cseq: u32,
-    pub(crate) cseq_method: Span,
-    pub(crate) call_id: Span,
-    /// The first Via value.
-    pub(crate) via: Span,
-    pub(crate) from: Span,
-    pub(crate) to: Span,
-    pub(crate) from_tag: Option<Span>,
-    pub(crate) to_tag: Option<Span>,
+    pub(crate) required: Required,
     pub(crate) slots: SmallVec<[Slot; INLINE_SLOTS]>,
 }
 
@@ -212,31 +204,31 @@ impl Message {
     }
 
     pub fn call_id(&self) -> &str {
-        self.text(self.inner.call_id)
+        self.text(self.inner.required.call_id)
     }
 
     pub fn cseq(&self) -> CSeq<'_> {
-        CSeq { number: self.inner.cseq, method: Method::from_name(self.text(self.inner.cseq_method)) }
+        CSeq { number: self.inner.required.cseq, method: Method::from_name(self.text(self.inner.required.cseq_method)) }
     }
 
     pub fn top_via(&self) -> Via<'_> {
-        Via::parse(self.bytes(self.inner.via)).expect("the parser has read the top Via")
+        Via::parse(self.bytes(self.inner.required.via)).expect("the parser has read the top Via")
     }
 
     pub fn from_tag(&self) -> Option<&str> {
-        self.inner.from_tag.map(|span| self.text(span))
+        self.inner.required.from_tag.map(|span| self.text(span))
     }
 
     pub fn to_tag(&self) -> Option<&str> {
-        self.inner.to_tag.map(|span| self.text(span))
+        self.inner.required.to_tag.map(|span| self.text(span))
     }
 
     pub fn from(&self) -> NameAddr<'_> {
-        NameAddr::parse(self.bytes(self.inner.from)).expect("the parser has read From")
+        NameAddr::parse(self.bytes(self.inner.required.from)).expect("the parser has read From")
     }
 
     pub fn to(&self) -> NameAddr<'_> {
-        NameAddr::parse(self.bytes(self.inner.to)).expect("the parser has read To")
+        NameAddr::parse(self.bytes(self.inner.required.to)).expect("the parser has read To")
     }
 
     /// Every Via from the top.

@@ -105,14 +105,17 @@ fn addr_spec(value: &[u8]) -> Result<Split<'_>, HeaderError> {
     Ok(Split { display: b"", uri, params, bracketed: false })
 }
 
-/// The scheme, the colon, something after it, and nothing that no URI may hold.
-fn check_uri(uri: &[u8]) -> Result<(), HeaderError> {
+/// The scheme, the colon, something after it, and nothing that no URI may hold; UTF-8.
+#[inline]
+pub(crate) fn check_uri(uri: &[u8]) -> Result<(), HeaderError> {
     let colon = memchr::memchr(b':', uri).ok_or(HeaderError::new("a URI with a scheme"))?;
     if colon == 0 || !uri[0].is_ascii_alphabetic() || !lex::all(&uri[..colon], lex::TOKEN) {
         return Err(HeaderError::new("a URI with a scheme"));
     }
-    if !lex::all(&uri[colon + 1..], lex::URI) {
-        return Err(HeaderError::new("a URI without white space, quotes or brackets"));
+    let rest = &uri[colon + 1..];
+    let common = lex::common(rest);
+    if common & lex::URI == 0 || !lex::is_utf8(rest, common) {
+        return Err(HeaderError::new("a URI in UTF-8 without white space, quotes or brackets"));
     }
     Ok(())
 }

@@ -63,7 +63,15 @@ impl<'a> Params<'a> {
     }
 
     pub fn find(&self, name: &str) -> Option<Param<'a>> {
-        self.iter().find(|param| param.name.eq_ignore_ascii_case(name))
+        let mut rest = self.0;
+        while let Ok(Some((param, after))) = next_param(rest) {
+            rest = after;
+            if param.name.eq_ignore_ascii_case(name.as_bytes()) {
+                let name = std::str::from_utf8(param.name).ok()?;
+                return Some(Param { name, value: param.value, quoted: param.quoted });
+            }
+        }
+        None
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Param<'a>> + use<'a> {
@@ -71,7 +79,9 @@ impl<'a> Params<'a> {
         std::iter::from_fn(move || {
             let (param, after) = next_param(rest).ok()??;
             rest = after;
-            Some(param)
+            // Only token characters, so this is ASCII.
+            let name = std::str::from_utf8(param.name).ok()?;
+            Some(Param { name, value: param.value, quoted: param.quoted })
         })
     }
 
@@ -85,8 +95,17 @@ impl<'a> Params<'a> {
     }
 }
 
+/// A parameter whose name is a token of ASCII, not yet text.
+#[derive(Clone, Copy)]
+pub(crate) struct RawParam<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) value: Option<&'a [u8]>,
+    quoted: bool,
+}
+
 /// The next parameter and what follows it; `None` at the end.
-pub(crate) fn next_param(s: &[u8]) -> Result<Option<(Param<'_>, &[u8])>, HeaderError> {
+#[inline]
+pub(crate) fn next_param(s: &[u8]) -> Result<Option<(RawParam<'_>, &[u8])>, HeaderError> {
     let s = lex::skip_lws(s);
     let Some((semicolon, s)) = s.split_first() else { return Ok(None) };
     if *semicolon != b';' {
@@ -94,24 +113,22 @@ pub(crate) fn next_param(s: &[u8]) -> Result<Option<(Param<'_>, &[u8])>, HeaderE
     }
     let s = lex::skip_lws(s);
     let len = lex::span(s, lex::TOKEN);
-    // Only token characters, so this is ASCII.
-    let name = std::str::from_utf8(&s[..len]).unwrap_or_default();
-    if name.is_empty() {
+    if len == 0 {
         return Err(HeaderError::new("a parameter name after a semicolon"));
     }
-    let after = &s[len..];
+    let (name, after) = s.split_at(len);
     let s = lex::skip_lws(after);
     let Some(s) = s.strip_prefix(b"=") else {
-        return Ok(Some((Param { name, value: None, quoted: false }, after)));
+        return Ok(Some((RawParam { name, value: None, quoted: false }, after)));
     };
     let s = lex::skip_lws(s);
     if s.first() == Some(&b'"') {
         let len = lex::quoted_len(s).ok_or(HeaderError::new("a closing quote"))?;
-        return Ok(Some((Param { name, value: Some(&s[1..len - 1]), quoted: true }, &s[len..])));
+        return Ok(Some((RawParam { name, value: Some(&s[1..len - 1]), quoted: true }, &s[len..])));
     }
     let len = lex::span(s, lex::PARAM_VALUE);
     if len == 0 {
         return Err(HeaderError::new("a parameter value after ="));
     }
-    Ok(Some((Param { name, value: Some(&s[..len]), quoted: false }, &s[len..])))
+    Ok(Some((RawParam { name, value: Some(&s[..len]), quoted: false }, &s[len..])))
 }

@@ -15,7 +15,7 @@ use crate::parse_error::{ParseError, ParseErrorKind as Kind};
 use crate::via::{CSeq, Via};
 
 /// A range of the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) start: u32,
     pub(crate) end: u32,
@@ -83,24 +83,32 @@ pub(crate) fn parse(mut raw: Bytes, limits: &Limits, framing: Framing) -> Result
     if blank > 0 {
         raw.advance(blank);
     }
-    match index(&raw, limits, framing) {
-        Ok((mut inner, end)) => {
+    // The index is filled where it will stay.
+    let mut shared = Arc::new(Inner {
+        raw: Bytes::new(),
+        start: Start::Response { status: 0, reason: Span::default() },
+        body: 0,
+        required: Required::default(),
+        slots: SmallVec::new(),
+    });
+    let inner = Arc::get_mut(&mut shared).expect("nobody else has it yet");
+    match index(inner, &raw, limits, framing) {
+        Ok(end) => {
             raw.truncate(end);
             inner.raw = raw;
-            Ok(Message::new(Arc::new(inner)))
+            Ok(Message::new(shared))
         }
         Err((kind, offset, expected)) => Err(ParseError::new(kind, &raw, offset, expected)),
     }
 }
 
-/// The index without the bytes, and where the message ends.
-fn index(raw: &[u8], limits: &Limits, framing: Framing) -> Result<(Inner, usize), Fault> {
+/// Fills all but the bytes; returns where the message ends.
+fn index(inner: &mut Inner, raw: &[u8], limits: &Limits, framing: Framing) -> Result<usize, Fault> {
     if raw.len() > limits.message {
         return Err((Kind::MessageTooLong, limits.message, "a message within the limit"));
     }
-    let (start, first) = start_line(raw, limits)?;
-    let mut slots: SmallVec<[Slot; INLINE_SLOTS]> = SmallVec::new();
-    let mut at = first;
+    let (start, mut at) = start_line(raw, limits)?;
+    inner.start = start;
     let body = loop {
         match raw.get(at) {
             Some(b'\n') => break at + 1,
@@ -109,29 +117,15 @@ fn index(raw: &[u8], limits: &Limits, framing: Framing) -> Result<(Inner, usize)
             None => return Err((Kind::Unterminated, at, "an empty line after the header fields")),
         }
         let (slot, next) = header_field(raw, at, limits)?;
-        if slots.len() == limits.headers {
+        if inner.slots.len() == limits.headers {
             return Err((Kind::HeadTooLong, at, "fewer header fields"));
         }
-        slots.push(slot);
+        inner.slots.push(slot);
         at = next;
     };
-    let required = Required::find(raw, &slots)?;
-    let end = body_end(raw, &slots, body, limits, framing)?;
-    let inner = Inner {
-        raw: Bytes::new(),
-        start,
-        body: body as u32,
-        call_id: required.call_id,
-        cseq: required.cseq,
-        cseq_method: required.cseq_method,
-        from: required.from,
-        to: required.to,
-        via: required.via,
-        from_tag: required.from_tag,
-        to_tag: required.to_tag,
-        slots,
-    };
-    Ok((inner, end))
+    inner.body = body as u32;
+    inner.required = Required::find(raw, &inner.slots)?;
+    body_end(raw, &inner.slots, body, limits, framing)
 }
 
 /// So many header fields need no allocation of their own.
@@ -198,12 +192,7 @@ fn request_line(text: &[u8], limits: &Limits) -> Result<Start, Fault> {
         }
         return Err((Kind::StartLine, uri_end + 1, "SIP/2.0 and the end of the line after the Request-URI"));
     }
-    let scheme = lex::span(uri, lex::TOKEN);
-    if !uri.first().is_some_and(u8::is_ascii_alphabetic)
-        || uri.get(scheme) != Some(&b':')
-        || !lex::all(&uri[scheme + 1..], lex::URI)
-        || std::str::from_utf8(uri).is_err()
-    {
+    if name_addr::check_uri(uri).is_err() {
         return Err((Kind::StartLine, uri_start, "a Request-URI with a scheme and without brackets"));
     }
     Ok(Start::Request { method: Span::new(0, method), uri: Span::new(uri_start, uri_end) })
@@ -228,20 +217,20 @@ fn is_other_version(s: &[u8]) -> bool {
 #[inline]
 fn header_field(raw: &[u8], at: usize, limits: &Limits) -> Result<(Slot, usize), Fault> {
     let line = &raw[at..];
-    let name_len = lex::span(line, lex::TOKEN);
-    if name_len == 0 || name_len > MAX_NAME {
-        return Err((Kind::HeaderLine, at, "a header field name"));
-    }
-    let mut colon = name_len;
-    while matches!(line.get(colon), Some(b' ' | b'\t')) {
-        colon += 1;
-    }
-    if line.get(colon) != Some(&b':') {
-        return Err((Kind::HeaderLine, at, "a colon after the header field name"));
+    let Some(colon) = colon(line) else {
+        return Err((Kind::HeaderLine, at, "a header field name and a colon"));
+    };
+    let mut name_len = colon;
+    while name_len > 0 && matches!(line[name_len - 1], b' ' | b'\t') {
+        name_len -= 1;
     }
     let name = HeaderName::from_bytes(&line[..name_len]);
+    // A known name is made of token characters: only others need a look.
+    if name == HeaderName::Other && !lex::all(&line[..name_len], lex::TOKEN) {
+        return Err((Kind::HeaderLine, at, "a header field name and a colon"));
+    }
     let mut pos = colon + 1;
-    let next = loop {
+    let (end, next) = loop {
         let Some(eol) = memchr::memchr2(b'\r', b'\n', &line[pos..]) else {
             return Err((Kind::Unterminated, raw.len(), "an end of the line and an empty line"));
         };
@@ -255,29 +244,52 @@ fn header_field(raw: &[u8], at: usize, limits: &Limits) -> Result<(Slot, usize),
             return Err((Kind::HeadTooLong, at + limits.header_line, "a shorter header field"));
         }
         if !matches!(line.get(next), Some(b' ' | b'\t')) {
-            break next;
+            break (eol, next);
         }
         pos = next;
     };
-    let value = lex::trim(&line[colon + 1..next]);
-    let start = at + if value.is_empty() { colon + 1 } else { value.as_ptr() as usize - line.as_ptr() as usize };
-    let value = Span::new(start, start + value.len());
+    let (mut start, mut end) = (colon + 1, end);
+    while start < end && lex::is(line[start], lex::LWS) {
+        start += 1;
+    }
+    while start < end && lex::is(line[end - 1], lex::LWS) {
+        end -= 1;
+    }
+    let value = Span::new(at + start, at + end);
     Ok((Slot { name, name_len: name_len as u16, at: at as u32, value }, at + next))
 }
 
-/// Longer names are no header field of anyone's.
+/// Where the first colon is, if within reach. Most names are short enough for one look at 16 bytes at once.
+#[inline]
+fn colon(line: &[u8]) -> Option<usize> {
+    const COLONS: u128 = u128::from_le_bytes([b':'; 16]);
+    const LOW: u128 = u128::from_le_bytes([1; 16]);
+    if let Some(first) = line.first_chunk::<16>() {
+        // A byte becomes zero where there is a colon; borrowing finds the lowest zero byte exactly.
+        let zeros = u128::from_le_bytes(*first) ^ COLONS;
+        let found = zeros.wrapping_sub(LOW) & !zeros & (LOW << 7);
+        if found != 0 {
+            return Some(found.trailing_zeros() as usize / 8);
+        }
+    }
+    memchr::memchr(b':', &line[..line.len().min(MAX_NAME)])
+}
+
+/// Longer names, with the blanks behind them, are no header field of anyone's.
 const MAX_NAME: usize = 256;
 
 /// Where what every layer relies on stands.
-struct Required {
-    call_id: Span,
-    cseq: u32,
-    cseq_method: Span,
-    via: Span,
-    from: Span,
-    to: Span,
-    from_tag: Option<Span>,
-    to_tag: Option<Span>,
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Required {
+    pub(crate) call_id: Span,
+    pub(crate) cseq: u32,
+    pub(crate) cseq_method: Span,
+    /// The first Via value.
+    pub(crate) via: Span,
+    pub(crate) from: Span,
+    pub(crate) to: Span,
+    pub(crate) from_tag: Option<Span>,
+    pub(crate) to_tag: Option<Span>,
 }
 
 impl Required {
@@ -315,9 +327,9 @@ impl Required {
         if !lex::all(call_id.of(raw), lex::WORD) {
             return Err((Kind::Value(HeaderName::CallId), call_id.start as usize, "a Call-ID of visible characters"));
         }
-        let parsed = CSeq::parse(cseq.of(raw)).map_err(|e| fault(HeaderName::CSeq, cseq, e))?;
-        let cseq_method = Span::within(raw, method_of(cseq.of(raw)));
-        Ok(Required { call_id, cseq: parsed.number, cseq_method, via, from, to, from_tag, to_tag })
+        let (number, method) = CSeq::split(cseq.of(raw)).map_err(|e| fault(HeaderName::CSeq, cseq, e))?;
+        let cseq_method = Span::within(raw, method);
+        Ok(Required { call_id, cseq: number, cseq_method, via, from, to, from_tag, to_tag })
     }
 }
 
@@ -325,23 +337,13 @@ fn fault(name: HeaderName, value: Span, error: HeaderError) -> Fault {
     (Kind::Value(name), value.start as usize, error.expected)
 }
 
-/// The method of a CSeq value that has been found right.
-fn method_of(value: &[u8]) -> &[u8] {
-    let digits = value.iter().position(|b| !b.is_ascii_digit()).unwrap_or(value.len());
-    lex::trim(&value[digits..])
-}
-
 /// Checks a From or To whole and finds its tag, a token of ASCII.
 fn tag(raw: &[u8], span: Span) -> Result<Option<Span>, HeaderError> {
-    let split = name_addr::split(span.of(raw))?;
-    if std::str::from_utf8(split.uri).is_err() {
-        return Err(HeaderError::new("a URI in UTF-8"));
-    }
-    let mut rest = split.params;
+    let mut rest = name_addr::split(span.of(raw))?.params;
     let mut tag = None;
     while let Some((param, after)) = params::next_param(rest)? {
         rest = after;
-        if param.name.eq_ignore_ascii_case("tag") && tag.is_none() {
+        if param.name.eq_ignore_ascii_case(b"tag") && tag.is_none() {
             let value = param.value.filter(|value| lex::all(value, lex::WORD));
             tag = Some(Span::within(raw, value.ok_or(HeaderError::new("a tag of visible characters"))?));
         }

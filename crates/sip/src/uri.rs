@@ -53,15 +53,10 @@ impl<'a> Host<'a> {
         if s.is_empty() {
             return Err(UriError::NoHost);
         }
-        if !s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')) {
-            return Err(UriError::BadHost);
-        }
-        if s.as_bytes()[0].is_ascii_digit()
-            && let Ok(v4) = s.parse()
-        {
+        if let Some(v4) = ipv4(s.as_bytes()) {
             return Ok(Host::V4(v4));
         }
-        Ok(Host::Name(s))
+        if lex::all(s.as_bytes(), lex::HOST) { Ok(Host::Name(s)) } else { Err(UriError::BadHost) }
     }
 
     /// The address, where the host is one.
@@ -407,6 +402,30 @@ fn check_escapes(s: &str) -> Result<(), UriError> {
         }
     }
     Ok(())
+}
+
+/// Four numbers up to 255 of one to three digits (RFC 3261 §25.1: `00` is a zero there).
+fn ipv4(s: &[u8]) -> Option<Ipv4Addr> {
+    if s.len() > 15 {
+        return None;
+    }
+    let mut octets = [0u8; 4];
+    let (mut place, mut digits, mut value) = (0, 0, 0u16);
+    for &b in s {
+        match b {
+            b'0'..=b'9' if digits < 3 => {
+                value = value * 10 + u16::from(b - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && place < 3 => {
+                octets[place] = u8::try_from(value).ok()?;
+                (place, digits, value) = (place + 1, 0, 0);
+            }
+            _ => return None,
+        }
+    }
+    octets[3] = u8::try_from(value).ok()?;
+    (place == 3 && digits > 0).then(|| Ipv4Addr::from(octets))
 }
 
 /// Undoes `%41`; `%00` stays.

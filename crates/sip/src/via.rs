@@ -115,6 +115,13 @@ pub struct CSeq<'a> {
 
 impl<'a> CSeq<'a> {
     pub fn parse(value: &'a [u8]) -> Result<CSeq<'a>, HeaderError> {
+        let (number, method) = CSeq::split(value)?;
+        let method = std::str::from_utf8(method).map_err(|_| HeaderError::new("a method after the number"))?;
+        Ok(CSeq { number, method: Method::from_name(method) })
+    }
+
+    /// Number and method, the method a token of ASCII.
+    pub(crate) fn split(value: &'a [u8]) -> Result<(u32, &'a [u8]), HeaderError> {
         let value = lex::trim(value);
         let digits = value.iter().position(|b| !b.is_ascii_digit()).unwrap_or(value.len());
         let number = lex::number(&value[..digits]).ok_or(HeaderError::new("a number and a method"))?;
@@ -125,7 +132,6 @@ impl<'a> CSeq<'a> {
         if method.len() == value.len() - digits || !lex::all(method, lex::TOKEN) {
             return Err(HeaderError::new("white space and a method after the number"));
         }
-        let method = std::str::from_utf8(method).map_err(|_| HeaderError::new("a method after the number"))?;
-        Ok(CSeq { number: number as u32, method: Method::from_name(method) })
+        Ok((number as u32, method))
     }
 }

@@ -372,10 +372,10 @@ pub(crate) fn via_back(out: &mut Vec<u8>, line: &[u8], source: Option<SocketAddr
     while let Ok(Some((param, after))) = params::next_param(rest) {
         let text = &rest[..rest.len() - after.len()];
         rest = after;
-        if param.name.eq_ignore_ascii_case("rport") {
+        if param.name.eq_ignore_ascii_case(b"rport") {
             out.extend_from_slice(b";rport=");
             number(out, u64::from(source.port()));
-        } else if !param.name.eq_ignore_ascii_case("received") {
+        } else if !param.name.eq_ignore_ascii_case(b"received") {
             append_guarded(out, lex::trim(text));
         }
     }
