@@ -126,3 +126,58 @@ fn field_names(proxy: bool) -> (&'static str, &'static str) {
 fn push_challenge(headers: &mut Headers, proxy: bool, value: fmt::Arguments<'_>) {
     headers.push(field_names(proxy).0, value);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(algorithm: Algorithm, user: &str, realm: &str, password: &str, rest: [&str; 3]) -> String {
+        let set = Ha1Set::new(user, realm, password);
+        let [nonce, cnonce, uri] = rest;
+        let counted = Some((&b"00000001"[..], cnonce.as_bytes()));
+        let proof = Proof {
+            algorithm,
+            ha1: set.get(algorithm),
+            nonce: nonce.as_bytes(),
+            counted,
+            method: "GET",
+            uri: uri.as_bytes(),
+        };
+        proof.response().as_str().to_owned()
+    }
+
+    #[test]
+    fn the_examples_of_rfc_7616_section_3_9_1_come_out() {
+        let rest = [
+            "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
+            "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+            "/dir/index.html",
+        ];
+        let of = |algorithm| response(algorithm, "Mufasa", "http-auth@example.org", "Circle of Life", rest);
+        assert_eq!(of(Algorithm::Md5), "8ca523f5e9506fed4657c9700eebdbec");
+        assert_eq!(of(Algorithm::Sha256), "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1");
+    }
+
+    /// The RFC prints a value made with SHA-512 cut short; erratum 4897 gives the one of SHA-512/256.
+    #[test]
+    fn the_example_of_rfc_7616_section_3_9_2_comes_out_as_its_erratum_says() {
+        let rest = [
+            "5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK",
+            "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v",
+            "/doe.json",
+        ];
+        let response = response(Algorithm::Sha512_256, "Jäsøn Doe", "api@example.org", "Secret, or not?", rest);
+        assert_eq!(response, "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5");
+    }
+
+    #[test]
+    fn algorithms_have_the_names_of_rfc_8760_section_2_1_in_any_case() {
+        for (name, algorithm) in
+            [("md5", Algorithm::Md5), ("SHA-256", Algorithm::Sha256), ("sha-512-256", Algorithm::Sha512_256)]
+        {
+            assert_eq!(name.parse(), Ok(algorithm));
+        }
+        assert!("MD5-sess".parse::<Algorithm>().is_err());
+        assert_eq!(format!("{:?}", Ha1Set::new("a", "b", "c")), "Ha1Set(…)");
+    }
+}
