@@ -1,0 +1,91 @@
+//! Everything of a data folder, opened in the right order.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ringfort_switch::model::CallId;
+use ringfort_switch::record::UnixMillis;
+use thiserror::Error;
+
+use crate::cdr::{CdrError, CdrStore};
+use crate::datadir::{DataDir, DataDirError};
+use crate::db::{Db, DbError};
+use crate::journal::{JournalError, JournalOptions, JournalWriter, Recovered};
+use crate::keys::{KeyError, Keys};
+use crate::maintenance::Maintenance;
+use crate::service::{Service, ServiceError};
+
+/// Why a data folder could not be opened.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Cdr(#[from] CdrError),
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+/// How a data folder is opened.
+#[derive(Clone, Debug, Default)]
+pub struct StoreOptions {
+    /// `domains` of the node's configuration: the default tenant's where the site names none.
+    pub default_domains: Vec<String>,
+    pub journal: JournalOptions,
+}
+
+/// An open data folder, this process's until it is dropped.
+#[derive(Debug)]
+pub struct Store {
+    pub service: Arc<Service>,
+    pub cdrs: Arc<CdrStore>,
+    keys: Arc<Keys>,
+    options: StoreOptions,
+    dir: DataDir,
+}
+
+impl Store {
+    /// Opens the folder, its key file and database; makes what is not there yet. `seed` comes from the operating
+    /// system's generator.
+    ///
+    /// # Errors
+    /// [`StoreError`], in words for the operator.
+    pub fn open(path: &Path, options: StoreOptions, seed: [u8; 32]) -> Result<Self, StoreError> {
+        let dir = DataDir::open(path)?;
+        let database = dir.database();
+        let has_data = database.exists() || dir.journal().exists();
+        let because = has_data.then(|| format!("{} or journal", database.display()));
+        let keys = Arc::new(Keys::load_or_create(&dir.key_file(), because.as_deref())?);
+        let db = Arc::new(Db::open(&database, &keys)?);
+        let cdrs = Arc::new(CdrStore::new(Arc::clone(&db), Arc::clone(&keys)));
+        let service = Arc::new(Service::open(db, Arc::clone(&keys), options.default_domains.clone(), seed)?);
+        Ok(Self { service, cdrs, keys, options, dir })
+    }
+
+    /// Opens the journal: what outlived the last process, the writer for the shard thread, and the background work to
+    /// be spawned. Call it once. Calls that were cut off get their end written (`EndCause::Crash`, at `now`), and
+    /// `Recovered::next_call` is higher than any call of journal and database.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open_journal(&self, now: UnixMillis) -> Result<(JournalWriter, Recovered, Maintenance), StoreError> {
+        let dir = self.dir.journal();
+        let after = self.cdrs.position()?.segment;
+        let keys = Arc::clone(&self.keys);
+        let (writer, mut recovered) = JournalWriter::open(&dir, keys, self.options.journal, after, now)?;
+        let CallId(next) = self.cdrs.next_call()?;
+        recovered.next_call = recovered.next_call.max(CallId(next));
+        let maintenance = Maintenance::new(dir, Arc::clone(&self.keys), Arc::clone(&self.cdrs), self.options.journal);
+        Ok((writer, recovered, maintenance))
+    }
+
+    pub fn dir(&self) -> &DataDir {
+        &self.dir
+    }
+}

@@ -1,0 +1,293 @@
+//! What a change would do, object by object and field by field, with secrets left out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ringfort_switch::model::{Extension, ExtensionId, Tenant};
+use serde::{Deserialize, Serialize};
+
+use crate::cdr::word;
+
+/// The kinds of objects that a site has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectKind {
+    Tenant,
+    Extension,
+}
+
+impl ObjectKind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Extension => "extension",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Create,
+    Change,
+    Delete,
+}
+
+/// One object that is created, changed or deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub action: Action,
+    pub kind: ObjectKind,
+    /// The extension's number or the tenant's name.
+    pub name: String,
+    /// The tenant of an extension.
+    pub tenant: Option<String>,
+    /// What is different; all fields of what is created, none of what is deleted.
+    pub fields: Vec<FieldChange>,
+}
+
+/// One field. A secret shows as `***`, `generated` or `kept`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    pub field: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
+/// What applying would do, and onto which revision: make it by `Service::plan…`, show it, hand it to `Service::apply`.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The revision that it was made for.
+    pub base: u64,
+    pub changes: Vec<Change>,
+    /// Objects that stay as they are, those that the file does not name included.
+    pub unchanged: usize,
+    /// Objects of a kind that the file manages and does not name, kept because pruning was not asked for.
+    pub unnamed: usize,
+    pub(crate) target: Target,
+    /// The revision that a rollback goes back to.
+    pub(crate) rollback_to: Option<u64>,
+}
+
+/// All objects as they are to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Target {
+    pub(crate) tenants: Vec<Tenant>,
+    pub(crate) extensions: BTreeMap<ExtensionId, Extension>,
+    /// Where user names and passwords of touched extensions come from.
+    pub(crate) origins: BTreeMap<ExtensionId, Origins>,
+    pub(crate) next_tenant: u32,
+    pub(crate) next_extension: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Written by the administrator.
+    Given,
+    /// Made by us just now.
+    Generated,
+    /// Nothing was said: it stays.
+    Kept,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origins {
+    pub(crate) user: Origin,
+    pub(crate) password: Origin,
+}
+
+impl Plan {
+    /// Nothing would change: applying makes no new revision.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub fn count(&self, action: Action) -> usize {
+        self.changes.iter().filter(|c| c.action == action).count()
+    }
+}
+
+/// For people: what `apply --dry-run` prints.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for change in &self.changes {
+            write!(f, "{change}")?;
+        }
+        if self.is_empty() {
+            write!(f, "Nothing to do: revision {} is what is asked for.", self.base)?;
+        } else {
+            write!(
+                f,
+                "Plan on revision {}: {} to create, {} to change, {} to delete, {} unchanged.",
+                self.base,
+                self.count(Action::Create),
+                self.count(Action::Change),
+                self.count(Action::Delete),
+                self.unchanged
+            )?;
+        }
+        if self.unnamed > 0 {
+            write!(f, "\n{} not named in the file are kept; --prune deletes them.", self.unnamed)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.action {
+            Action::Create => '+',
+            Action::Change => '~',
+            Action::Delete => '-',
+        };
+        write!(f, "{sign} {} {}", self.kind.name(), self.name)?;
+        match self.tenant.as_deref() {
+            Some(super::DEFAULT_TENANT) | None => writeln!(f)?,
+            Some(tenant) => writeln!(f, " (tenant {tenant})")?,
+        }
+        for field in &self.fields {
+            match (&field.before, &field.after) {
+                (Some(before), Some(after)) => writeln!(f, "    {}: {before} -> {after}", field.field)?,
+                (Some(value), None) | (None, Some(value)) => writeln!(f, "    {}: {value}", field.field)?,
+                (None, None) => writeln!(f, "    {}", field.field)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is different between two states, tenants first, by name.
+pub(crate) fn compare(
+    tenants: (&[Tenant], &[Tenant]),
+    extensions: (&BTreeMap<ExtensionId, Extension>, &BTreeMap<ExtensionId, Extension>),
+    origins: &BTreeMap<ExtensionId, Origins>,
+) -> (Vec<Change>, usize) {
+    let mut changes = Vec::new();
+    let mut unchanged = 0;
+    let by_id = |list: &[Tenant]| -> BTreeMap<u32, Tenant> { list.iter().map(|t| (t.id.0, t.clone())).collect() };
+    for pair in pairs(&by_id(tenants.0), &by_id(tenants.1)) {
+        match pair.change(tenant_fields, None) {
+            Some(fields) => changes.push(Change {
+                action: pair.action(),
+                kind: ObjectKind::Tenant,
+                name: pair.any().name.clone(),
+                tenant: None,
+                fields,
+            }),
+            None => unchanged += 1,
+        }
+    }
+    let tenant_name = |extension: &Extension| {
+        let all = tenants.1.iter().chain(tenants.0);
+        all.into_iter().find(|t| t.id == extension.tenant).map(|t| t.name.clone())
+    };
+    for pair in pairs(extensions.0, extensions.1) {
+        match pair.change(extension_fields, origins.get(&pair.any().id).copied()) {
+            Some(fields) => changes.push(Change {
+                action: pair.action(),
+                kind: ObjectKind::Extension,
+                name: pair.any().number.clone(),
+                tenant: tenant_name(pair.any()),
+                fields,
+            }),
+            None => unchanged += 1,
+        }
+    }
+    changes.sort_by(|a, b| (a.kind, &a.tenant, &a.name, a.action).cmp(&(b.kind, &b.tenant, &b.name, b.action)));
+    (changes, unchanged)
+}
+
+/// An object before and after; at least one of the two is there.
+struct Pair<'a, T> {
+    before: Option<&'a T>,
+    after: Option<&'a T>,
+}
+
+fn pairs<'a, K: Ord, T>(before: &'a BTreeMap<K, T>, after: &'a BTreeMap<K, T>) -> Vec<Pair<'a, T>> {
+    let gone =
+        before.iter().filter(|(k, _)| !after.contains_key(k)).map(|(_, v)| Pair { before: Some(v), after: None });
+    let here = after.iter().map(|(k, v)| Pair { before: before.get(k), after: Some(v) });
+    here.chain(gone).collect()
+}
+
+impl<T: PartialEq> Pair<'_, T> {
+    fn any(&self) -> &T {
+        self.after.or(self.before).expect("a pair has at least one side")
+    }
+
+    fn action(&self) -> Action {
+        match (self.before, self.after) {
+            (None, _) => Action::Create,
+            (Some(_), Some(_)) => Action::Change,
+            (Some(_), None) => Action::Delete,
+        }
+    }
+
+    fn change(
+        &self,
+        fields: fn(Option<&T>, Option<&T>, Option<Origins>) -> Vec<FieldChange>,
+        origins: Option<Origins>,
+    ) -> Option<Vec<FieldChange>> {
+        if self.before == self.after {
+            return None;
+        }
+        Some(if self.after.is_none() { Vec::new() } else { fields(self.before, self.after, origins) })
+    }
+}
+
+fn tenant_fields(before: Option<&Tenant>, after: Option<&Tenant>, _: Option<Origins>) -> Vec<FieldChange> {
+    let mut fields = Fields::default();
+    fields.field("name", before.map(|t| t.name.clone()), after.map(|t| t.name.clone()));
+    fields.field("domains", before.map(|t| t.domains.join(", ")), after.map(|t| t.domains.join(", ")));
+    fields.0
+}
+
+fn extension_fields(
+    before: Option<&Extension>,
+    after: Option<&Extension>,
+    origins: Option<Origins>,
+) -> Vec<FieldChange> {
+    let mut fields = Fields::default();
+    fn both<'a>(
+        sides: (Option<&'a Extension>, Option<&'a Extension>),
+        show: impl Fn(&'a Extension) -> String,
+    ) -> (Option<String>, Option<String>) {
+        (sides.0.map(&show), sides.1.map(&show))
+    }
+    let sides = (before, after);
+    let mut plain = |name, (before, after)| fields.field(name, before, after);
+    plain("number", both(sides, |e| e.number.clone()));
+    plain("name", both(sides, |e| e.name.clone()));
+    let (user_before, user_after) = both(sides, |e| e.credentials.user.clone());
+    let generated = origins.is_some_and(|o| o.user == Origin::Generated);
+    plain("sip_user", (user_before, if generated { Some("generated".to_owned()) } else { user_after }));
+    plain("srtp", both(sides, |e| word(e.srtp)));
+    plain("max_calls", both(sides, |e| e.max_calls.to_string()));
+    plain("max_contacts", both(sides, |e| e.max_contacts.to_string()));
+    plain("enabled", both(sides, |e| e.enabled.to_string()));
+    let password = |e: Option<&Extension>| e.map(|e| e.credentials.password.clone());
+    let shown = match origins.map(|o| o.password) {
+        Some(Origin::Generated) => "generated",
+        Some(Origin::Kept) => "kept",
+        Some(Origin::Given) | None => "***",
+    };
+    if password(before) != password(after) || (before.is_some() && shown == "kept") {
+        fields.0.push(FieldChange {
+            field: "sip_password".to_owned(),
+            before: before.map(|_| "***".to_owned()),
+            after: after.map(|_| shown.to_owned()),
+        });
+    }
+    fields.0
+}
+
+#[derive(Default)]
+struct Fields(Vec<FieldChange>);
+
+impl Fields {
+    fn field(&mut self, name: &str, before: Option<String>, after: Option<String>) {
+        if before != after {
+            self.0.push(FieldChange { field: name.to_owned(), before, after });
+        }
+    }
+}
