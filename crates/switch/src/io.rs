@@ -5,7 +5,7 @@ use ringfort_media::types as media;
 use ringfort_sip::flow::{ConnId, Transmit};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CallId, TenantId};
+use crate::model::{CallId, Context, ExtensionId, LegId, TenantId};
 use crate::record::JournalRecord;
 
 /// What the switch wants done, in order. A `Journal` that stands before a `Transmit` is written before it is sent.
@@ -46,11 +46,18 @@ pub struct Notice {
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
     Status,
-    Registrations { number: Option<String> },
+    Registrations {
+        number: Option<String>,
+    },
     Calls,
-    Hangup { call: CallId },
+    Hangup {
+        call: CallId,
+    },
     /// Forget the bindings of an extension number (all of them, or the one with this contact).
-    Unregister { number: String, contact: Option<String> },
+    Unregister {
+        number: String,
+        contact: Option<String>,
+    },
     /// Take no new calls; `Status` tells how many are left.
     Drain,
     /// End what is left with BYE and a Reason.
@@ -62,11 +69,19 @@ pub enum Command {
 #[serde(rename_all = "snake_case")]
 pub enum CommandReply {
     Status(Status),
-    Registrations { items: Vec<RegistrationItem> },
-    Calls { items: Vec<CallItem> },
-    Done { changed: usize },
+    Registrations {
+        items: Vec<RegistrationItem>,
+    },
+    Calls {
+        items: Vec<CallItem>,
+    },
+    Done {
+        changed: usize,
+    },
     /// In words: what was asked for does not exist or cannot be done.
-    Refused { error: String },
+    Refused {
+        error: String,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -122,5 +137,21 @@ pub struct CallItem {
     pub state: String,
     pub seconds: u64,
     pub legs: usize,
+    /// `srtp` or `rtp` for each side, the caller first.
     pub srtp: Vec<String>,
+    pub sides: Vec<LegItem>,
+}
+
+/// One side of a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LegItem {
+    pub leg: LegId,
+    pub tenant: TenantId,
+    pub profile: String,
+    pub context: Context,
+    pub extension: Option<ExtensionId>,
+    /// `asking`, `trying`, `ringing`, `up`.
+    pub state: String,
+    /// Whether its signalling is encrypted.
+    pub tls: bool,
 }

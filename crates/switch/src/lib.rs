@@ -2,7 +2,349 @@
 //! feeds it messages, media events, commands and the time, and drains what is to be done.
 //! Called by `net` (the running system) and `tests/sim` (whole systems in virtual time).
 
+mod auth;
+mod call;
+pub mod clock;
+mod command;
 pub mod config;
+mod crossing;
+pub mod directory;
 pub mod io;
 pub mod model;
+mod out_of_dialog;
 pub mod record;
+pub mod registrar;
+mod streams;
+mod timers;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::ChaCha12Rng as Rng;
+use ringfort_guard::BanSet;
+use ringfort_media::types as media;
+use ringfort_sip::dialog::DialogId;
+use ringfort_sip::endpoint::{ClientTx, Endpoint, EndpointConfig, Event, Response, ServerTx, TransportError};
+use ringfort_sip::flow::{ConnId, Flow, Target, Transmit, TransmitToken, Transport};
+use ringfort_sip::message::{Message, ParseError};
+use ringfort_sip::session_timer::SessionTimer;
+use ringfort_sip::write::{Headers, ResponseHead};
+use rustc_hash::FxHashMap;
+
+use crate::auth::Challengers;
+use crate::call::{Call, ClientUse, DialogUse};
+pub use crate::clock::Clock;
+use crate::config::{ProfileKind, SwitchConfig};
+use crate::directory::Directory;
+use crate::io::{Counters, Level, Notice, Output};
+use crate::model::{CallId, ExtensionId, Site, TenantId};
+use crate::out_of_dialog::Errand;
+use crate::record::Binding;
+use crate::registrar::Registrar;
+use crate::streams::Streams;
+use crate::timers::{Timer, Timers};
+
+/// How often bindings are looked over.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Everything one shard knows. All of it is plain data behind `&mut self`.
+pub struct Switch {
+    config: SwitchConfig,
+    clock: Clock,
+    rng: Rng,
+    endpoint: Endpoint,
+    challengers: Challengers,
+    directory: Directory,
+    registrar: Registrar,
+    own_addresses: Vec<SocketAddr>,
+    calls: FxHashMap<CallId, Call>,
+    /// Who waits for the answer to what we sent.
+    clients: FxHashMap<ClientTx, ClientUse>,
+    /// Callers that have no final answer yet.
+    servers: FxHashMap<ServerTx, CallId>,
+    dialogs: FxHashMap<DialogId, DialogUse>,
+    /// MESSAGEs on their way.
+    errands: FxHashMap<ServerTx, Errand>,
+    /// Calls at once, by extension.
+    busy: FxHashMap<ExtensionId, u32>,
+    bans: Arc<BanSet>,
+    streams: Streams,
+    timers: Timers,
+    next_call: u64,
+    next_leg: u64,
+    draining: bool,
+    counters: Counters,
+    outputs: VecDeque<Output>,
+}
+
+impl Switch {
+    /// `seed` makes tags, branches, nonces and keys: in production it comes from the operating system.
+    pub fn new(config: SwitchConfig, site: Arc<Site>, clock: Clock, seed: [u8; 32]) -> Self {
+        let mut rng = Rng::from_seed(seed);
+        let endpoint = Endpoint::new(endpoint_config(&config), draw(&mut rng));
+        let mut timers = Timers::default();
+        timers.set(clock.instant + SWEEP_EVERY, Timer::Sweep);
+        Self {
+            challengers: Challengers::new(config.nonce_lifetime, draw(&mut rng)),
+            directory: Directory::new(site),
+            registrar: Registrar::new(config.registrar),
+            own_addresses: config.listeners.iter().map(|l| l.sip.local).collect(),
+            streams: Streams::new(&config.media),
+            calls: FxHashMap::default(),
+            clients: FxHashMap::default(),
+            servers: FxHashMap::default(),
+            dialogs: FxHashMap::default(),
+            errands: FxHashMap::default(),
+            busy: FxHashMap::default(),
+            bans: Arc::new(BanSet::empty()),
+            timers,
+            next_call: 1,
+            next_leg: 1,
+            draining: false,
+            counters: Counters::default(),
+            outputs: VecDeque::new(),
+            endpoint,
+            rng,
+            clock,
+            config,
+        }
+    }
+
+    /// After a restart: what the journal kept. Call ids go on from `next_call`.
+    pub fn restore(&mut self, now: Instant, bindings: Vec<Binding>, next_call: CallId) {
+        let listeners = self.config.listeners.len();
+        let known: Vec<Binding> = bindings
+            .into_iter()
+            .filter(|b| usize::from(b.listener) < listeners && self.directory.extension(b.extension).is_some())
+            .collect();
+        let offered = known.len();
+        let taken = self.registrar.restore(now, &self.clock, known);
+        self.next_call = self.next_call.max(next_call.0);
+        self.notice(Level::Info, None, None, "registrar", format!("{taken} of {offered} registrations restored"));
+    }
+
+    pub fn handle_message(&mut self, now: Instant, message: Message, flow: Flow) {
+        if message.is_request() {
+            self.counters.requests += 1;
+        } else {
+            self.counters.responses += 1;
+        }
+        self.endpoint.handle_message(now, message, flow);
+        self.handle_events(now);
+    }
+
+    /// A message that could not be read: it is answered where a reply is possible and safe (RFC 3261 §8.2).
+    pub fn handle_malformed(&mut self, _now: Instant, error: &ParseError, _raw: &Bytes, flow: Flow) {
+        self.counters.malformed += 1;
+        self.notice(Level::Debug, None, None, "format", format!("{} from {}", error, flow.remote));
+        let Some(reply) = &error.reply else { return };
+        let mut target = flow;
+        let via = reply.top_via();
+        if flow.transport == Transport::Udp && via.rport().is_none() {
+            target.remote.set_port(via.port.unwrap_or(5060));
+        }
+        let mut payload = Vec::with_capacity(512);
+        let head =
+            ResponseHead { status: error.status, to_tag: Some("malformed"), source: Some(flow.remote), reason: None };
+        reply.write_reply(&mut payload, &head, &Headers::default());
+        let transmit = Transmit { target: Target::Flow(target), payload: payload.into(), token: None };
+        self.outputs.push_back(Output::Transmit(transmit));
+    }
+
+    pub fn handle_send_failed(&mut self, now: Instant, token: TransmitToken, error: TransportError) {
+        self.endpoint.handle_transport_error(now, token, error);
+        self.handle_events(now);
+    }
+
+    pub fn handle_conn_closed(&mut self, now: Instant, conn: ConnId) {
+        for record in self.registrar.conn_closed(conn) {
+            self.outputs.push_back(Output::Journal(record));
+        }
+        self.endpoint.handle_flow_closed(now, conn);
+        self.handle_events(now);
+    }
+
+    pub fn handle_media(&mut self, now: Instant, event: media::Event) {
+        match event {
+            media::Event::Learned { id, .. } => self.streams.learned(id),
+            media::Event::Closed { id, report } => {
+                if let Some(done) = self.streams.closed(now, id, &report) {
+                    self.finish_quality(done);
+                }
+            }
+            media::Event::Silent { id, for_ } => self.on_silent(now, id, for_),
+            media::Event::Resumed { id } => self.streams.resumed(id),
+            media::Event::PortBusy { id, port } => {
+                let text = format!("stream {} shares port {} with one that is still learning", id.0, port.0);
+                self.notice(Level::Debug, None, None, "media.port", text);
+            }
+            media::Event::Report { .. } => {}
+        }
+        self.handle_events(now);
+    }
+
+    /// The next revision of what the administrator manages. Calls that run go on as they began.
+    pub fn apply_site(&mut self, now: Instant, site: Arc<Site>) {
+        let revision = site.revision;
+        let before = std::mem::replace(&mut self.directory, Directory::new(Arc::new(Site::default())));
+        self.directory = Directory::following(site, Some(before));
+        for extension in self.registrar.extensions() {
+            if self.directory.extension(extension).is_none_or(|e| !e.enabled) {
+                for record in self.registrar.unregister(extension, None) {
+                    self.outputs.push_back(Output::Journal(record));
+                }
+            }
+        }
+        self.notice(Level::Info, None, None, "site", format!("revision {revision} in force"));
+        self.handle_events(now);
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        self.handle_events(now);
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Ring(call) => self.on_ring_timeout(now, call),
+                Timer::MaxDuration(call) => self.on_max_duration(now, call),
+                Timer::Quality(call) => {
+                    if let Some(done) = self.streams.give_up(call) {
+                        self.finish_quality(done);
+                    }
+                }
+                Timer::Sweep => self.sweep(now),
+            }
+            self.handle_events(now);
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match (self.endpoint.poll_timeout(), self.timers.next()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The next thing to do. Call until `None` after each input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        self.endpoint.poll_transmit().map(Output::Transmit)
+    }
+
+    /// No call is left.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Whether a registered phone uses this source: the rate limiter gives it room that strangers do not get.
+    pub fn flow_priority(&self, remote: SocketAddr) -> bool {
+        self.registrar.knows_remote(remote)
+    }
+
+    fn handle_events(&mut self, now: Instant) {
+        while let Some(event) = self.endpoint.poll_event() {
+            match event {
+                Event::Request { tx, request, flow } => self.on_request(now, tx, request, flow),
+                Event::Cancelled { tx, cancel } => self.on_cancelled(now, tx, &cancel),
+                Event::DialogRequest { dialog, tx, request, flow } => {
+                    self.on_dialog_request(now, dialog, tx, &request, &flow);
+                }
+                Event::Ack { dialog, ack } => self.on_ack(now, dialog, &ack),
+                Event::AckTimeout { dialog } => self.on_ack_timeout(now, dialog),
+                Event::ReliableAcked { .. } => {}
+                Event::ReliableTimeout { tx } => self.on_reliable_timeout(now, tx),
+                Event::Response { tx, dialog, response } => self.on_response(now, tx, dialog, &response),
+                Event::Failed { tx, dialog, cause } => self.on_failed(now, tx, dialog, cause),
+                Event::SessionRefreshDue { dialog } => self.on_refresh_due(now, dialog),
+                Event::SessionExpired { dialog } => self.on_session_expired(now, dialog),
+                Event::DialogEnded { dialog } => {
+                    self.dialogs.remove(&dialog);
+                }
+            }
+            // What the endpoint wants sent goes out behind what the event put out (journal before answer).
+            while let Some(transmit) = self.endpoint.poll_transmit() {
+                self.outputs.push_back(Output::Transmit(transmit));
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let sweep = self.registrar.sweep(now);
+        for flow in sweep.keep_alive {
+            // RFC 5626 §3.5.1's CRLF form: phones skip it, and the NAT on the way keeps its mapping.
+            let payload = Bytes::from_static(b"\r\n\r\n");
+            self.outputs.push_back(Output::Transmit(Transmit { target: Target::Flow(flow), payload, token: None }));
+        }
+        if sweep.expired > 0 {
+            self.notice(Level::Info, None, None, "registrar", format!("{} registrations expired", sweep.expired));
+        }
+        self.timers.set(now + SWEEP_EVERY, Timer::Sweep);
+    }
+
+    /// Answers a request with a status alone. That the transaction has gone meanwhile is no error of anybody's.
+    fn answer(&mut self, now: Instant, tx: ServerTx, status: u16) {
+        let _ = self.endpoint.respond(now, tx, Response::new(status));
+    }
+
+    /// Answers with header fields.
+    fn answer_with(&mut self, now: Instant, tx: ServerTx, status: u16, headers: Headers) {
+        let mut response = Response::new(status);
+        response.headers = headers;
+        let _ = self.endpoint.respond(now, tx, response);
+    }
+
+    fn notice(
+        &mut self,
+        level: Level,
+        tenant: Option<TenantId>,
+        call: Option<CallId>,
+        rule: &'static str,
+        text: String,
+    ) {
+        self.outputs.push_back(Output::Notice(Notice { level, tenant, call, rule, text }));
+    }
+
+    /// The profile of the listener that a flow came by.
+    fn profile_of(&self, flow: &Flow) -> &config::Profile {
+        let listener = &self.config.listeners[usize::from(flow.listener.0)];
+        let profile = usize::from(listener.profile.0);
+        self.config.profiles.get(profile).expect("the configuration was checked: each listener has its profile")
+    }
+}
+
+fn endpoint_config(config: &SwitchConfig) -> EndpointConfig {
+    let session = (!config.calls.session_expires.is_zero()).then(|| SessionTimer {
+        expires: config.calls.session_expires.as_secs() as u32,
+        min_se: config.calls.min_se.as_secs() as u32,
+        refresher: None,
+    });
+    EndpointConfig {
+        max_transactions: config.max_transactions,
+        max_dialogs: config.max_dialogs,
+        listeners: config.listeners.iter().map(|l| l.sip.clone()).collect(),
+        user_agent: config.product.clone(),
+        supported: &["timer", "100rel", "path", "outbound", "gruu"],
+        allow: &["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE", "PRACK", "MESSAGE", "REGISTER"],
+        session,
+        ..EndpointConfig::default()
+    }
+}
+
+fn draw(rng: &mut Rng) -> [u8; 32] {
+    use rand::Rng as _;
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    seed
+}
+
+impl ProfileKind {
+    /// Whether phones register and are asked for credentials here.
+    fn authenticates(self) -> bool {
+        matches!(self, ProfileKind::Internal)
+    }
+}

@@ -45,6 +45,27 @@ impl Endpoint {
     /// of the same names. For 401 and 407 `extra` holds the credentials; after a 422 the session interval is raised to
     /// what it said. Works for requests within dialogs too, as long as the transaction is kept (5 s at least).
     pub fn resend_with(&mut self, now: Instant, tx: ClientTx, extra: Headers) -> Result<ClientTx, EndpointError> {
+        self.resend(now, tx, extra, None)
+    }
+
+    /// As [`Self::resend_with`], with another body: a 488 is answered with an offer that the peer may like better.
+    pub fn resend_with_body(
+        &mut self,
+        now: Instant,
+        tx: ClientTx,
+        extra: Headers,
+        body: Body,
+    ) -> Result<ClientTx, EndpointError> {
+        self.resend(now, tx, extra, Some(body))
+    }
+
+    fn resend(
+        &mut self,
+        now: Instant,
+        tx: ClientTx,
+        extra: Headers,
+        other_body: Option<Body>,
+    ) -> Result<ClientTx, EndpointError> {
         let client = self.clients.get_mut(tx.0).ok_or(EndpointError::UnknownTransaction)?;
         if client.machine.is_waiting() || client.machine.state() == ClientState::Accepted {
             return Err(EndpointError::WrongState);
@@ -55,6 +76,9 @@ impl Endpoint {
             Source::New(mut r) => {
                 r.cseq = r.cseq.map(|cseq| cseq + 1);
                 r.headers = merged(&r.headers, &extra);
+                if other_body.is_some() {
+                    r.body = other_body;
+                }
                 if let (Some(session), Some(min_se)) = (&mut r.session, min_se) {
                     session.raise(min_se);
                 }
@@ -68,7 +92,7 @@ impl Endpoint {
                     session.interval = session.interval.max(min_se);
                 }
                 let headers = merged(&headers, &extra);
-                self.request_within(now, id, method, headers, body)
+                self.request_within(now, id, method, headers, other_body.or(body))
             }
         }
     }

@@ -1,0 +1,157 @@
+//! A call: the caller's leg, one leg for each phone that is tried, and the bridge that joins their media. One loop
+//! owns all of them, so that what touches several legs is an ordinary function.
+
+mod ending;
+pub(crate) mod outcome;
+mod progress;
+mod session;
+mod setup;
+
+use std::time::Instant;
+
+use ringfort_media::bridge::{Bridge, LegIx};
+use ringfort_sip::dialog::DialogId;
+use ringfort_sip::endpoint::{ClientTx, ServerTx};
+
+use crate::model::{CallId, Context, ExtensionId, LegId, ProfileId, TenantId};
+use crate::record::Cdr;
+
+/// Index of the caller's leg in `Call::legs`, and the anchor of its bridge.
+pub(crate) const CALLER: usize = 0;
+
+/// What an outstanding request of ours is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ClientUse {
+    /// The INVITE to one of the phones that are tried.
+    Fork { call: CallId, leg: usize },
+    /// An INVITE that was given up: a late 2xx is acknowledged and ended.
+    Abandoned,
+    /// A request within a call that was asked for by the other side: its answer goes back there.
+    Relayed { call: CallId, to: usize, tx: ServerTx, offer: Offer },
+    /// Our own refresh of a session (RFC 4028).
+    Refresh { call: CallId, leg: usize, offered: bool },
+    /// One copy of a MESSAGE.
+    Errand(ServerTx),
+}
+
+/// What a relayed request carries for the media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// No session description: INFO, MESSAGE.
+    None,
+    /// The asking side's offer; the answer is in the response.
+    Made,
+    /// A re-INVITE without SDP: the other side's offer is in the 2xx, the asking side's answer in its ACK.
+    Late,
+}
+
+/// What a dialog belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DialogUse {
+    Leg {
+        call: CallId,
+        leg: usize,
+    },
+    /// The call is over; a BYE has to wait until the peer has acknowledged our 2xx (RFC 3261 §15).
+    ByeOnAck,
+}
+
+/// How far a leg is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LegState {
+    /// The caller waits for our final answer.
+    Asking(ServerTx),
+    /// We wait for a phone's. `rung`: it has answered provisionally.
+    Calling {
+        tx: ClientTx,
+        rung: bool,
+    },
+    Up,
+    Gone,
+}
+
+/// One side of a call (CALL-11: it knows its tenant, profile and context from the start).
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub id: LegId,
+    pub tenant: TenantId,
+    pub profile: ProfileId,
+    pub context: Context,
+    pub extension: Option<ExtensionId>,
+    pub media: LegIx,
+    pub dialog: Option<DialogId>,
+    pub state: LegState,
+    /// The caller's leg: our 2xx has been acknowledged. A callee's leg: we have acknowledged.
+    pub acked: bool,
+    pub secure: bool,
+}
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Phones ring.
+    Setup,
+    /// `legs[winner]` talks to the caller.
+    Answered { winner: usize },
+}
+
+/// A call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub id: CallId,
+    pub tenant: TenantId,
+    pub legs: Vec<Leg>,
+    pub bridge: Bridge,
+    pub phase: Phase,
+    pub cdr: Box<Cdr>,
+    pub answered_at: Option<Instant>,
+    pub started_at: Instant,
+    pub ring_timer: Option<Instant>,
+    pub max_timer: Option<Instant>,
+    /// The caller's INVITE had no SDP: the callee offers in its 2xx (RFC 3261 §13.2.1).
+    pub late_offer: bool,
+    /// The best refusal so far, and the Reason that came with it.
+    pub best: Option<(u16, ringfort_sip::write::Headers)>,
+    /// The caller has been told that a phone rings.
+    pub ringing_told: bool,
+    /// An answer that is due in the ACK to this leg, where a 2xx of it carried the offer.
+    pub owes_answer_to: Option<usize>,
+    pub reliable_caller: bool,
+}
+
+impl Call {
+    /// The leg that talks to `leg`; none while phones ring, unless only one is left.
+    pub fn peer_of(&self, leg: usize) -> Option<usize> {
+        match self.phase {
+            Phase::Answered { winner } if leg == CALLER => Some(winner),
+            Phase::Answered { winner } if leg == winner => Some(CALLER),
+            Phase::Answered { .. } => None,
+            Phase::Setup if leg != CALLER => Some(CALLER),
+            Phase::Setup => {
+                let mut open = (1..self.legs.len()).filter(|&i| {
+                    matches!(self.legs[i].state, LegState::Calling { .. }) && self.legs[i].dialog.is_some()
+                });
+                let only = open.next();
+                if open.next().is_some() { None } else { only }
+            }
+        }
+    }
+
+    pub fn is_answered(&self) -> bool {
+        matches!(self.phase, Phase::Answered { .. })
+    }
+
+    /// Phones that have not refused yet.
+    pub fn open_forks(&self) -> usize {
+        self.legs[1..].iter().filter(|l| matches!(l.state, LegState::Calling { .. })).count()
+    }
+
+    /// What `ctl calls` calls its state.
+    pub fn state_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Answered { .. } => "answered",
+            Phase::Setup if self.ringing_told => "ringing",
+            Phase::Setup => "trying",
+        }
+    }
+}

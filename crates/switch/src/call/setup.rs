@@ -1,0 +1,463 @@
+//! A call begins: who calls, may he, whom does he want, and an INVITE to each of that extension's phones.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use ringfort_guard::{Admitted, Authentication, Entry, Facts, Format, Reach, Verdict};
+use ringfort_media::bridge::{Bridge, LegPolicy, SdpReject, SrtpPolicy as MediaSrtp};
+use ringfort_sip::endpoint::{OutRequest, ServerTx};
+use ringfort_sip::flow::{Flow, ListenerId, Target, Transport};
+use ringfort_sip::header::HeaderName;
+use ringfort_sip::message::Message;
+use ringfort_sip::method::Method;
+use ringfort_sip::uri::Uri;
+use ringfort_sip::write::{Body, Headers};
+
+use super::{CALLER, Call, ClientUse, DialogUse, Leg, LegState, Phase};
+use crate::auth::Identity;
+use crate::crossing;
+use crate::io::{Level, Output};
+use crate::model::{CallId, Context, Extension, ExtensionId, LegId, Pii, ProfileId, SrtpPolicy, TenantId};
+use crate::out_of_dialog::next_hop;
+use crate::record::{Cdr, EndCause, JournalRecord};
+use crate::timers::Timer;
+use crate::{Switch, draw};
+
+/// Why an attempt ends before a phone was tried.
+struct Refusal {
+    status: u16,
+    rule: &'static str,
+    text: String,
+    headers: Headers,
+}
+
+impl Refusal {
+    fn new(status: u16, rule: &'static str, text: impl Into<String>) -> Self {
+        Self { status, rule, text: text.into(), headers: Headers::default() }
+    }
+
+    fn media(reject: &SdpReject) -> Self {
+        let mut refusal = Self::new(reject.status(), "media", reject.to_string());
+        refusal.headers = warning(reject);
+        refusal
+    }
+}
+
+/// One phone that is to be tried.
+struct Fork {
+    request_uri: String,
+    target: Target,
+    routes: Vec<String>,
+    policy: LegPolicy,
+    profile: ProfileId,
+    secure: bool,
+    tcp_alternative: Option<ListenerId>,
+}
+
+impl Switch {
+    pub(crate) fn on_invite(&mut self, now: Instant, tx: ServerTx, request: &Message, flow: &Flow) {
+        let Some(tenant) = self.tenant_of(request.from().uri) else { return self.answer(now, tx, 503) };
+        let profile = self.profile_of(flow);
+        let (profile_id, profile_name, authenticates) =
+            (profile.id, profile.name.clone(), profile.kind.authenticates());
+        let context = if authenticates { Context::Internal } else { Context::Public };
+        let caller = if authenticates {
+            match self.authenticate(now, tx, request, flow, tenant) {
+                Identity::Proven(extension) => Some(extension),
+                Identity::Challenged { failed: false } => return,
+                Identity::Challenged { failed: true } => {
+                    let cdr = self.cdr(now, tenant, profile_name, context, None, request, flow);
+                    return self.refused(now, None, cdr, Refusal::new(401, "authentication", "wrong credentials"));
+                }
+            }
+        } else {
+            None
+        };
+        self.counters.calls_attempted += 1;
+        let cdr = self.cdr(now, tenant, profile_name, context, caller, request, flow);
+        let leg = Leg {
+            id: self.leg_id(),
+            tenant,
+            profile: profile_id,
+            context,
+            extension: caller,
+            media: ringfort_media::bridge::LegIx(0),
+            dialog: self.endpoint.dialog_of(tx),
+            state: LegState::Asking(tx),
+            acked: false,
+            secure: flow.transport.is_secure(),
+        };
+        let admitted = self.admit(now, caller, flow);
+        let routed = admitted.and_then(|proof| Ok((self.route(now, tenant, &proof, caller, request)?, proof)));
+        match routed {
+            Ok((callee, proof)) => self.start_call(now, proof, tx, cdr, leg, callee, request, flow),
+            Err(refusal) => self.refused(now, Some(tx), cdr, refusal),
+        }
+    }
+
+    /// The one door of `guard`: what comes out is the proof that a call is started with.
+    fn admit(&self, now: Instant, caller: Option<ExtensionId>, flow: &Flow) -> Result<Admitted, Refusal> {
+        let internal = self.profile_of(flow).kind.authenticates();
+        let facts = Facts {
+            source: flow.remote.ip(),
+            entry: if internal { Entry::Internal } else { Entry::External },
+            bans: &self.bans,
+            allowed: None,
+            rate: Verdict::Pass,
+            format: Format::Good,
+            authentication: if caller.is_some() { Authentication::Proven } else { Authentication::Missing },
+            reach: Reach::Local,
+        };
+        ringfort_guard::admit(now, &facts).map_err(|r| Refusal::new(r.status.unwrap_or(403), r.rule, "not admitted"))
+    }
+
+    /// The limits and the route: the extension that is called.
+    fn route(
+        &self,
+        now: Instant,
+        tenant: TenantId,
+        admitted: &Admitted,
+        caller: Option<ExtensionId>,
+        request: &Message,
+    ) -> Result<ExtensionId, Refusal> {
+        if self.draining {
+            let mut refusal = Refusal::new(503, "draining", "the system is being stopped");
+            refusal.headers.push("Retry-After", 30);
+            return Err(refusal);
+        }
+        if self.calls.len() >= self.config.calls.max_calls as usize {
+            let mut refusal = Refusal::new(503, "limit.calls", format!("{} calls are up", self.calls.len()));
+            refusal.headers.push("Retry-After", 5);
+            return Err(refusal);
+        }
+        if admitted.context() == ringfort_guard::Context::Public {
+            // DOM-4: a guest reaches published aliases alone, and whatever else he asks for gets one and the same answer.
+            return Err(Refusal::new(404, "context.public", "guests reach published names only"));
+        }
+        if let Some(extension) = caller.and_then(|id| self.directory.extension(id))
+            && self.calls_of(extension.id) >= extension.max_calls
+        {
+            let text = format!("extension {} has {} calls up", extension.number, extension.max_calls);
+            return Err(Refusal::new(403, "limit.extension_calls", text));
+        }
+        let wanted = self.dialled(tenant, request.request_uri());
+        let callee = wanted.as_deref().and_then(|number| self.directory.by_number(tenant, number));
+        let Some(callee) = callee.filter(|e| e.enabled) else {
+            return Err(Refusal::new(404, "route.no_such_number", "no extension has that number"));
+        };
+        if self.calls_of(callee.id) >= callee.max_calls {
+            let text = format!("extension {} has {} calls up", callee.number, callee.max_calls);
+            return Err(Refusal::new(486, "limit.extension_calls", text));
+        }
+        if self.registrar.live(now, callee.id).is_empty() {
+            let text = format!("extension {} has no phone registered", callee.number);
+            return Err(Refusal::new(480, "route.not_registered", text));
+        }
+        Ok(callee.id)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a different fact about one attempt")]
+    fn start_call(
+        &mut self,
+        now: Instant,
+        _admitted: Admitted,
+        tx: ServerTx,
+        mut cdr: Box<Cdr>,
+        leg: Leg,
+        callee: ExtensionId,
+        request: &Message,
+        flow: &Flow,
+    ) {
+        let (id, tenant, caller) = (cdr.call, leg.tenant, leg.extension);
+        cdr.to_extension = Some(callee);
+        let mut bridge = Bridge::new(draw(&mut self.rng));
+        let caller_srtp = caller.and_then(|e| self.directory.extension(e)).map_or(SrtpPolicy::Offer, |e| e.srtp);
+        let policy = self.leg_policy(flow.local, flow.remote, flow.transport, caller_srtp);
+        bridge.add_leg(policy);
+
+        let offer = session_description(request);
+        let late_offer = offer.is_none();
+        if late_offer && !request.body().is_empty() {
+            let mut refusal = Refusal::new(415, "media.type", "the body is no session description");
+            refusal.headers.push("Accept", "application/sdp");
+            return self.refused(now, Some(tx), cdr, refusal);
+        }
+        if let Some(offer) = &offer
+            && let Err(reject) = bridge.offer_received(ringfort_media::bridge::LegIx(0), offer)
+        {
+            return self.refused(now, Some(tx), cdr, Refusal::media(&reject));
+        }
+        let forks = self.forks(now, callee);
+        let extension = self.directory.extension(callee).expect("it was just routed to");
+        let to = format!("<sip:{}@{}>", extension.number, self.directory.realm(tenant));
+        let from = caller.map_or_else(|| "<sip:anonymous@anonymous.invalid>".to_owned(), |e| self.identity(tenant, e));
+
+        let mut call = Call {
+            id,
+            tenant,
+            legs: vec![leg],
+            bridge,
+            phase: Phase::Setup,
+            cdr,
+            answered_at: None,
+            started_at: now,
+            ring_timer: None,
+            max_timer: None,
+            late_offer,
+            best: None,
+            ringing_told: false,
+            owes_answer_to: None,
+            reliable_caller: request.has_option(HeaderName::Supported, "100rel")
+                || request.has_option(HeaderName::Require, "100rel"),
+        };
+        let mut problem = None;
+        for fork in forks {
+            if let Err(reject) = self.try_phone(now, &mut call, fork, request, &from, &to, callee) {
+                problem = Some(reject);
+            }
+        }
+        self.streams.drain(id, &mut call.bridge, &mut self.outputs);
+        if call.open_forks() == 0 {
+            let refusal = match problem {
+                Some(reject) => Refusal::media(&reject),
+                None => Refusal::new(503, "limit.transactions", "no room for another request"),
+            };
+            self.close_media(now, &mut call);
+            return self.refused(now, Some(tx), call.cdr, refusal);
+        }
+        let ring = now + self.config.calls.ring_for;
+        self.timers.set(ring, Timer::Ring(id));
+        call.ring_timer = Some(ring);
+        if let Some(dialog) = call.legs[CALLER].dialog {
+            self.dialogs.insert(dialog, DialogUse::Leg { call: id, leg: CALLER });
+        }
+        self.servers.insert(tx, id);
+        self.outputs.push_back(Output::Journal(JournalRecord::CallStarted(call.cdr.clone())));
+        let text = format!("{} calls {}: {} phones ring", call.cdr.caller, call.cdr.callee, call.open_forks());
+        self.notice(Level::Info, Some(tenant), Some(id), "call", text);
+        self.count_extension(&call, 1);
+        self.calls.insert(id, call);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a different fact about one INVITE")]
+    fn try_phone(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        fork: Fork,
+        request: &Message,
+        from: &str,
+        to: &str,
+        callee: ExtensionId,
+    ) -> Result<(), SdpReject> {
+        let media = call.bridge.add_leg(fork.policy);
+        let body = if call.late_offer {
+            None
+        } else {
+            match call.bridge.offer_for(now, media, &mut self.streams.ports) {
+                Ok(sdp) => Some(Body::sdp(sdp)),
+                Err(reject) => {
+                    call.bridge.remove_leg(now, media, &mut self.streams.ports);
+                    return Err(reject);
+                }
+            }
+        };
+        let out = OutRequest {
+            routes: fork.routes,
+            from: from.to_owned(),
+            to: to.to_owned(),
+            max_forwards: next_hop(request),
+            headers: crossing::cross(request, crossing::INVITE),
+            body,
+            // A late offer in a reliable 1xx would have to be answered in PRACK: it comes in the 2xx instead.
+            reliable: !call.late_offer,
+            session: self.endpoint.session_default(),
+            tcp_alternative: fork.tcp_alternative,
+            ..OutRequest::new(Method::Invite, fork.request_uri, fork.target)
+        };
+        let Ok(tx) = self.endpoint.send_request(now, out) else {
+            call.bridge.remove_leg(now, media, &mut self.streams.ports);
+            return Ok(());
+        };
+        self.clients.insert(tx, ClientUse::Fork { call: call.id, leg: call.legs.len() });
+        call.legs.push(Leg {
+            id: self.leg_id(),
+            tenant: call.tenant,
+            profile: fork.profile,
+            context: Context::Internal,
+            extension: Some(callee),
+            media,
+            dialog: None,
+            state: LegState::Calling { tx, rung: false },
+            acked: false,
+            secure: fork.secure,
+        });
+        Ok(())
+    }
+
+    fn forks(&self, now: Instant, callee: ExtensionId) -> Vec<Fork> {
+        let srtp = self.directory.extension(callee).map_or(SrtpPolicy::Offer, |e: &Extension| e.srtp);
+        let live = self.registrar.live(now, callee);
+        live.into_iter()
+            .map(|contact| {
+                let target = contact.target();
+                let (transport, listener) = (target.transport(), target.listener());
+                let slot = &self.config.listeners[usize::from(listener.0)];
+                Fork {
+                    request_uri: contact.uri.to_string(),
+                    routes: contact.path.iter().map(|p| p.to_string()).collect(),
+                    policy: self.leg_policy(contact.flow.local, target.remote(), transport, srtp),
+                    profile: slot.profile,
+                    secure: transport.is_secure(),
+                    tcp_alternative: self.tcp_beside(slot.profile, transport, &contact.uri),
+                    target,
+                }
+            })
+            .collect()
+    }
+
+    /// RFC 3261 §18.1.1: a TCP listener of the same profile, where the phone's Contact does not insist on UDP.
+    fn tcp_beside(&self, profile: ProfileId, transport: Transport, contact: &str) -> Option<ListenerId> {
+        if transport != Transport::Udp {
+            return None;
+        }
+        let insists = Uri::parse(contact).ok()?.param("transport").is_some();
+        let tcp = self.config.listeners.iter().find(|l| l.profile == profile && l.sip.transport == Transport::Tcp);
+        tcp.map(|l| l.sip.id).filter(|_| !insists)
+    }
+
+    pub(crate) fn leg_policy(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        transport: Transport,
+        srtp: SrtpPolicy,
+    ) -> LegPolicy {
+        let secure = transport.is_secure();
+        LegPolicy {
+            secure_signalling: secure,
+            srtp: match srtp {
+                SrtpPolicy::Off => MediaSrtp::Off,
+                SrtpPolicy::Offer => MediaSrtp::Offer,
+                SrtpPolicy::Require => MediaSrtp::Require,
+            },
+            codecs: self.streams.codecs.clone(),
+            trusted: true,
+            ..LegPolicy::new(self.media_address(local), remote.ip())
+        }
+    }
+
+    /// What stands in `c=` towards a peer: what the administrator says for its family, else the address that the
+    /// signalling with it uses.
+    fn media_address(&self, local: SocketAddr) -> IpAddr {
+        let configured = match local.ip() {
+            IpAddr::V4(_) => self.config.media.advertised_v4,
+            IpAddr::V6(_) => self.config.media.advertised_v6,
+        };
+        configured.unwrap_or(local.ip())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a different fact about one attempt")]
+    fn cdr(
+        &mut self,
+        now: Instant,
+        tenant: TenantId,
+        profile: String,
+        context: Context,
+        caller: Option<ExtensionId>,
+        request: &Message,
+        flow: &Flow,
+    ) -> Box<Cdr> {
+        let call = CallId(self.next_call);
+        self.next_call += 1;
+        let known = caller.and_then(|id| self.directory.extension(id));
+        let (number, name) = match known {
+            Some(e) => (e.number.clone(), e.name.clone()),
+            None => {
+                let from = request.from();
+                let user = from.uri().ok().and_then(|u| u.user_unescaped().map(|u| u.into_owned()));
+                (user.unwrap_or_default(), String::new())
+            }
+        };
+        let dialled = Uri::parse(request.request_uri()).ok().and_then(|u| u.user_unescaped().map(|u| u.into_owned()));
+        Box::new(Cdr {
+            call,
+            tenant,
+            profile,
+            context: match context {
+                Context::Internal => "internal",
+                Context::Public => "public",
+            }
+            .to_owned(),
+            caller: Pii::new(shorten(number)),
+            caller_name: Pii::new(shorten(name)),
+            callee: Pii::new(shorten(dialled.unwrap_or_default())),
+            from_extension: caller,
+            to_extension: None,
+            source: flow.remote,
+            started: self.clock.unix(now),
+            ringing: None,
+            answered: None,
+            ended: None,
+            status: 0,
+            cause: None,
+            reason: String::new(),
+            rule: None,
+            quality: Vec::new(),
+        })
+    }
+
+    /// An attempt that a rule ends: the record, the log line and the caller name the rule.
+    fn refused(&mut self, now: Instant, tx: Option<ServerTx>, mut cdr: Box<Cdr>, refusal: Refusal) {
+        self.counters.calls_refused += 1;
+        let text = format!("{} to {} refused: {} ({})", cdr.caller, cdr.callee, refusal.text, refusal.status);
+        self.notice(Level::Info, Some(cdr.tenant), Some(cdr.call), refusal.rule, text);
+        cdr.status = refusal.status;
+        cdr.cause = Some(EndCause::Refused);
+        cdr.reason = refusal.text;
+        cdr.rule = Some(refusal.rule.to_owned());
+        cdr.ended = Some(self.clock.unix(now));
+        let call = cdr.call;
+        self.outputs.push_back(Output::Journal(JournalRecord::CallEnded(cdr)));
+        if let Some(done) = self.streams.call_over(call) {
+            self.finish_quality(done);
+        } else if self.streams.awaits_report(call) {
+            self.timers.set(now + crate::streams::REPORT_WITHIN, Timer::Quality(call));
+        }
+        if let Some(tx) = tx {
+            self.answer_with(now, tx, refusal.status, refusal.headers);
+        }
+    }
+
+    fn leg_id(&mut self) -> LegId {
+        let id = LegId(self.next_leg);
+        self.next_leg += 1;
+        id
+    }
+}
+
+/// The session description of a message, alone or as a part of a multipart body.
+pub(crate) fn session_description(message: &Message) -> Option<Vec<u8>> {
+    if message.body().is_empty() {
+        return None;
+    }
+    ringfort_media::sdp::find_sdp(message.content_type()?, message.body()).map(<[u8]>::to_vec)
+}
+
+/// Says in a Warning why media do not fit (RFC 3261 §20.43).
+pub(crate) fn warning(reject: &SdpReject) -> Headers {
+    let mut headers = Headers::default();
+    let words: String = reject.to_string().chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
+    headers.push("Warning", format_args!("{} ringfort \"{words}\"", reject.warn_code()));
+    headers
+}
+
+/// What a peer wrote goes into a record in bounded length.
+fn shorten(mut text: String) -> String {
+    const LONGEST: usize = 128;
+    if text.len() > LONGEST {
+        let cut = (0..=LONGEST).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        text.truncate(cut);
+    }
+    text
+}

@@ -1,0 +1,154 @@
+//! What an operator asks of the running switch: answered at once, from the state in memory.
+
+use std::time::Instant;
+
+use crate::Switch;
+use crate::call::{Leg, LegState};
+use crate::crossing;
+use crate::io::{CallItem, Command, CommandReply, LegItem, Level, Output, RegistrationItem, Status};
+use crate::model::{CallId, ExtensionId};
+use crate::record::EndCause;
+use crate::registrar::seconds_left;
+
+impl Switch {
+    pub fn handle_command(&mut self, now: Instant, command: Command) -> CommandReply {
+        let reply = match command {
+            Command::Status => CommandReply::Status(self.status()),
+            Command::Registrations { number } => self.registrations(now, number.as_deref()),
+            Command::Calls => CommandReply::Calls { items: self.call_items(now) },
+            Command::Hangup { call } => self.hang_up(now, call),
+            Command::Unregister { number, contact } => self.unregister(&number, contact.as_deref()),
+            Command::Drain => {
+                self.draining = true;
+                self.notice(Level::Info, None, None, "draining", format!("no new calls; {} go on", self.calls.len()));
+                CommandReply::Done { changed: self.calls.len() }
+            }
+            Command::HangupAll => {
+                let ids = self.call_ids();
+                let words = crossing::reason("Q.850", 41, "The system is being stopped");
+                for id in &ids {
+                    self.end_call(now, *id, None, 503, EndCause::Shutdown, &words, "the system is being stopped");
+                }
+                CommandReply::Done { changed: ids.len() }
+            }
+        };
+        self.handle_events(now);
+        reply
+    }
+
+    fn status(&self) -> Status {
+        let counts = self.endpoint.counts();
+        Status {
+            revision: self.directory.site().revision,
+            draining: self.draining,
+            extensions: self.directory.site().extensions.len(),
+            registrations: self.registrar.len(),
+            calls: self.calls.len(),
+            calls_answered: self.calls.values().filter(|c| c.is_answered()).count(),
+            transactions: counts.client + counts.server,
+            dialogs: counts.dialogs,
+            media_streams: self.streams.len(),
+            media_ports: self.streams.ports.open_ports(),
+            counters: self.counters,
+        }
+    }
+
+    fn registrations(&self, now: Instant, number: Option<&str>) -> CommandReply {
+        let mut items = Vec::new();
+        for id in self.registrar.extensions() {
+            let Some(extension) = self.directory.extension(id) else { continue };
+            if number.is_some_and(|n| n != extension.number) {
+                continue;
+            }
+            for contact in self.registrar.live(now, id) {
+                items.push(RegistrationItem {
+                    number: extension.number.clone(),
+                    contact: contact.uri.to_string(),
+                    source: contact.flow.remote.to_string(),
+                    transport: contact.flow.transport.to_string(),
+                    user_agent: contact.user_agent.to_string(),
+                    expires_in_s: seconds_left(contact, now),
+                    q: f32::from(contact.q) / 1000.0,
+                    path: contact.path.iter().map(|p| p.to_string()).collect(),
+                });
+            }
+        }
+        items.sort_by(|a, b| a.number.cmp(&b.number).then_with(|| a.contact.cmp(&b.contact)));
+        CommandReply::Registrations { items }
+    }
+
+    fn call_ids(&self) -> Vec<CallId> {
+        let mut ids: Vec<CallId> = self.calls.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn call_items(&self, now: Instant) -> Vec<CallItem> {
+        let ids = self.call_ids();
+        let item = |id: CallId| {
+            let call = &self.calls[&id];
+            let since = call.answered_at.unwrap_or(call.started_at);
+            let open = call.legs.iter().filter(|l| l.state != LegState::Gone);
+            CallItem {
+                call: id,
+                from: call.cdr.caller.to_string(),
+                to: call.cdr.callee.to_string(),
+                state: call.state_name().to_owned(),
+                seconds: now.saturating_duration_since(since).as_secs(),
+                legs: open.clone().count(),
+                sides: open.clone().map(|l| self.leg_item(l)).collect(),
+                srtp: open
+                    .map(|l| {
+                        if self.streams.is_encrypted(call.bridge.streams(l.media).iter().map(|(id, _)| *id)) {
+                            "srtp"
+                        } else {
+                            "rtp"
+                        }
+                        .to_owned()
+                    })
+                    .collect(),
+            }
+        };
+        ids.into_iter().map(item).collect()
+    }
+
+    fn leg_item(&self, leg: &Leg) -> LegItem {
+        LegItem {
+            leg: leg.id,
+            tenant: leg.tenant,
+            profile: self.config.profiles.get(usize::from(leg.profile.0)).map_or_else(String::new, |p| p.name.clone()),
+            context: leg.context,
+            extension: leg.extension,
+            state: match leg.state {
+                LegState::Asking(_) => "asking",
+                LegState::Calling { rung: false, .. } => "trying",
+                LegState::Calling { rung: true, .. } => "ringing",
+                LegState::Up => "up",
+                LegState::Gone => "gone",
+            }
+            .to_owned(),
+            tls: leg.secure,
+        }
+    }
+
+    fn hang_up(&mut self, now: Instant, call: CallId) -> CommandReply {
+        if !self.calls.contains_key(&call) {
+            return CommandReply::Refused { error: format!("call {call} is not up: `ctl calls` lists those that are") };
+        }
+        let words = crossing::reason("Q.850", 16, "Ended by the operator");
+        self.end_call(now, call, None, 480, EndCause::Operator, &words, "ended by the operator");
+        CommandReply::Done { changed: 1 }
+    }
+
+    fn unregister(&mut self, number: &str, contact: Option<&str>) -> CommandReply {
+        let ids: Vec<ExtensionId> =
+            self.directory.site().extensions.values().filter(|e| e.number == number).map(|e| e.id).collect();
+        if ids.is_empty() {
+            return CommandReply::Refused { error: format!("no extension has the number {number}") };
+        }
+        let records: Vec<_> = ids.into_iter().flat_map(|id| self.registrar.unregister(id, contact)).collect();
+        let changed = records.len();
+        self.outputs.extend(records.into_iter().map(Output::Journal));
+        CommandReply::Done { changed }
+    }
+}

@@ -1,0 +1,54 @@
+//! The allow-list by which header fields cross from one leg to the other (CALL-1; `docs/header-allow-list.md` says
+//! why for each). Everything that is not named here ends at Ringfort.
+
+use ringfort_sip::header::HeaderName;
+use ringfort_sip::message::Message;
+use ringfort_sip::write::{Body, Headers};
+
+use HeaderName as H;
+
+/// INVITE and re-INVITE. What a person reads or hears, never where it came from.
+pub const INVITE: &[HeaderName] = &[H::Subject, H::Priority, H::AcceptLanguage, H::UserToUser];
+/// 1xx and 2xx to INVITE.
+pub const PROGRESS: &[HeaderName] = &[H::Reason, H::UserToUser];
+/// Final refusals.
+pub const REFUSAL: &[HeaderName] = &[H::Reason, H::RetryAfter, H::UserToUser];
+/// BYE and CANCEL.
+pub const ENDING: &[HeaderName] = &[H::Reason, H::UserToUser];
+/// MESSAGE (RFC 3428 §5).
+pub const MESSAGE: &[HeaderName] = &[H::Subject, H::Date, H::Expires, H::ContentLanguage];
+/// INFO (RFC 6086 §6).
+pub const INFO: &[HeaderName] = &[H::InfoPackage, H::ContentDisposition];
+
+/// Longest value that crosses, in bytes: these are texts for people.
+const LONGEST: usize = 512;
+
+/// The header fields of `message` that `allowed` names, ready to be written to the other leg.
+pub fn cross(message: &Message, allowed: &[HeaderName]) -> Headers {
+    let mut headers = Headers::default();
+    for name in allowed {
+        for value in message.headers(*name) {
+            if value.len() > LONGEST {
+                continue;
+            }
+            headers.push(name.as_str(), String::from_utf8_lossy(value));
+        }
+    }
+    headers
+}
+
+/// The body as it is, with its type: bodies of MESSAGE and INFO are the parties' own.
+pub fn cross_body(message: &Message) -> Option<Body> {
+    if message.body().is_empty() {
+        return None;
+    }
+    let content_type = message.content_type().unwrap_or("application/octet-stream").to_owned();
+    Some(Body { content_type: content_type.into(), data: bytes::Bytes::copy_from_slice(message.body()) })
+}
+
+/// A Reason header field (RFC 3326).
+pub fn reason(protocol: &str, cause: u16, text: &str) -> Headers {
+    let mut headers = Headers::default();
+    headers.push("Reason", format_args!("{protocol};cause={cause};text=\"{text}\""));
+    headers
+}

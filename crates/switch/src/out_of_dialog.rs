@@ -1,0 +1,248 @@
+//! Requests out of any dialog: REGISTER, OPTIONS, MESSAGE and those that are refused. INVITE goes to `call`.
+
+use std::time::Instant;
+
+use ringfort_sip::check::{Supported, inspect_request};
+use ringfort_sip::endpoint::{OutRequest, Response, ServerTx};
+use ringfort_sip::flow::Flow;
+use ringfort_sip::message::Message;
+use ringfort_sip::method::Method;
+use ringfort_sip::uri::Uri;
+
+use crate::Switch;
+use crate::auth::Identity;
+use crate::call::ClientUse;
+use crate::crossing;
+use crate::io::{Level, Output};
+use crate::model::{ExtensionId, TenantId};
+
+/// What a request may ask of us (RFC 3261 §8.2).
+const SUPPORTED: Supported<'static> = Supported {
+    methods: &[],
+    schemes: &["sip", "sips", "tel"],
+    option_tags: &["timer", "100rel", "path", "outbound", "gruu"],
+    proxy_option_tags: None,
+    body_types: &["application/sdp", "multipart/mixed", "multipart/alternative", "multipart/related"],
+    forwards: true,
+};
+
+/// A MESSAGE on its way to the contacts of an extension: the first 2xx answers it, or the best refusal when all
+/// have refused (RFC 3428 §7).
+#[derive(Debug)]
+pub(crate) struct Errand {
+    pub open: usize,
+    pub best: u16,
+    pub answered: bool,
+}
+
+impl Switch {
+    pub(crate) fn on_request(&mut self, now: Instant, tx: ServerTx, request: Message, flow: Flow) {
+        if let Err(rejection) = inspect_request(&request, &SUPPORTED) {
+            self.counters.malformed += u64::from(rejection.status == 400);
+            let text = format!("{} from {}: {}", request.method().as_str(), flow.remote, rejection.reason);
+            self.notice(Level::Debug, None, None, "format", text);
+            let mut response = Response::new(rejection.status).reason(rejection.reason);
+            response.headers = rejection.headers;
+            let _ = self.endpoint.respond(now, tx, response);
+            return;
+        }
+        match request.method() {
+            Method::Invite => self.on_invite(now, tx, &request, &flow),
+            Method::Register => self.on_register(now, tx, &request, &flow),
+            Method::Options => self.on_options(now, tx),
+            Method::Message => self.on_message(now, tx, &request, &flow),
+            // RFC 3261 §12.2.2 and RFC 6665 §4.1.3: these live in a dialog or follow a subscription.
+            Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify | Method::Cancel => {
+                self.answer(now, tx, 481);
+            }
+            Method::Subscribe | Method::Publish => self.on_event_package(now, tx, &request, &flow),
+            Method::Refer => self.answer(now, tx, 405),
+            Method::Ack => {}
+            Method::Other(_) => self.answer(now, tx, 501),
+        }
+    }
+
+    fn on_options(&mut self, now: Instant, tx: ServerTx) {
+        // RFC 3261 §11.2: what an INVITE would get, with what we can do. While stopping, it would get 503.
+        let status = if self.draining { 503 } else { 200 };
+        let response = Response::new(status).header("Accept", "application/sdp").header("Accept-Language", "en");
+        let _ = self.endpoint.respond(now, tx, response);
+    }
+
+    /// Authenticates a request of a phone; `None` when it has been answered. Strangers on an external profile get
+    /// `refusal`: nothing of the kind is for them.
+    pub(crate) fn phone(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        request: &Message,
+        flow: &Flow,
+        address: &str,
+        refusal: u16,
+    ) -> Option<(TenantId, ExtensionId)> {
+        let Some(tenant) = self.tenant_of(address) else {
+            self.answer(now, tx, 503);
+            return None;
+        };
+        if !self.profile_of(flow).kind.authenticates() {
+            self.answer(now, tx, refusal);
+            return None;
+        }
+        match self.authenticate(now, tx, request, flow, tenant) {
+            Identity::Proven(extension) => Some((tenant, extension)),
+            Identity::Challenged { .. } => None,
+        }
+    }
+
+    fn on_register(&mut self, now: Instant, tx: ServerTx, request: &Message, flow: &Flow) {
+        let to = request.to();
+        let address = to.uri.to_owned();
+        let Some((tenant, extension)) = self.phone(now, tx, request, flow, &address, 403) else { return };
+        let extension = self.directory.extension(extension).expect("it was just authenticated");
+        if !names_extension(&address, extension) {
+            let text = format!("extension {} tried to register another address", extension.number);
+            self.counters.registrations_refused += 1;
+            self.notice(Level::Warn, Some(tenant), None, "registrar.address", text);
+            return self.answer(now, tx, 403);
+        }
+        let realm = self.directory.realm(tenant);
+        let clock = &self.clock;
+        let outcome = self.registrar.register(now, clock, request, flow, extension, &self.own_addresses, realm);
+        match outcome {
+            Ok(registered) => {
+                self.counters.registrations_accepted += 1;
+                let number = extension.number.clone();
+                for record in registered.records {
+                    self.outputs.push_back(Output::Journal(record));
+                }
+                if registered.added + registered.removed > 0 {
+                    let text = format!(
+                        "extension {number}: {} added, {} removed, from {} by {}",
+                        registered.added, registered.removed, flow.remote, flow.transport
+                    );
+                    self.notice(Level::Info, Some(tenant), None, "registrar", text);
+                }
+                self.answer_with(now, tx, 200, registered.headers);
+            }
+            Err(refused) => {
+                self.counters.registrations_refused += 1;
+                let text = format!("extension {}: {}", extension.number, refused.text);
+                self.notice(Level::Info, Some(tenant), None, refused.rule, text);
+                self.answer_with(now, tx, refused.status, refused.headers);
+            }
+        }
+    }
+
+    fn on_event_package(&mut self, now: Instant, tx: ServerTx, request: &Message, flow: &Flow) {
+        let address = request.to().uri.to_owned();
+        if self.phone(now, tx, request, flow, &address, 403).is_some() {
+            // RFC 6665 §8.3.2: no event package is served yet.
+            self.answer(now, tx, 489);
+        }
+    }
+
+    fn on_message(&mut self, now: Instant, tx: ServerTx, request: &Message, flow: &Flow) {
+        let from = request.from().uri.to_owned();
+        let Some((tenant, sender)) = self.phone(now, tx, request, flow, &from, 404) else { return };
+        self.counters.messages += 1;
+        let Some(number) = self.dialled(tenant, request.request_uri()) else { return self.answer(now, tx, 404) };
+        let Some(callee) = self.directory.by_number(tenant, &number).filter(|e| e.enabled) else {
+            return self.answer(now, tx, 404);
+        };
+        let max_forwards = next_hop(request);
+        let from = self.identity(tenant, sender);
+        let to = format!("<sip:{}@{}>", callee.number, self.directory.realm(tenant));
+        let requests: Vec<OutRequest> = self
+            .registrar
+            .live(now, callee.id)
+            .into_iter()
+            .map(|contact| OutRequest {
+                routes: contact.path.iter().map(|p| p.to_string()).collect(),
+                from: from.clone(),
+                to: to.clone(),
+                max_forwards,
+                headers: crossing::cross(request, crossing::MESSAGE),
+                body: crossing::cross_body(request),
+                ..OutRequest::new(Method::Message, &*contact.uri, contact.target())
+            })
+            .collect();
+        let mut open = 0;
+        for out in requests {
+            if let Ok(client) = self.endpoint.send_request(now, out) {
+                self.clients.insert(client, ClientUse::Errand(tx));
+                open += 1;
+            }
+        }
+        if open == 0 {
+            return self.answer(now, tx, 480);
+        }
+        self.errands.insert(tx, Errand { open, best: 480, answered: false });
+    }
+
+    /// One contact answered a MESSAGE.
+    pub(crate) fn on_errand_answer(&mut self, now: Instant, tx: ServerTx, status: u16) {
+        let Some(errand) = self.errands.get_mut(&tx) else { return };
+        if status < 200 {
+            return;
+        }
+        errand.open -= 1;
+        let (open, first_success) = (errand.open, status < 300 && !errand.answered);
+        errand.answered |= status < 300;
+        if status >= 300 && crate::call::outcome::better(status, errand.best) {
+            errand.best = status;
+        }
+        let (answered, best) = (errand.answered, errand.best);
+        if first_success {
+            self.answer(now, tx, status);
+        }
+        if open == 0 {
+            self.errands.remove(&tx);
+            if !answered {
+                self.answer(now, tx, crate::call::outcome::for_caller(best));
+            }
+        }
+    }
+
+    /// The number or name that a Request-URI asks for, where its host is this tenant's or an address of ours.
+    pub(crate) fn dialled(&self, tenant: TenantId, request_uri: &str) -> Option<String> {
+        let uri = Uri::parse(request_uri).ok()?;
+        let here = match self.directory.tenant_of_domain(uri.host_str()) {
+            Some(other) => other == tenant,
+            None => uri.host.ip().is_some() || uri.host_str().eq_ignore_ascii_case("localhost"),
+        };
+        if !here {
+            return None;
+        }
+        uri.user_unescaped().map(|u| u.into_owned()).filter(|u| !u.is_empty())
+    }
+
+    /// The From that the other side sees: number and name of the extension, never what the phone wrote.
+    pub(crate) fn identity(&self, tenant: TenantId, extension: ExtensionId) -> String {
+        let realm = self.directory.realm(tenant);
+        let Some(extension) = self.directory.extension(extension) else { return format!("<sip:anonymous@{realm}>") };
+        if extension.name.is_empty() {
+            return format!("<sip:{}@{realm}>", extension.number);
+        }
+        let mut name = String::with_capacity(extension.name.len());
+        for c in extension.name.chars().filter(|c| !c.is_control()) {
+            if matches!(c, '"' | '\\') {
+                name.push('\\');
+            }
+            name.push(c);
+        }
+        format!("\"{name}\" <sip:{}@{realm}>", extension.number)
+    }
+}
+
+/// Max-Forwards goes down across the legs (RFC 7332 §4).
+pub(crate) fn next_hop(request: &Message) -> u8 {
+    let given = request.max_forwards().and_then(Result::ok).unwrap_or(70);
+    given.min(70).saturating_sub(1) as u8
+}
+
+/// Whether an address-of-record is this extension's own: its number or its SIP user name.
+fn names_extension(address: &str, extension: &crate::model::Extension) -> bool {
+    let Ok(uri) = Uri::parse(address) else { return false };
+    let Some(user) = uri.user_unescaped() else { return false };
+    user == extension.number.as_str() || user == extension.credentials.user.as_str()
+}

@@ -1,0 +1,50 @@
+//! The switch's own timers: an ordered set, so that what is not needed any more is taken out at once and a call that
+//! ends leaves nothing behind. SIP's timers live in `ringfort_sip::endpoint`.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use crate::model::CallId;
+
+/// What a wake-up is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// Nobody answered in time.
+    Ring(CallId),
+    /// The longest call time is over.
+    MaxDuration(CallId),
+    /// The relay did not report on a closed call's media in time.
+    Quality(CallId),
+    /// Bindings are looked over: expired ones go, phones behind NAT get a keep-alive.
+    Sweep,
+}
+
+/// Timers by time, then by kind.
+#[derive(Default)]
+pub struct Timers {
+    set: BTreeSet<(Instant, Timer)>,
+}
+
+impl Timers {
+    pub fn set(&mut self, at: Instant, timer: Timer) {
+        self.set.insert((at, timer));
+    }
+
+    pub fn clear(&mut self, at: Instant, timer: Timer) {
+        self.set.remove(&(at, timer));
+    }
+
+    pub fn next(&self) -> Option<Instant> {
+        self.set.first().map(|(at, _)| *at)
+    }
+
+    /// The next timer that is due, taken out.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Timer> {
+        let &(at, timer) = self.set.first()?;
+        if at > now {
+            return None;
+        }
+        self.set.pop_first();
+        Some(timer)
+    }
+}

@@ -1,0 +1,227 @@
+//! The registrar as a phone sees it.
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use ringfort_sip::header::HeaderName;
+use ringfort_switch::io::{Command, CommandReply};
+use ringfort_switch::record::JournalRecord;
+
+const PHONE: &str = "198.51.100.10:5060";
+const OTHER: &str = "198.51.100.11:5060";
+
+fn contacts(message: &ringfort_sip::message::Message) -> Vec<String> {
+    message.headers(HeaderName::Contact).map(|v| String::from_utf8_lossy(v).into_owned()).collect()
+}
+
+#[test]
+fn a_phone_registers_after_a_challenge_and_sees_its_contact_rfc_3261_section_10_3() {
+    let mut w = World::new();
+    let ok = w.register("user-a", PHONE);
+    assert_eq!(ok.status(), 200);
+    assert_eq!(contacts(&ok), [format!("<sip:user-a@{PHONE}>;expires=600")]);
+    assert!(ok.has(HeaderName::Date));
+    assert!(matches!(&w.journal[..], [JournalRecord::Bound(b)] if b.contact == format!("sip:user-a@{PHONE}")));
+}
+
+#[test]
+fn the_challenge_offers_the_algorithms_in_the_order_configured() {
+    let mut w = World::new();
+    w.send(PHONE, &format!(
+        "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bK1\r\nFrom: <sip:x@{DOMAIN}>;tag=1\r\n\
+         To: <sip:x@{DOMAIN}>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\n\r\n"));
+    let challenge = w.take(PHONE);
+    let offers: Vec<String> =
+        challenge.headers(HeaderName::WwwAuthenticate).map(|v| String::from_utf8_lossy(v).into_owned()).collect();
+    assert_eq!(offers.len(), 2);
+    assert!(offers[0].contains("algorithm=SHA-256") && offers[1].contains("algorithm=MD5"), "{offers:?}");
+}
+
+#[test]
+fn real_and_invented_users_get_the_same_challenge_but_for_nonce_and_tags_guard_10() {
+    let shape = |user: &str| {
+        let mut w = World::new();
+        w.send(PHONE, &format!(
+            "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bK1\r\nFrom: <sip:u@{DOMAIN}>;tag=1\r\n\
+             To: <sip:u@{DOMAIN}>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\n\r\n"));
+        let challenge = w.take(PHONE);
+        let auth = w.answer_to(&challenge, user, "REGISTER", &format!("sip:{DOMAIN}")).replace("pw of", "wrong");
+        w.send(PHONE, &format!(
+            "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bK2\r\nFrom: <sip:u@{DOMAIN}>;tag=1\r\n\
+             To: <sip:u@{DOMAIN}>\r\nCall-ID: 1\r\nCSeq: 2 REGISTER\r\nMax-Forwards: 70\r\n{}\r\n",
+            auth.replace("response=\"", "response=\"0")));
+        let raw = String::from_utf8_lossy(w.take(PHONE).raw()).into_owned();
+        let nonce = raw.split("nonce=\"").nth(1).and_then(|r| r.split('"').next()).expect("a nonce").to_owned();
+        let tag = raw.split("To: ").nth(1).and_then(|r| r.split(";tag=").nth(1)).and_then(|r| r.split("\r\n").next());
+        raw.replace(&nonce, "NONCE").replace(tag.expect("a To tag"), "TAG")
+    };
+    assert_eq!(shape("user-a"), shape("nobody"));
+}
+
+#[test]
+fn a_contact_shorter_than_the_bound_is_refused_with_423_rfc_3261_section_10_3() {
+    let mut w = World::new();
+    let refused = w.register_with("user-a", PHONE, &format!("<sip:user-a@{PHONE}>;expires=30"), "");
+    assert_eq!(refused.status(), 423);
+    assert_eq!(refused.header_str(HeaderName::MinExpires).as_deref(), Some("60"));
+    assert_eq!(w.status().registrations, 0);
+}
+
+#[test]
+fn a_contact_longer_than_the_bound_is_shortened() {
+    let mut w = World::new();
+    let ok = w.register_with("user-a", PHONE, &format!("<sip:user-a@{PHONE}>;expires=999999"), "");
+    assert_eq!(contacts(&ok), [format!("<sip:user-a@{PHONE}>;expires=7200")]);
+}
+
+#[test]
+fn a_register_without_contact_lists_what_there_is_rfc_3261_section_10_2_3() {
+    let mut w = World::new();
+    w.register("user-a", PHONE);
+    let fetched = w.register_with("user-a", OTHER, "<sip:gone@198.51.100.11>;expires=0", "");
+    assert_eq!(contacts(&fetched), [format!("<sip:user-a@{PHONE}>;expires=600")]);
+}
+
+#[test]
+fn the_wildcard_removes_all_contacts_and_wants_expires_0_rfc_3261_section_10_2_2() {
+    let mut w = World::new();
+    w.register("user-a", PHONE);
+    w.register_with("user-a", OTHER, &format!("<sip:user-a@{OTHER}>"), "Expires: 600\r\n");
+    assert_eq!(w.status().registrations, 2);
+    assert_eq!(w.register_with("user-a", PHONE, "*", "Expires: 600\r\n").status(), 400);
+    assert_eq!(w.status().registrations, 2);
+    let ok = w.register_with("user-a", PHONE, "*", "Expires: 0\r\n");
+    assert_eq!((ok.status(), contacts(&ok).len()), (200, 0));
+    assert_eq!(w.status().registrations, 0);
+}
+
+#[test]
+fn a_phone_with_an_instance_replaces_its_own_flow_rfc_5626_section_6() {
+    let mut w = World::new();
+    let contact = |from: &str| format!("<sip:user-a@{from}>;+sip.instance=\"<urn:uuid:1>\";reg-id=1");
+    w.register_with("user-a", PHONE, &contact(PHONE), "Supported: path, outbound\r\n");
+    let ok = w.register_with("user-a", OTHER, &contact(OTHER), "Supported: path, outbound\r\n");
+    assert_eq!(contacts(&ok).len(), 1);
+    assert!(contacts(&ok)[0].contains(OTHER));
+    assert_eq!(ok.header_str(HeaderName::Require).as_deref(), Some("outbound"));
+}
+
+#[test]
+fn the_public_gruu_names_the_instance_rfc_5627_section_5_3() {
+    let mut w = World::new();
+    let contact = format!("<sip:user-a@{PHONE}>;+sip.instance=\"<urn:uuid:1>\"");
+    let ok = w.register_with("user-a", PHONE, &contact, "Supported: gruu\r\n");
+    assert!(contacts(&ok)[0].contains(&format!("pub-gruu=\"sip:101@{DOMAIN};gr=urn:uuid:1\"")), "{:?}", contacts(&ok));
+}
+
+#[test]
+fn an_extension_cannot_register_another_ones_address() {
+    let mut w = World::new();
+    let to = format!("sip:102@{DOMAIN}");
+    w.send(PHONE, &format!(
+        "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bK1\r\nFrom: <{to}>;tag=1\r\nTo: <{to}>\r\n\
+         Call-ID: 1\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\nContact: <sip:x@{PHONE}>\r\n\r\n"));
+    let challenge = w.take(PHONE);
+    let auth = w.answer_to(&challenge, "user-a", "REGISTER", &format!("sip:{DOMAIN}"));
+    w.send(PHONE, &format!(
+        "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bK2\r\nFrom: <{to}>;tag=1\r\nTo: <{to}>\r\n\
+         Call-ID: 1\r\nCSeq: 2 REGISTER\r\nMax-Forwards: 70\r\nContact: <sip:x@{PHONE}>\r\n{auth}\r\n"));
+    assert_eq!(w.take(PHONE).status(), 403);
+    assert!(w.notices.iter().any(|n| n.rule == "registrar.address"));
+}
+
+#[test]
+fn a_contact_that_is_our_own_address_is_refused() {
+    let mut w = World::new();
+    assert_eq!(w.register_with("user-a", PHONE, &format!("<sip:user-a@{INSIDE}>"), "").status(), 403);
+}
+
+#[test]
+fn nobody_registers_on_an_external_profile_guard_2() {
+    let mut w = World::new();
+    w.send_to(1, OUTSIDE, PHONE, &format!(
+        "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bK1\r\nFrom: <sip:user-a@{DOMAIN}>;tag=1\r\n\
+         To: <sip:user-a@{DOMAIN}>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\n\r\n"));
+    assert_eq!(w.take(PHONE).status(), 403);
+}
+
+#[test]
+fn the_oldest_contact_makes_room_where_an_extension_has_as_many_as_it_may() {
+    let mut w = World::new();
+    for i in 1..=4 {
+        w.register_with("user-a", PHONE, &format!("<sip:p{i}@198.51.100.10>;expires={}", 600 + i), "");
+    }
+    let CommandReply::Registrations { items } = w.command(Command::Registrations { number: Some("101".into()) }) else {
+        panic!("registrations give registrations");
+    };
+    let kept: Vec<&str> = items.iter().map(|i| i.contact.as_str()).collect();
+    assert_eq!(kept, ["sip:p2@198.51.100.10", "sip:p3@198.51.100.10", "sip:p4@198.51.100.10"]);
+}
+
+#[test]
+fn a_registration_ends_when_it_is_not_refreshed() {
+    let mut w = World::new();
+    w.register("user-a", PHONE);
+    w.pass(Duration::from_secs(599));
+    assert_eq!(w.status().registrations, 1);
+    w.pass(Duration::from_secs(10));
+    assert_eq!(w.status().registrations, 0);
+}
+
+#[test]
+fn the_path_of_an_edge_proxy_is_the_route_of_calls_rfc_3327() {
+    let mut w = World::new();
+    let ok = w.register_with(
+        "user-b",
+        OTHER,
+        "<sip:user-b@10.1.1.1:5060>",
+        "Path: <sip:edge.example;lr>\r\nSupported: path\r\n",
+    );
+    assert!(ok.has(HeaderName::Path));
+    w.register("user-a", PHONE);
+    w.invite("user-a", PHONE, "102", &sdp("198.51.100.10", 4000, "0"), "");
+    let invite = w.take(OTHER);
+    assert_eq!(invite.request_uri(), "sip:user-b@10.1.1.1:5060");
+    assert_eq!(invite.header_str(HeaderName::Route).as_deref(), Some("<sip:edge.example;lr>"));
+}
+
+#[test]
+fn calls_to_a_phone_behind_nat_go_to_where_it_registered_from() {
+    let mut w = World::new();
+    w.register_with("user-b", OTHER, "<sip:user-b@10.1.1.1:5060>", "");
+    w.register("user-a", PHONE);
+    w.invite("user-a", PHONE, "102", &sdp("198.51.100.10", 4000, "0"), "");
+    assert_eq!(w.take(OTHER).request_uri(), "sip:user-b@10.1.1.1:5060");
+}
+
+#[test]
+fn bindings_that_the_journal_kept_ring_after_a_restart_run_1() {
+    let mut before = World::new();
+    before.register("user-b", OTHER);
+    let bindings = before
+        .journal
+        .iter()
+        .filter_map(|r| if let JournalRecord::Bound(b) = r { Some(b.clone()) } else { None })
+        .collect();
+    let mut after = World::new();
+    after.switch.restore(after.now, bindings, ringfort_switch::model::CallId(40));
+    after.register("user-a", PHONE);
+    after.invite("user-a", PHONE, "102", &sdp("198.51.100.10", 4000, "0"), "");
+    assert_eq!(after.take(OTHER).request_uri(), format!("sip:user-b@{OTHER}"));
+    let started =
+        after.journal.iter().find_map(|r| if let JournalRecord::CallStarted(c) = r { Some(c.call.0) } else { None });
+    assert!(started.is_some_and(|id| id >= 40), "call ids go on from those before");
+}
+
+#[test]
+fn a_changed_password_and_a_removed_extension_take_effect_with_the_next_revision() {
+    let mut w = World::new();
+    w.register("user-b", OTHER);
+    let mut next = site();
+    next.extensions.remove(&ringfort_switch::model::ExtensionId(2));
+    w.switch.apply_site(w.now, std::sync::Arc::new(next));
+    assert_eq!(w.status().registrations, 0);
+    assert_eq!(w.status().extensions, 2);
+}
