@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ringfort_guard::RateConfig;
+use ringfort_media::relay::RelayConfig;
 use ringfort_sip::flow::Transport;
 use ringfort_sip::message::Limits;
 
@@ -126,8 +127,12 @@ pub enum ClientAuth {
     #[default]
     Off,
     /// One that is shown must be issued by this CA.
-    Optional { ca_file: PathBuf },
-    Required { ca_file: PathBuf },
+    Optional {
+        ca_file: PathBuf,
+    },
+    Required {
+        ca_file: PathBuf,
+    },
 }
 
 /// How the certificate of a server is checked.
@@ -152,6 +157,8 @@ pub struct MediaThreadConfig {
     pub socket_buffer: usize,
     /// Pause between passes while traffic is heavy, so that batches fill; zero: never.
     pub pause: Duration,
+    /// Checks and intervals of the packet path.
+    pub relay: RelayConfig,
 }
 
 impl Default for MediaThreadConfig {
@@ -161,6 +168,7 @@ impl Default for MediaThreadConfig {
             queue: 4096,
             socket_buffer: 1 << 20,
             pause: Duration::from_micros(1000),
+            relay: RelayConfig::default(),
         }
     }
 }

@@ -114,8 +114,8 @@ impl Bound {
             locals: self.sockets.iter().map(|socket| socket.local).collect(),
             tls: self.tls.clone(),
         });
-        let (media_link, media_thread) =
-            media::spawn(&self.config.media, inner.media_stats.clone(), waker.clone()).map_err(kernel("media thread"))?;
+        let (media_link, media_thread) = media::spawn(&self.config.media, inner.media_stats.clone(), waker.clone())
+            .map_err(kernel("media thread"))?;
         let shard = Shard::new(
             &self.config,
             self.sockets,
@@ -147,7 +147,9 @@ fn spawn_shard<C: Core, J: JournalSink>(
         let reason = shard.run(&inbox);
         match &reason {
             StopReason::Asked => tracing::info!(rule = "shard", "stopped as asked"),
-            StopReason::Panicked(what) => tracing::error!(rule = "shard", alarm = true, "shard stopped by a panic: {what}"),
+            StopReason::Panicked(what) => {
+                tracing::error!(rule = "shard", alarm = true, "shard stopped by a panic: {what}")
+            }
             StopReason::Failed(what) => tracing::error!(rule = "shard", alarm = true, "shard stopped: {what}"),
         }
         // The media thread ends when the shard's end of its queue is gone.
@@ -234,7 +236,10 @@ impl Handle {
     /// Too many commands wait already, or the shard has stopped or does not answer.
     pub fn command(&self, command: Command) -> Result<CommandReply, HandleError> {
         let (sender, answer) = sync_channel(1);
-        self.ask(command, move |reply| drop(sender.try_send(reply)))?;
+        self.ask(command, move |reply| {
+            // Whoever asked may have stopped waiting.
+            let _ = sender.try_send(reply);
+        })?;
         answer.recv_timeout(ANSWER_WITHIN).map_err(|_| match self.stopped() {
             Some(_) => HandleError::Stopped,
             None => HandleError::NoAnswer(ANSWER_WITHIN.as_secs()),
@@ -263,7 +268,10 @@ impl Handle {
     /// As [`Handle::command`].
     pub fn is_idle(&self) -> Result<bool, HandleError> {
         let (sender, answer) = sync_channel(1);
-        self.inner.send(ToShard::IsIdle(Box::new(move |idle| drop(sender.try_send(idle)))))?;
+        self.inner.send(ToShard::IsIdle(Box::new(move |idle| {
+            // Whoever asked may have stopped waiting.
+            let _ = sender.try_send(idle);
+        })))?;
         answer.recv_timeout(ANSWER_WITHIN).map_err(|_| HandleError::NoAnswer(ANSWER_WITHIN.as_secs()))
     }
 

@@ -3,12 +3,22 @@
 //! Called by the `ringfort` command: [`bind`], then [`Bound::start`], then [`Handle`].
 
 pub mod advertise;
+pub mod checks;
 pub mod config;
+mod conn;
 pub mod core;
 mod error;
 mod handle;
 pub mod journal;
+mod media;
+mod notice;
+mod published;
+mod shard;
 mod stats;
+mod streams;
+mod switch_core;
+mod sys;
+mod tls;
 
 pub use config::NetConfig;
 pub use error::{HandleError, StartError, TlsError};
