@@ -131,7 +131,7 @@ impl Bridge {
         self.pending = Some(from);
         let leg = self.legs.get_mut(&from).expect("the leg was found above");
         self.orphans.extend(leg.begin(self.serial, Exchange::OfferIn { sent: None }));
-        leg.set_offer(media, parsed.to_bytes());
+        leg.set_offer(media, sdp);
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl Bridge {
         let parsed = Sdp::parse(sdp).map_err(SdpReject::Malformed)?;
         let offer: Vec<&LocalMedia> = leg.slots.iter().map_while(|slot| slot.local.as_ref()).collect();
         let media = remote::fit_answer(&offer, remote::read(&parsed, &leg.policy), &leg.policy)?;
-        leg.set_remote(media, parsed.to_bytes());
+        leg.set_remote(media, sdp);
         leg.exchange = Exchange::OfferOut { answered: true };
         let serial = leg.saved.as_ref().map(|saved| saved.serial);
         let waiting = self.pending.and_then(|ix| self.legs.get(&ix)).and_then(|leg| leg.saved.as_ref());
@@ -250,7 +250,7 @@ impl Bridge {
     /// Whether the SDP is word for word the one that this peer sent last (a session refresh): it needs no exchange with
     /// the other side; `offer_received` and `answer_for` at once answer it.
     pub fn is_refresh(&self, from: LegIx, sdp: &[u8]) -> bool {
-        self.legs.get(&from).and_then(|leg| leg.received.as_ref()).is_some_and(|received| received[..] == *sdp)
+        self.legs.get(&from).is_some_and(|leg| leg.has_received(sdp))
     }
 
     /// Our last SDP to that leg as an offer, for a session refresh by re-INVITE (RFC 4028 §7.4); its answer goes to
@@ -404,10 +404,9 @@ impl Bridge {
     }
 
     fn connect(&mut self) {
-        let pair = self
-            .anchor
-            .zip(self.selected)
-            .and_then(|(anchor, other)| Some((self.legs.get(&anchor)?, self.legs.get(&other)?)));
+        let ends = self.anchor.zip(self.selected);
+        // Not `self.pair()`: the commands are borrowed mutably beside the legs.
+        let pair = ends.and_then(|(anchor, other)| Some((self.legs.get(&anchor)?, self.legs.get(&other)?)));
         self.relayed.connect(pair);
     }
 }
@@ -463,4 +462,33 @@ fn check_something_left(lines: &[LocalMedia], lost: Option<(MediaKind, SdpReject
     let Some((kind, reject)) = lost else { return Ok(()) };
     let is_left = |line: &LocalMedia| line.active && (kind != MediaKind::Audio || line.kind == MediaKind::Audio);
     if lines.iter().any(is_left) { Ok(()) } else { Err(reject) }
+}
+
+/// What a fuzzer feeds: the octets are an offer, parted by an octet of 0xFF from an answer and a second offer.
+#[doc(hidden)]
+pub fn fuzz_bridge(data: &[u8]) {
+    let mut parts = data.split(|&byte| byte == 0xFF);
+    let mut next = || parts.next().unwrap_or(b"");
+    let mut ports = PortPool::new(crate::ports::PortPoolConfig::default());
+    #[allow(clippy::disallowed_methods, reason = "a fuzz entry has no caller that knows the time")]
+    let now = Instant::now();
+    let mut bridge = Bridge::new([1; 32]);
+    let address = std::net::IpAddr::from([198, 51, 100, 1]);
+    let policy = LegPolicy { secure_signalling: true, ..LegPolicy::new(address, address) };
+    let (a, b) = (bridge.add_leg(policy.clone()), bridge.add_leg(policy));
+    for (from, to, carried) in [(a, b, AnswerIn::Provisional), (b, a, AnswerIn::Final), (a, b, AnswerIn::Final)] {
+        let _ = bridge.offer_received(from, next());
+        if let Ok(offer) = bridge.offer_for(now, to, &mut ports) {
+            let echo = if data.len().is_multiple_of(2) { &offer[..] } else { next() };
+            let _ = bridge.answer_received(now, to, echo, &mut ports);
+        }
+        if let Ok(answer) = bridge.answer_for(now, from, carried, &mut ports) {
+            Sdp::parse(&answer).expect("we write what we can read");
+        }
+        if data.len().is_multiple_of(3) {
+            bridge.rollback(now, &mut ports);
+        }
+    }
+    bridge.close(now, &mut ports);
+    assert_eq!(ports.streams(), 0, "every port is free again");
 }

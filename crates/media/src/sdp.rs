@@ -4,6 +4,7 @@
 mod fields;
 mod multipart;
 
+use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -48,8 +49,8 @@ struct Span {
     value: Range<u32>,
 }
 
-/// A session description: the text as it came and where its lines are.
-#[derive(Clone, Debug)]
+/// A session description: the text as it came and where its lines are. `Debug` shows no text, for keys may be in it.
+#[derive(Clone)]
 pub struct Sdp {
     raw: Bytes,
     lines: Vec<Span>,
@@ -57,8 +58,14 @@ pub struct Sdp {
     media: Vec<u32>,
 }
 
-/// One line of a description.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl fmt::Debug for Sdp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sdp {{ {} octets, {} lines, {} media }}", self.raw.len(), self.lines.len(), self.media.len())
+    }
+}
+
+/// One line of a description. `Debug` shows no keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
     /// The letter before `=`.
     pub kind: u8,
@@ -66,6 +73,14 @@ pub struct Line<'a> {
     pub value: &'a [u8],
     /// Counted from 1.
     pub number: u32,
+}
+
+impl fmt::Debug for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_secret = self.kind == b'k' || self.kind == b'a' && self.value.starts_with(b"crypto:");
+        let value = if is_secret { "***".into() } else { String::from_utf8_lossy(self.value) };
+        write!(f, "{}: {}={value:?}", self.number, char::from(self.kind))
+    }
 }
 
 /// The session part or one media description.
@@ -315,6 +330,14 @@ mod tests {
             let shown = String::from_utf8_lossy(text);
             assert!(error.line == line && error.what.contains(word), "{shown:?}: {error}");
         }
+    }
+
+    #[test]
+    fn keys_never_show_in_debug() {
+        let text = format!("{PLAIN}a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:SECRET\r\nk=clear:SECRET\r\n");
+        let sdp = Sdp::parse(text.as_bytes()).unwrap();
+        let shown = format!("{sdp:?} {:?} {:?}", sdp.session(), sdp.lines().collect::<Vec<_>>());
+        assert!(!shown.contains("SECRET") && shown.contains("PCMU/8000"), "{shown}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One leg: its slots (one per m-line), where its offer/answer exchange stands, and the SDP text that goes to its peer.
 
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -70,7 +71,24 @@ pub(super) struct Saved {
     /// Which exchange.
     pub serial: u64,
     pub slots: Vec<Slot>,
-    received: Option<Bytes>,
+    received: Option<Fingerprint>,
+}
+
+/// Stands for a text that was sent or received. The text itself is not kept, because SRTP keys are in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    hash: u64,
+    length: usize,
+}
+
+impl Fingerprint {
+    /// `key` is secret, so that a peer cannot make another text with the same fingerprint.
+    fn of(text: &[u8], key: u64) -> Fingerprint {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(key);
+        hasher.write(text);
+        Fingerprint { hash: hasher.finish(), length: text.len() }
+    }
 }
 
 #[derive(Debug)]
@@ -82,13 +100,14 @@ pub(super) struct Leg {
     pub slots: Vec<Slot>,
     pub saved: Option<Saved>,
     /// The peer's SDP that was taken last.
-    pub received: Option<Bytes>,
+    received: Option<Fingerprint>,
     /// M-lines of the peer's last offer: its answer has as many.
     pub offered_lines: usize,
     session_id: u64,
     version: u64,
     /// Our last SDP without its `o=` line.
-    sent: Vec<u8>,
+    sent: Option<Fingerprint>,
+    fingerprint_key: u64,
 }
 
 impl Leg {
@@ -105,7 +124,8 @@ impl Leg {
             offered_lines: 0,
             session_id,
             version: 0,
-            sent: Vec::new(),
+            sent: None,
+            fingerprint_key: rng.next_u64(),
         }
     }
 
@@ -133,6 +153,11 @@ impl Leg {
         self.received.is_some() && self.exchange != Exchange::OfferOut { answered: false }
     }
 
+    /// Whether the peer's SDP that was taken last is this very text.
+    pub fn has_received(&self, sdp: &[u8]) -> bool {
+        self.received == Some(Fingerprint::of(sdp, self.fingerprint_key))
+    }
+
     /// How our next offer of that line is protected: as it was agreed on, else as the policy says.
     pub fn protection(&self, line: usize) -> Protection {
         let agreed = self.slots.get(line).and_then(Slot::agreed);
@@ -152,7 +177,7 @@ impl Leg {
     /// before could have gone back to.
     pub fn begin(&mut self, serial: u64, exchange: Exchange) -> Vec<Stream> {
         let orphans = self.forget_saved();
-        self.saved = Some(Saved { serial, slots: self.slots.clone(), received: self.received.clone() });
+        self.saved = Some(Saved { serial, slots: self.slots.clone(), received: self.received });
         self.exchange = exchange;
         orphans
     }
@@ -195,8 +220,8 @@ impl Leg {
     }
 
     /// Puts what the peer said into the slots; lines that it no longer has are off.
-    pub fn set_remote(&mut self, media: Vec<RemoteMedia>, sdp: Bytes) {
-        self.received = Some(sdp);
+    pub fn set_remote(&mut self, media: Vec<RemoteMedia>, sdp: &[u8]) {
+        self.received = Some(Fingerprint::of(sdp, self.fingerprint_key));
         self.grow(media.len());
         let mut media = media.into_iter();
         for slot in &mut self.slots {
@@ -209,7 +234,7 @@ impl Leg {
 
     /// As `set_remote`, for an offer: a peer with new keys gets new ones of ours, because it may not know how far the old
     /// ones have come (RFC 4568 §7.1.4).
-    pub fn set_offer(&mut self, media: Vec<RemoteMedia>, sdp: Bytes) {
+    pub fn set_offer(&mut self, media: Vec<RemoteMedia>, sdp: &[u8]) {
         for (slot, remote) in self.slots.iter_mut().zip(&media) {
             let before = slot.remote.as_ref().and_then(|before| before.crypto.as_ref());
             if before.zip(remote.crypto.as_ref()).is_some_and(|(before, now)| before.keys != now.keys) {
@@ -285,15 +310,16 @@ impl Leg {
                 local.write(slot.stream.map(|stream| stream.port), &slot.keys, &mut tail);
             }
         }
-        if tail != self.sent {
+        let fingerprint = Some(Fingerprint::of(&tail, self.fingerprint_key));
+        if fingerprint != self.sent {
             self.version += 1;
-            self.sent = tail;
+            self.sent = fingerprint;
         }
         let mut text = String::with_capacity(96);
         let (session_id, version) = (self.session_id, self.version);
         write!(text, "v=0\r\no=- {session_id} {version} IN {family} {address}\r\n").expect("a String takes everything");
         let mut text = text.into_bytes();
-        text.extend_from_slice(&self.sent);
+        text.extend_from_slice(&tail);
         text.into()
     }
 }

@@ -1,0 +1,8 @@
+//! Offer/answer of a back-to-back call, as the switch drives it.
+
+mod basic;
+mod changes;
+mod forks;
+mod random;
+mod srtp;
+mod support;
