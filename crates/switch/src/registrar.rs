@@ -184,16 +184,18 @@ impl Registrar {
         realm: &str,
     ) -> Result<Registered, Box<RegisterRefused>> {
         let header_expires = self.header_expires(request)?;
+        let wildcard = request.is_wildcard_contact();
         let parsed: Vec<NameAddr<'_>> = request
             .contacts()
+            .filter(|_| !wildcard)
             .collect::<Result<_, _>>()
             .map_err(|e| RegisterRefused::new(400, "registrar.contact", format!("Contact cannot be read: {e}")))?;
         let mut next = self.contacts.get(&extension.id).cloned().unwrap_or_default();
         next.retain(|c| c.expires > now);
         let mut outcome = Registered { headers: Headers::default(), records: Vec::new(), added: 0, removed: 0 };
 
-        if parsed.iter().any(|c| c.uri.trim() == "*") {
-            if parsed.len() != 1 || header_expires != Some(0) {
+        if wildcard {
+            if request.values(HeaderName::Contact).nth(1).is_some() || header_expires != Some(0) {
                 return Err(RegisterRefused::new(
                     400,
                     "registrar.wildcard",

@@ -133,6 +133,16 @@ impl Switch {
         } else {
             let _ = self.endpoint.respond(now, asked, answer);
         }
+        self.note_caller_dialog(id, asked);
+    }
+
+    /// The caller's dialog begins with our first answer that has a tag (RFC 3261 §12.1.1).
+    fn note_caller_dialog(&mut self, id: CallId, asked: ServerTx) {
+        let Some(dialog) = self.endpoint.dialog_of(asked) else { return };
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.legs[CALLER].dialog = Some(dialog);
+            self.dialogs.insert(dialog, DialogUse::Leg { call: id, leg: CALLER });
+        }
     }
 
     fn on_fork_answer(
@@ -217,6 +227,7 @@ impl Switch {
         answer.headers = crossing::cross(response, crossing::PROGRESS);
         answer.body = Some(Body::sdp(sdp));
         let _ = self.endpoint.respond(now, asked, answer);
+        self.note_caller_dialog(id, asked);
         // RFC 3326 §2: phones that lose the race must not show a missed call.
         let reason = crossing::reason("SIP", 200, "Call completed elsewhere");
         self.cancel_forks(now, id, Some(leg), &reason);

@@ -13,7 +13,7 @@ use ringfort_sip::method::Method;
 use ringfort_sip::uri::Uri;
 use ringfort_sip::write::{Body, Headers};
 
-use super::{CALLER, Call, ClientUse, DialogUse, Leg, LegState, Phase};
+use super::{Call, ClientUse, Leg, LegState, Phase};
 use crate::auth::Identity;
 use crate::crossing;
 use crate::io::{Level, Output};
@@ -82,7 +82,7 @@ impl Switch {
             context,
             extension: caller,
             media: ringfort_media::bridge::LegIx(0),
-            dialog: self.endpoint.dialog_of(tx),
+            dialog: None,
             state: LegState::Asking(tx),
             acked: false,
             secure: flow.transport.is_secure(),
@@ -228,9 +228,6 @@ impl Switch {
         let ring = now + self.config.calls.ring_for;
         self.timers.set(ring, Timer::Ring(id));
         call.ring_timer = Some(ring);
-        if let Some(dialog) = call.legs[CALLER].dialog {
-            self.dialogs.insert(dialog, DialogUse::Leg { call: id, leg: CALLER });
-        }
         self.servers.insert(tx, id);
         self.outputs.push_back(Output::Journal(JournalRecord::CallStarted(call.cdr.clone())));
         let text = format!("{} calls {}: {} phones ring", call.cdr.caller, call.cdr.callee, call.open_forks());
