@@ -2,10 +2,14 @@
 //! No socket, no clock, no thread: callers pass `now` and bytes in and drain what is to be sent and told.
 //! Called by `switch` (the system itself) and `phone` (its test telephones).
 
+pub mod check;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;
 pub mod flow;
+pub mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod header;
 mod lex;
 pub mod message;
@@ -16,12 +20,14 @@ mod parse;
 mod parse_error;
 pub mod reason;
 pub mod session_timer;
+pub mod stun;
 pub mod timer;
 mod transaction;
 pub mod uri;
 mod uri_eq;
 pub mod via;
 pub mod write;
+pub mod ws;
 
 pub use header::HeaderName;
 pub use lex::Values;

@@ -148,7 +148,8 @@ impl ReplyHead {
 
     fn try_top_via(&self) -> Option<Via<'_>> {
         let first = self.bytes(*self.vias.first()?);
-        Via::parse(&first[..lex::value_end(first)]).ok()
+        let first = &first[..lex::value_end(first)];
+        Via::parse(first).ok().or_else(|| Via::sent_by(first).ok().map(|(via, _)| via))
     }
 
     fn bytes(&self, span: Span) -> &[u8] {
@@ -160,7 +161,8 @@ impl ReplyHead {
         Method::from_name(std::str::from_utf8(self.bytes(self.method)).unwrap_or_default())
     }
 
-    /// Where the response goes is decided by this (RFC 3261 §18.2.2, RFC 3581).
+    /// Where the response goes is decided by this (RFC 3261 §18.2.2, RFC 3581). Has no parameters where they cannot be
+    /// read.
     pub fn top_via(&self) -> Via<'_> {
         self.try_top_via().expect("a reply head is kept only if its top Via can be read")
     }

@@ -48,7 +48,12 @@ impl<'a> Host<'a> {
     pub fn parse(s: &'a str) -> Result<Host<'a>, UriError> {
         if let Some(inner) = s.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or(UriError::UnclosedBracket)?;
-            return inner.parse().map(Host::V6).map_err(|_| UriError::BadIpv6);
+            let parsed = inner.parse().or_else(|error| match inner.rsplit_once(":::") {
+                // RFC 5118 §4.10: the grammar of RFC 3261 asks for a colon too many before an IPv4 address.
+                Some((before, ipv4)) if ipv4.contains('.') => format!("{before}::{ipv4}").parse(),
+                Some(_) | None => Err(error),
+            });
+            return parsed.map(Host::V6).map_err(|_| UriError::BadIpv6);
         }
         if s.is_empty() {
             return Err(UriError::NoHost);

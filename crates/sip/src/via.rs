@@ -20,6 +20,12 @@ pub struct Via<'a> {
 impl<'a> Via<'a> {
     /// Reads exactly one value: `SIP/2.0/UDP host:port;branch=…`, with white space where the grammar has it.
     pub fn parse(value: &'a [u8]) -> Result<Via<'a>, HeaderError> {
+        let (via, params) = Via::sent_by(value)?;
+        Ok(Via { params: Params::parse(params)?, ..via })
+    }
+
+    /// All but the parameters, which are left unread.
+    pub(crate) fn sent_by(value: &'a [u8]) -> Result<(Via<'a>, &'a [u8]), HeaderError> {
         let raw = lex::trim(value);
         let (_, rest) = token(raw, "SIP/2.0/transport")?;
         let (_, rest) = token(slash(rest)?, "a version after SIP/")?;
@@ -46,7 +52,7 @@ impl<'a> Via<'a> {
                 (Some(port), &rest[len..])
             }
         };
-        Ok(Via { transport, host, port, params: Params::parse(rest)?, host_text, raw })
+        Ok((Via { transport, host, port, params: Params::default(), host_text, raw }, rest))
     }
 
     /// The host as written, an IPv6 address with its brackets.
