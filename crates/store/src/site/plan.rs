@@ -197,6 +197,9 @@ pub(crate) fn compare(
     (changes, unchanged)
 }
 
+/// The fields of an object that are different; origins tell where its credentials come from.
+type FieldsOf<T> = fn(Option<&T>, Option<&T>, Option<Origins>) -> Vec<FieldChange>;
+
 /// An object before and after; at least one of the two is there.
 struct Pair<'a, T> {
     before: Option<&'a T>,
@@ -223,11 +226,7 @@ impl<T: PartialEq> Pair<'_, T> {
         }
     }
 
-    fn change(
-        &self,
-        fields: fn(Option<&T>, Option<&T>, Option<Origins>) -> Vec<FieldChange>,
-        origins: Option<Origins>,
-    ) -> Option<Vec<FieldChange>> {
+    fn change(&self, fields: FieldsOf<T>, origins: Option<Origins>) -> Option<Vec<FieldChange>> {
         if self.before == self.after {
             return None;
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rand::rngs::ChaCha20Rng;
-use ringfort_switch::model::{Extension, ExtensionId, Secret, SipCredentials, Site, SrtpPolicy, Tenant, TenantId};
+use ringfort_switch::model::{Extension, ExtensionId, Secret, SipCredentials, Site, Tenant, TenantId};
 
 use super::plan::{Origin, Origins, Target};
 use super::{DEFAULT_TENANT, Located, Position, RawExtension, RawSite, RawTenant, SiteError, SiteErrors};
@@ -236,7 +236,7 @@ impl<'a> Resolver<'a> {
                 self.error(at, format!("{key}: {field}"), "1 or more", "0", "for none at all write enabled = false");
             }
         }
-        let srtp = pick(&raw.srtp, kept.map(|e| &e.srtp)).unwrap_or(SrtpPolicy::default());
+        let srtp = pick(&raw.srtp, kept.map(|e| &e.srtp)).unwrap_or_default();
         let enabled = pick(&raw.enabled, kept.map(|e| &e.enabled)).unwrap_or(true);
         let credentials = SipCredentials { user, password };
         self.target
