@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ringfort_sip::digest::{AuthFailure, Challenger};
-use ringfort_sip::endpoint::ServerTx;
+use ringfort_sip::endpoint::Response;
 use ringfort_sip::flow::Flow;
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
@@ -60,14 +60,7 @@ impl Switch {
     }
 
     /// Proves who sent a request on an internal profile, or answers it with a challenge.
-    pub(crate) fn authenticate(
-        &mut self,
-        now: Instant,
-        tx: ServerTx,
-        request: &Message,
-        flow: &Flow,
-        tenant: TenantId,
-    ) -> Identity {
+    pub(crate) fn authenticate(&mut self, now: Instant, request: &Message, flow: &Flow, tenant: TenantId) -> Identity {
         let listener = &self.config.listeners[usize::from(flow.listener.0)];
         let profile = &self.config.profiles[usize::from(listener.profile.0)];
         let directory = &self.directory;
@@ -96,7 +89,10 @@ impl Switch {
             let text = format!("{} from {}: wrong credentials", request.method().as_str(), flow.remote);
             self.notice(Level::Warn, Some(tenant), None, "authentication", text);
         }
-        self.answer_with(now, tx, 401, headers);
+        // Nothing is kept for somebody who has proven nothing (RFC 3261 §8.2.7, §26.3.2.4).
+        let mut response = Response::new(401);
+        response.headers = headers;
+        self.endpoint.respond_stateless(request, flow, response);
         Identity::Challenged { failed }
     }
 }

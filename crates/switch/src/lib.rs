@@ -28,7 +28,7 @@ use rand::rngs::ChaCha12Rng as Rng;
 use ringfort_guard::BanSet;
 use ringfort_media::types as media;
 use ringfort_sip::dialog::DialogId;
-use ringfort_sip::endpoint::{ClientTx, Endpoint, EndpointConfig, Event, Response, ServerTx, TransportError};
+use ringfort_sip::endpoint::{ClientTx, Endpoint, EndpointConfig, Event, Priority, Response, ServerTx, TransportError};
 use ringfort_sip::flow::{ConnId, Flow, Target, Transmit, TransmitToken, Transport};
 use ringfort_sip::message::{Message, ParseError};
 use ringfort_sip::session_timer::SessionTimer;
@@ -133,7 +133,9 @@ impl Switch {
         } else {
             self.counters.responses += 1;
         }
-        self.endpoint.handle_message(now, message, flow);
+        let known = self.registrar.knows_remote(flow.remote);
+        let priority = if known { Priority::High } else { Priority::Normal };
+        self.endpoint.handle_message_from(now, message, flow, priority);
         self.handle_events(now);
     }
 

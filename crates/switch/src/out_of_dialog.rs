@@ -7,7 +7,7 @@ use ringfort_sip::endpoint::{OutRequest, Response, ServerTx};
 use ringfort_sip::flow::Flow;
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
-use ringfort_sip::uri::Uri;
+use ringfort_sip::uri::{Scheme, Uri};
 
 use crate::Switch;
 use crate::auth::Identity;
@@ -88,7 +88,7 @@ impl Switch {
             self.answer(now, tx, refusal);
             return None;
         }
-        match self.authenticate(now, tx, request, flow, tenant) {
+        match self.authenticate(now, request, flow, tenant) {
             Identity::Proven(extension) => Some((tenant, extension)),
             Identity::Challenged { .. } => None,
         }
@@ -206,10 +206,11 @@ impl Switch {
     /// The number or name that a Request-URI asks for, where its host is this tenant's or an address of ours.
     pub(crate) fn dialled(&self, tenant: TenantId, request_uri: &str) -> Option<String> {
         let uri = Uri::parse(request_uri).ok()?;
-        let here = match self.directory.tenant_of_domain(uri.host_str()) {
-            Some(other) => other == tenant,
-            None => uri.host.ip().is_some() || uri.host_str().eq_ignore_ascii_case("localhost"),
-        };
+        let here = uri.scheme == Scheme::Tel
+            || match self.directory.tenant_of_domain(uri.host_str()) {
+                Some(other) => other == tenant,
+                None => uri.host.ip().is_some() || uri.host_str().eq_ignore_ascii_case("localhost"),
+            };
         if !here {
             return None;
         }

@@ -526,3 +526,62 @@ fn session_timers_are_refreshed_by_us_and_a_dead_side_ends_the_call_rfc_4028() {
     assert_eq!(w.status().calls, 0);
     assert_eq!(w.cdrs()[0].cause, Some(EndCause::PeerGone));
 }
+
+#[test]
+fn a_gruu_reaches_one_instance_alone_rfc_5627_section_5_5() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    for (b, instance) in [(B, "urn:uuid:1"), (B2, "urn:uuid:2")] {
+        w.register_with(
+            "user-b",
+            b,
+            &format!("<sip:user-b@{b}>;+sip.instance=\"<{instance}>\""),
+            "Supported: gruu\r\n",
+        );
+    }
+    let uri = format!("sip:102@{DOMAIN};gr=urn:uuid:2");
+    w.send(A, &invite(&uri, "user-a", A, "g1", 1, "z9hG4bKg1", "", "", &offer()));
+    let challenge = w.take(A);
+    let auth = w.answer_to(&challenge, "user-a", "INVITE", &uri);
+    w.send(A, &invite(&uri, "user-a", A, "g1", 2, "z9hG4bKg2", &auth, "", &offer()));
+    assert!(first_line(&w.take(B2)).starts_with("INVITE "));
+    assert!(w.nothing_for(B));
+}
+
+#[test]
+fn the_breadth_of_a_fork_is_shared_and_too_little_is_refused_rfc_5393_section_5_3_3() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register("user-b", B);
+    w.register("user-b", B2);
+    w.invite("user-a", A, "102", &offer(), "Max-Breadth: 10\r\n");
+    assert_eq!(w.take(B).header_str(HeaderName::MaxBreadth).as_deref(), Some("5"));
+    w.take(B2);
+    w.invite("user-c", B3, "102", &offer(), "Max-Breadth: 1\r\n");
+    assert_eq!(w.take_final(B3).status(), 440);
+    assert!(w.nothing_for(B));
+}
+
+#[test]
+fn a_sips_call_reaches_no_phone_that_is_not_on_tls_rfc_3261_section_26_2_2() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register("user-b", B);
+    let uri = format!("sips:102@{DOMAIN}");
+    w.send(A, &invite(&uri, "user-a", A, "s1", 1, "z9hG4bKs1", "", "", &offer()));
+    let challenge = w.take(A);
+    let auth = w.answer_to(&challenge, "user-a", "INVITE", &uri);
+    w.send(A, &invite(&uri, "user-a", A, "s1", 2, "z9hG4bKs2", &auth, "", &offer()));
+    assert_eq!(w.take_final(A).status(), 480);
+    assert!(w.nothing_for(B));
+}
+
+#[test]
+fn an_unknown_required_extension_is_refused_with_420_rfc_3261_section_8_2_2_3() {
+    let mut w = World::new();
+    let uri = format!("sip:102@{DOMAIN}");
+    w.send(A, &invite(&uri, "user-a", A, "u1", 1, "z9hG4bKu1", "", "Require: nothing-we-know\r\n", &offer()));
+    let refused = w.take_final(A);
+    assert_eq!(refused.status(), 420);
+    assert_eq!(refused.header_str(HeaderName::Unsupported).as_deref(), Some("nothing-we-know"));
+}

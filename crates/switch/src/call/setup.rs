@@ -10,7 +10,7 @@ use ringfort_sip::flow::{Flow, ListenerId, Target, Transport};
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
-use ringfort_sip::uri::Uri;
+use ringfort_sip::uri::{Scheme, Uri};
 use ringfort_sip::write::{Body, Headers};
 
 use super::{Call, ClientUse, Leg, LegState, Phase};
@@ -20,6 +20,7 @@ use crate::io::{Level, Output};
 use crate::model::{CallId, Context, Extension, ExtensionId, LegId, Pii, ProfileId, SrtpPolicy, TenantId};
 use crate::out_of_dialog::next_hop;
 use crate::record::{Cdr, EndCause, JournalRecord};
+use crate::registrar::Contact;
 use crate::timers::Timer;
 use crate::{Switch, draw};
 
@@ -45,6 +46,7 @@ impl Refusal {
 
 /// One phone that is to be tried.
 struct Fork {
+    breadth: usize,
     request_uri: String,
     target: Target,
     routes: Vec<String>,
@@ -62,7 +64,7 @@ impl Switch {
             (profile.id, profile.name.clone(), profile.kind.authenticates());
         let context = if authenticates { Context::Internal } else { Context::Public };
         let caller = if authenticates {
-            match self.authenticate(now, tx, request, flow, tenant) {
+            match self.authenticate(now, request, flow, tenant) {
                 Identity::Proven(extension) => Some(extension),
                 Identity::Challenged { failed: false } => return,
                 Identity::Challenged { failed: true } => {
@@ -149,11 +151,32 @@ impl Switch {
             let text = format!("extension {} has {} calls up", callee.number, callee.max_calls);
             return Err(Refusal::new(486, "limit.extension_calls", text));
         }
-        if self.registrar.live(now, callee.id).is_empty() {
-            let text = format!("extension {} has no phone registered", callee.number);
-            return Err(Refusal::new(480, "route.not_registered", text));
+        match self.reachable(now, callee.id, request.request_uri()).len() {
+            0 => {
+                let text = format!("extension {} has no phone registered that may be called so", callee.number);
+                Err(Refusal::new(480, "route.not_registered", text))
+            }
+            phones if max_breadth(request) < phones => {
+                // RFC 5393 §5.3.3.2: each branch takes its share of the breadth.
+                Err(Refusal::new(440, "loop.max_breadth", format!("{phones} phones, and Max-Breadth is less")))
+            }
+            _ => Ok(callee.id),
         }
-        Ok(callee.id)
+    }
+
+    /// The contacts that a Request-URI means: all of the extension's, or the one instance of a GRUU (RFC 5627 §5.5);
+    /// for a `sips` URI those that are reached by TLS alone (RFC 3261 §26.2.2).
+    fn reachable(&self, now: Instant, callee: ExtensionId, request_uri: &str) -> Vec<&Contact> {
+        let mut contacts = self.registrar.live(now, callee);
+        if let Ok(uri) = Uri::parse(request_uri) {
+            if let Some(instance) = uri.param("gr") {
+                contacts.retain(|c| c.instance.as_deref() == Some(instance));
+            }
+            if uri.scheme == Scheme::Sips {
+                contacts.retain(|c| c.target().transport().is_secure());
+            }
+        }
+        contacts
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a different fact about one attempt")]
@@ -187,7 +210,7 @@ impl Switch {
         {
             return self.refused(now, Some(tx), cdr, Refusal::media(&reject));
         }
-        let forks = self.forks(now, callee);
+        let forks = self.forks(now, callee, request);
         let extension = self.directory.extension(callee).expect("it was just routed to");
         let to = format!("<sip:{}@{}>", extension.number, self.directory.realm(tenant));
         let from = caller.map_or_else(|| "<sip:anonymous@anonymous.invalid>".to_owned(), |e| self.identity(tenant, e));
@@ -259,12 +282,14 @@ impl Switch {
                 }
             }
         };
+        let mut headers = crossing::cross(request, crossing::INVITE);
+        headers.push("Max-Breadth", fork.breadth);
         let out = OutRequest {
             routes: fork.routes,
             from: from.to_owned(),
             to: to.to_owned(),
             max_forwards: next_hop(request),
-            headers: crossing::cross(request, crossing::INVITE),
+            headers,
             body,
             // A late offer in a reliable 1xx would have to be answered in PRACK: it comes in the 2xx instead.
             reliable: !call.late_offer,
@@ -292,15 +317,17 @@ impl Switch {
         Ok(())
     }
 
-    fn forks(&self, now: Instant, callee: ExtensionId) -> Vec<Fork> {
+    fn forks(&self, now: Instant, callee: ExtensionId, request: &Message) -> Vec<Fork> {
         let srtp = self.directory.extension(callee).map_or(SrtpPolicy::Offer, |e: &Extension| e.srtp);
-        let live = self.registrar.live(now, callee);
+        let live = self.reachable(now, callee, request.request_uri());
+        let breadth = max_breadth(request) / live.len().max(1);
         live.into_iter()
             .map(|contact| {
                 let target = contact.target();
                 let (transport, listener) = (target.transport(), target.listener());
                 let slot = &self.config.listeners[usize::from(listener.0)];
                 Fork {
+                    breadth,
                     request_uri: contact.uri.to_string(),
                     routes: contact.path.iter().map(|p| p.to_string()).collect(),
                     policy: self.leg_policy(contact.flow.local, target.remote(), transport, srtp),
@@ -447,6 +474,12 @@ pub(crate) fn warning(reject: &SdpReject) -> Headers {
     let words: String = reject.to_string().chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
     headers.push("Warning", format_args!("{} ringfort \"{words}\"", reject.warn_code()));
     headers
+}
+
+/// How many branches a request may still make at once (RFC 5393 §5.3.3.1).
+fn max_breadth(request: &Message) -> usize {
+    const DEFAULT: usize = 60;
+    request.max_breadth().and_then(Result::ok).map_or(DEFAULT, |n| n as usize)
 }
 
 /// What a peer wrote goes into a record in bounded length.
