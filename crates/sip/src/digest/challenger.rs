@@ -125,7 +125,9 @@ impl Challenger {
     /// Checks the value of one Authorization or Proxy-Authorization field.
     ///
     /// The digest uri has to name the same user, host and port as the Request-URI; scheme, parameters and headers may
-    /// differ, because phones leave them out and proxies add them (RFC 3261 §22.4 item 5 lets a server be lenient).
+    /// differ, because phones leave them out and proxies add them (RFC 3261 §22.4 item 5 lets a server be lenient). A
+    /// digest uri without a user names the whole server, as some programs (SIPp) write it whatever they ask for: it is
+    /// taken too, because a nonce count is never taken twice.
     /// An answer without qop (RFC 2069) is taken as the first count of its nonce, so it works once.
     pub fn verify<'s>(
         &mut self,
@@ -199,6 +201,9 @@ fn same_resource(digest_uri: &[u8], request_uri: &str) -> bool {
     };
     if !a.scheme.is_sip() || !b.scheme.is_sip() {
         return digest_uri.eq_ignore_ascii_case(request_uri);
+    }
+    if a.user.is_none() && b.user.is_some() {
+        return true;
     }
     let port = |uri: &Uri<'_>| uri.port.filter(|port| !matches!(port, 5060 | 5061));
     a.user_unescaped() == b.user_unescaped() && a.host.same(&b.host) && port(&a) == port(&b)
