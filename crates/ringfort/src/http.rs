@@ -53,7 +53,9 @@ fn serve(stream: TcpStream, page: &impl Fn(&str) -> Option<Page>) -> io::Result<
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let answer = match read_head(&stream)? {
-        Request::Get { path } => page(&path).unwrap_or_else(|| Page::text(404, "not found; there are /metrics and /healthz\n")),
+        Request::Get { path } => {
+            page(&path).unwrap_or_else(|| Page::text(404, "not found; there are /metrics and /healthz\n"))
+        }
         Request::Other => Page::text(405, "only GET and HEAD\n"),
         Request::Bad => Page::text(400, "not a request\n"),
     };

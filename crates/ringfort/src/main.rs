@@ -1,1 +1,29 @@
-fn main() {}
+//! The `ringfort` program: configuration, wiring, signals, command line. What it does for a call is in the crates.
+
+mod admin;
+mod cli;
+mod config;
+mod control;
+mod demo;
+mod http;
+mod logging;
+mod metrics;
+mod node;
+mod random;
+mod run;
+mod selftest;
+mod time;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::dispatch(cli::args::Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ringfort: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

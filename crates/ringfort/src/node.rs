@@ -122,7 +122,8 @@ fn media_address(config: &Config, v4: bool) -> Option<IpAddr> {
 fn media_addresses(config: &Config) -> Vec<IpAddr> {
     let family = |v4: bool| {
         let explicit = if v4 { config.media.address } else { config.media.address_v6 };
-        let mut own = configured(config).map(|(_, listen)| listen.address.ip()).filter(|ip| ip.is_ipv4() == v4).peekable();
+        let mut own =
+            configured(config).map(|(_, listen)| listen.address.ip()).filter(|ip| ip.is_ipv4() == v4).peekable();
         if own.peek().is_none() && explicit.is_none() {
             return None;
         }

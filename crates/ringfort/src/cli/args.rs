@@ -29,6 +29,8 @@ pub enum Command {
     Ctl(CtlArgs),
     /// Read the configuration without touching anything, and name every mistake.
     Check(CheckArgs),
+    /// Print a ringfort.toml with every key, its default and its meaning
+    Config,
     /// Register two built-in phones with the running server, let one call the other, and say what works.
     Selftest(SelftestArgs),
     /// Completion script for a shell: `ringfort completion bash > /etc/bash_completion.d/ringfort`

@@ -145,9 +145,17 @@ pub fn extension(value: &Value) -> String {
 }
 
 pub fn revisions(value: &Value) -> String {
-    let mut table = Table::new(&[">revision", "made (utc)", "by", "changes"]);
+    let mut table = Table::new(&[">revision", "made (utc)", "by", ">new", ">changed", ">deleted", "what"]);
     for item in items(value) {
-        table.row([text(&item["revision"]), time(&item["made_at"]), text(&item["note"]), text(&item["summary"])]);
+        table.row([
+            text(&item["revision"]),
+            time(&item["at"]),
+            text(&item["author"]),
+            text(&item["created"]),
+            text(&item["changed"]),
+            text(&item["deleted"]),
+            text(&item["comment"]),
+        ]);
     }
-    table.render("No revisions.")
+    table.render("No revisions: nothing was changed yet.")
 }

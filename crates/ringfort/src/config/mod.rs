@@ -16,8 +16,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfort_net::config::ConnectionLimits;
 use ringfort_guard::{Cidr, Rate, RateConfig};
+use ringfort_net::config::ConnectionLimits;
 use ringfort_sip::digest::Algorithm;
 use ringfort_switch::config::{CallConfig, ProfileKind, RegistrarConfig};
 
@@ -120,6 +120,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The default, listening on every network of this machine.
+    pub fn for_lan() -> Config {
+        let mut config = Config::default();
+        for listen in config.profiles.iter_mut().flat_map(|profile| &mut profile.listen) {
+            listen.address.set_ip(std::net::Ipv4Addr::UNSPECIFIED.into());
+        }
+        config
+    }
+
     /// Reads a file. The path stands in the mistakes as it was given.
     pub fn load(path: &Path) -> Result<Config, Problems> {
         let name = path.display().to_string();
@@ -144,6 +153,13 @@ fn default_profile() -> Profile {
         address: None,
         digest: DEFAULT_DIGEST.to_vec(),
     }
+}
+
+/// The default profile as it would be written.
+fn default_profile_text() -> String {
+    let Profile { name, listen, .. } = default_profile();
+    let listen: Vec<String> = listen.iter().map(|listen| format!("{:?}", listen.to_string())).collect();
+    format!("name = {name:?}\nkind = \"internal\"\nlisten = [{}]\n", listen.join(", "))
 }
 
 const DEFAULT_DIGEST: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
@@ -175,7 +191,9 @@ fn read(root: &mut Table<'_, '_>) -> Config {
         registrar: root.table("registrar", registrar),
         calls,
         drain_for,
-        nonce_lifetime: root.duration("nonce_lifetime", seconds(10, 86_400), false).map_or(Duration::from_secs(300), of),
+        nonce_lifetime: root
+            .duration("nonce_lifetime", seconds(10, 86_400), false)
+            .map_or(Duration::from_secs(300), of),
         product: product(root),
         guard: root.table("guard", guard),
         http: root.table("http", http),
@@ -216,7 +234,11 @@ fn profile(table: &mut Table<'_, '_>, names: &mut BTreeMap<String, ()>, taken: &
     let here = table.here();
     let word = |text: &str| {
         let right = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if !text.is_empty() && text.len() <= 40 && text.chars().all(right) { Ok(text.to_owned()) } else { Err(String::new()) }
+        if !text.is_empty() && text.len() <= 40 && text.chars().all(right) {
+            Ok(text.to_owned())
+        } else {
+            Err(String::new())
+        }
     };
     let expected = "a name of letters, digits, `-` and `_`";
     let name = table.text("name", expected, word);
@@ -284,20 +306,22 @@ fn address(text: &str) -> Result<IpAddr, String> {
 }
 
 fn media(table: &mut Table<'_, '_>) -> Media {
-    let v4 = |text: &str| address(text).and_then(|ip| if ip.is_ipv4() { Ok(ip) } else { Err("address_v6 is for IPv6".into()) });
-    let v6 = |text: &str| address(text).and_then(|ip| if ip.is_ipv6() { Ok(ip) } else { Err("address is for IPv4".into()) });
+    let v4 = |text: &str| {
+        address(text).and_then(|ip| if ip.is_ipv4() { Ok(ip) } else { Err("address_v6 is for IPv6".into()) })
+    };
+    let v6 =
+        |text: &str| address(text).and_then(|ip| if ip.is_ipv6() { Ok(ip) } else { Err("address is for IPv4".into()) });
     let codec = |text: &str| {
         let right = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         if !text.is_empty() && text.chars().all(right) { Ok(text.to_owned()) } else { Err(String::new()) }
     };
-    let codecs = table.list("codecs", "a codec's name as in SDP, such as \"PCMA\" or \"opus\"", codec).unwrap_or_default();
+    let codecs =
+        table.list("codecs", "a codec's name as in SDP, such as \"PCMA\" or \"opus\"", codec).unwrap_or_default();
     unique(table, &codecs, |name| name.to_ascii_lowercase(), "is named twice");
     Media {
         address: table.text("address", "an IPv4 address", v4).map(of),
         address_v6: table.text("address_v6", "an IPv6 address", v6).map(of),
-        ports: table
-            .text("ports", "two UDP ports such as \"10000-20000\"", value::ports)
-            .map_or((10_000, 20_000), of),
+        ports: table.text("ports", "two UDP ports such as \"10000-20000\"", value::ports).map_or((10_000, 20_000), of),
         codecs: codecs.into_iter().map(of).collect(),
     }
 }
@@ -310,7 +334,9 @@ fn tls(table: &mut Table<'_, '_>) -> Tls {
     };
     match (&tls.certificate, &tls.key) {
         (Some(_), None) if !table.has("key") => table.missing("key", "the certificate's private key, a PEM file"),
-        (None, Some(_)) if !table.has("certificate") => table.missing("certificate", "the key's certificate, a PEM file"),
+        (None, Some(_)) if !table.has("certificate") => {
+            table.missing("certificate", "the key's certificate, a PEM file")
+        }
         _ => {}
     }
     tls
@@ -375,7 +401,7 @@ fn calls(table: &mut Table<'_, '_>) -> (CallConfig, Duration) {
     if !config.session_expires.is_zero() && config.session_expires < config.min_se {
         table.conflict(&table.here(), "session_expires is below min_se: our own calls would be refused");
     }
-    (config, table.duration("drain_for", seconds(0, 86_400), false).map_or(Duration::from_secs(60), of))
+    (config, table.duration("drain_for", seconds(0, 86_400), false).map_or(Duration::from_secs(30), of))
 }
 
 fn guard(table: &mut Table<'_, '_>) -> Guard {
@@ -416,6 +442,8 @@ fn log(table: &mut Table<'_, '_>) -> Log {
     let expected = "error, warn, info, debug or trace, or a list such as \"info,ringfort_net=debug\"";
     Log {
         level: table.text("level", expected, level).map_or_else(|| "info".to_owned(), of),
-        format: table.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]).unwrap_or(LogFormat::Text),
+        format: table
+            .choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+            .unwrap_or(LogFormat::Text),
     }
 }

@@ -176,17 +176,13 @@ impl<'d, 's> Table<'d, 's> {
         value.map(|value| At { value, place: self.place(key, found.span()) })
     }
 
-    pub fn boolean(&mut self, key: &'static str) -> Option<bool> {
-        let found = self.lookup(key)?;
-        let value = found.get_ref().as_bool();
-        if value.is_none() {
-            self.wrong(key, found, "true or false", None);
-        }
-        value
-    }
-
     /// A duration such as `"30s"` within bounds; with `zero`, `"0s"` too (it turns something off).
-    pub fn duration(&mut self, key: &'static str, bounds: RangeInclusive<Duration>, zero: bool) -> Option<At<Duration>> {
+    pub fn duration(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<Duration>,
+        zero: bool,
+    ) -> Option<At<Duration>> {
         let off = if zero { ", or \"0s\" for never" } else { "" };
         let expected = format!(
             "a duration from \"{}\" to \"{}\"{off}",

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 /// One key. `path` has `[]` behind the name of a list of tables.
 pub struct Key {
     pub path: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the page in docs"))]
     pub kind: &'static str,
     /// A TOML value; in words where there is none.
     pub default: Default,
@@ -108,7 +109,12 @@ pub const NODE: &[Key] = &[
         "SIP transactions at once. When it is reached, new requests get 503 with Retry-After.",
     ),
     key("limits.dialogs", "number", Toml("50000"), "SIP dialogs at once; a call has two."),
-    key("limits.message", "octets", Toml("65536"), "The longest SIP message. A longer one gets 413 where an answer is possible."),
+    key(
+        "limits.message",
+        "octets",
+        Toml("65536"),
+        "The longest SIP message. A longer one gets 413 where an answer is possible.",
+    ),
     key("limits.connections", "number", Toml("20000"), "TCP and TLS connections at once."),
     key(
         "limits.strangers",
@@ -116,7 +122,12 @@ pub const NODE: &[Key] = &[
         Toml("2000"),
         "Connections at once without a registered phone or a running call at the other end. A new one closes the oldest.",
     ),
-    key("limits.strangers_per_source", "number", Toml("64"), "… from one address (an IPv6 /64). A new one is closed at once."),
+    key(
+        "limits.strangers_per_source",
+        "number",
+        Toml("64"),
+        "… from one address (an IPv6 /64). A new one is closed at once.",
+    ),
     key(
         "limits.first_message",
         "duration",
@@ -153,7 +164,7 @@ pub const NODE: &[Key] = &[
     key(
         "calls.drain_for",
         "duration",
-        Toml("\"1m\""),
+        Toml("\"30s\""),
         "After SIGTERM: how long running calls may go on before they get BYE. Ctrl-C waits at most 2 s.",
     ),
     key(
@@ -197,13 +208,27 @@ pub const NODE: &[Key] = &[
 ];
 
 /// `site.toml`, in the order of the page.
-pub const SITE: &[Key] = &[
+#[cfg(test)]
+const SITE: &[Key] = &[
+    key(
+        "tenant[].name",
+        "name",
+        Words("must be there"),
+        "A hosted domain with extensions of its own. Without one everything belongs to the tenant `default`.",
+    ),
+    key(
+        "tenant[].domains",
+        "list of domains",
+        Words("`domains` of ringfort.toml, for `default`"),
+        "What stands behind the `@` in the tenant's addresses; the first is its digest realm.",
+    ),
     key(
         "extension[].number",
         "digits or a name",
         Words("must be there"),
         "What others dial: digits, or a name of `a-z`, `0-9`, `.`, `_`, `-`. Identifies the extension in the file.",
     ),
+    key("extension[].tenant", "a tenant's name", Toml("\"default\""), "Which tenant it belongs to."),
     key("extension[].name", "text", Words("the number"), "Shown on the phones it calls."),
     key(
         "extension[].sip_user",
@@ -228,8 +253,35 @@ pub const SITE: &[Key] = &[
     key("extension[].enabled", "true or false", Toml("true"), "`false`: keeps it, but nobody can log in or reach it."),
 ];
 
+/// A `ringfort.toml` with everything in it: the default profile as it is, all other keys as comments with their default.
+pub fn example() -> String {
+    let mut out = String::from("# Every key of ringfort.toml. What is commented out shows its default.\n");
+    let mut section = "";
+    for key in NODE {
+        let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+        if table != section {
+            section = table;
+            let _ = match table.strip_suffix("[]") {
+                Some(list) => write!(out, "\n[[{list}]]\n{}", super::default_profile_text()),
+                None => write!(out, "\n[{table}]\n"),
+            };
+        }
+        let default = match &key.default {
+            Toml(value) => format!("{name} = {value}"),
+            Words(words) if *words == "must be there" => continue,
+            Words(words) => format!("{name} = …    # default: {words}"),
+        };
+        if table.ends_with("[]") && name == "kind" {
+            continue;
+        }
+        let _ = write!(out, "# {}\n# {default}\n", key.text);
+    }
+    out
+}
+
 /// A Markdown section for each table of a file.
-pub fn markdown(keys: &[Key]) -> String {
+#[cfg(test)]
+fn markdown(keys: &[Key]) -> String {
     let mut out = String::new();
     let mut section = None;
     for key in keys {
@@ -255,8 +307,8 @@ pub fn markdown(keys: &[Key]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::reader::Document;
     use crate::config::Config;
+    use crate::config::reader::Document;
 
     fn paths(keys: &[Key]) -> Vec<String> {
         let mut paths: Vec<String> = keys.iter().map(|key| key.path.to_owned()).collect();
@@ -267,7 +319,9 @@ mod tests {
     /// What the readers ask for, without the tables themselves.
     fn asked(document: &Document<'_>) -> Vec<String> {
         let all = document.asked();
-        let is_table = |key: &String| all.iter().any(|other| other.starts_with(&format!("{key}.")) || other.starts_with(&format!("{key}[]")));
+        let is_table = |key: &String| {
+            all.iter().any(|other| other.starts_with(&format!("{key}.")) || other.starts_with(&format!("{key}[]")))
+        };
         let mut keys: Vec<String> = all.iter().filter(|key| !is_table(key)).cloned().collect();
         keys.sort();
         keys
@@ -278,6 +332,20 @@ mod tests {
         let document = Document::new("t", "[[profile]]\nname = \"a\"\nlisten = [\"udp:127.0.0.1:5060\"]");
         document.read(crate::config::read).unwrap();
         assert_eq!(asked(&document), paths(NODE));
+    }
+
+    /// The store reads this file: what it accepts is asked of itself.
+    #[test]
+    fn the_reference_of_the_site_names_exactly_the_keys_that_the_store_takes() {
+        let mut known: Vec<String> = Vec::new();
+        for table in ["tenant", "extension"] {
+            let errors = ringfort_store::site::parse("t", &format!("[[{table}]]\nnot_a_key = 1\n")).unwrap_err();
+            let unknown = errors.errors.iter().find(|error| error.got == "a key that is not known").unwrap();
+            let keys = unknown.expected.strip_prefix("one of ").unwrap().split(", ");
+            known.extend(keys.map(|key| format!("{table}[].{key}")));
+        }
+        known.sort();
+        assert_eq!(known, paths(SITE));
     }
 
     #[test]
@@ -302,6 +370,27 @@ mod tests {
         let bare = "[[profile]]\nname = \"a\"\nlisten = [\"udp:127.0.0.1:5060\"]\n";
         let full = format!("{bare}kind = \"external\"\ndigest = [\"SHA-256\", \"MD5\"]\n");
         assert_eq!(Config::parse("t", bare).unwrap().profiles, Config::parse("t", &full).unwrap().profiles);
+    }
+
+    #[test]
+    fn the_example_is_the_default_and_has_every_key() {
+        let example = example();
+        let read = Config::parse("example", &example).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", Config::default()), "{example}");
+        for key in NODE {
+            let name = key.path.rsplit('.').next().unwrap();
+            assert!(example.contains(&format!("{name} = ")), "{name}");
+        }
+        let uncommented: String = example
+            .lines()
+            .map(|line| {
+                line.strip_prefix("# ").filter(|rest| rest.contains(" = ") && !rest.contains('…')).unwrap_or(line)
+            })
+            .map(|line| format!("{line}\n"))
+            .filter(|line| !line.starts_with("# "))
+            .collect();
+        let read = Config::parse("example", &uncommented).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", Config::default()), "{uncommented}");
     }
 
     #[test]

@@ -62,11 +62,10 @@ fn a_whole_file_reads_into_what_it_says() {
     assert_eq!(config.domains, ["pbx.example.com", "192.0.2.1"]);
     assert_eq!(config.product, None);
     let [office, world] = &config.profiles[..] else { panic!() };
-    assert_eq!(office.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), [
-        "udp:[::1]:5060",
-        "tcp:127.0.0.1:5060",
-        "tls:0.0.0.0:5061"
-    ]);
+    assert_eq!(
+        office.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["udp:[::1]:5060", "tcp:127.0.0.1:5060", "tls:0.0.0.0:5061"]
+    );
     assert_eq!((office.kind, &office.digest[..]), (ProfileKind::Internal, &[Algorithm::Md5][..]));
     assert_eq!(world.kind, ProfileKind::External, "a profile is external unless it says otherwise (GUARD-2)");
     assert_eq!(config.media.ports, (30_000, 30_100));
@@ -78,7 +77,10 @@ fn a_whole_file_reads_into_what_it_says() {
 
 #[test]
 fn each_mistake_says_where_it_is_what_was_expected_and_what_came() {
-    says("domains = \"a.example\"", r#"1:11: domains: expected a list, each member a domain such as "pbx.example.com", got "a.example""#);
+    says(
+        "domains = \"a.example\"",
+        r#"1:11: domains: expected a list, each member a domain such as "pbx.example.com", got "a.example""#,
+    );
     says(
         "domains = [\"sip:a.example\"]",
         r#"1:12: domains[1]: expected a domain such as "pbx.example.com", got "sip:a.example" (only the domain, without "sip:", user or port)"#,
@@ -94,13 +96,22 @@ fn each_mistake_says_where_it_is_what_was_expected_and_what_came() {
         "[media]\nports = \"20000-10000\"",
         r#"2:9: media.ports: expected two UDP ports such as "10000-20000", got "20000-10000" (the first port is above the last)"#,
     );
-    says("[media]\naddress = \"::1\"", r#"2:11: media.address: expected an IPv4 address, got "::1" (address_v6 is for IPv6)"#);
-    says("[media]\naddress = \"0.0.0.0\"", r#"2:11: media.address: expected an IPv4 address, got "0.0.0.0" (peers cannot send to it)"#);
+    says(
+        "[media]\naddress = \"::1\"",
+        r#"2:11: media.address: expected an IPv4 address, got "::1" (address_v6 is for IPv6)"#,
+    );
+    says(
+        "[media]\naddress = \"0.0.0.0\"",
+        r#"2:11: media.address: expected an IPv4 address, got "0.0.0.0" (peers cannot send to it)"#,
+    );
     says("[limits]\ndialogs = 0", "2:11: limits.dialogs: expected a number from 100 to 10000000, got the number 0");
     says("media = 5", "1:9: media: expected a table: [media], got the number 5");
     says("[log]\nformat = \"jsn\"", r#"2:10: log.format: expected "text" or "json", got "jsn" (did you mean "json"?)"#);
     says("[calls]\nring_for = true", r#"2:12: calls.ring_for: expected a duration from "1s" to "10m", got true"#);
-    says("[http]\nlisten = \"9099\"", r#"2:10: http.listen: expected ADDRESS:PORT such as "127.0.0.1:9099", or "off", got "9099""#);
+    says(
+        "[http]\nlisten = \"9099\"",
+        r#"2:10: http.listen: expected ADDRESS:PORT such as "127.0.0.1:9099", or "off", got "9099""#,
+    );
     says(
         "[guard]\nstranger = \"5\"",
         r#"2:12: guard.stranger: expected a rate such as "60/s" or "60/s burst 120", or "off", got "5""#,
@@ -113,13 +124,19 @@ fn each_mistake_says_where_it_is_what_was_expected_and_what_came() {
 fn unknown_keys_are_refused_with_the_one_that_was_meant() {
     says("[media]\nport = \"1\"", "2:1: media: unknown key `port`; did you mean `ports`?");
     says("domain = [\"a\"]", "1:1: unknown key `domain`; did you mean `domains`?");
-    says("[registrar]\nmin-expires = \"60s\"", "2:1: registrar: unknown key `min-expires`; did you mean `min_expires`?");
+    says(
+        "[registrar]\nmin-expires = \"60s\"",
+        "2:1: registrar: unknown key `min-expires`; did you mean `min_expires`?",
+    );
     says("[http]\ncolour = 1", "2:1: http: unknown key `colour`; known here: listen");
 }
 
 #[test]
 fn profiles_are_checked_one_by_one_and_together() {
-    says("[[profile]]\nname = \"a\"", &format!("1:1: profile[1].listen: missing; expected a list of {}", value::LISTEN));
+    says(
+        "[[profile]]\nname = \"a\"",
+        &format!("1:1: profile[1].listen: missing; expected a list of {}", value::LISTEN),
+    );
     says(
         "[[profile]]\nname = \"a\"\nlisten = [\"127.0.0.1:5060\"]",
         &format!(
@@ -135,14 +152,14 @@ fn profiles_are_checked_one_by_one_and_together() {
 
 #[test]
 fn listeners_that_the_system_would_refuse_are_found_before_it_does() {
-    let file = |first: &str, second: &str| {
-        format!("[[profile]]\nname = \"a\"\nlisten = [\"{first}\", \"{second}\"]")
-    };
+    let file = |first: &str, second: &str| format!("[[profile]]\nname = \"a\"\nlisten = [\"{first}\", \"{second}\"]");
     let clash = "profile[1].listen[2]: tls:0.0.0.0:5060 is taken already by tcp:127.0.0.1:5060";
     assert!(problems(&file("tcp:127.0.0.1:5060", "tls:0.0.0.0:5060"))[0].ends_with(clash));
-    for (first, second) in
-        [("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"), ("udp:127.0.0.1:0", "udp:127.0.0.1:0"), ("udp:127.0.0.1:5060", "udp:[::]:5060")]
-    {
+    for (first, second) in [
+        ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"),
+        ("udp:127.0.0.1:0", "udp:127.0.0.1:0"),
+        ("udp:127.0.0.1:5060", "udp:[::]:5060"),
+    ] {
         Config::parse("t", &file(first, second)).unwrap();
     }
 }

@@ -199,7 +199,10 @@ mod tests {
             ("wss:127.0.0.1:443", "wss is not built yet; use udp, tcp or tls"),
             ("udp:::1:5060", "an IPv6 address stands in brackets: \"udp:[::1]:5060\""),
             ("udp:127.0.0.1:70000", "\"70000\" is no port from 0 to 65535"),
-            ("udp:pbx.example:5060", "\"pbx.example\" is not an IP address of this machine; names are not looked up here"),
+            (
+                "udp:pbx.example:5060",
+                "\"pbx.example\" is not an IP address of this machine; names are not looked up here",
+            ),
         ] {
             assert_eq!(listen(text).unwrap_err(), why, "{text}");
         }

@@ -6,8 +6,8 @@ mod protocol;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use protocol::{AdminRequest, Answer, Request};
-pub use server::{Server, start};
+pub use protocol::{AdminRequest, Answer, Fields, Request};
+pub use server::start;
 
 use std::path::{Path, PathBuf};
 

@@ -18,17 +18,43 @@ pub enum Request {
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum AdminRequest {
     /// Call records, the newest first.
-    Cdr { limit: u32, number: Option<String>, unmasked: bool },
+    Cdr {
+        limit: u32,
+        number: Option<String>,
+        unmasked: bool,
+    },
     ExtensionList,
-    ExtensionShow { number: String, secrets: bool },
-    ExtensionAdd { number: String, fields: Fields },
-    ExtensionSet { number: String, fields: Fields },
-    ExtensionDelete { number: String },
-    ExtensionRotate { number: String },
+    ExtensionShow {
+        number: String,
+        secrets: bool,
+    },
+    ExtensionAdd {
+        number: String,
+        fields: Fields,
+    },
+    ExtensionSet {
+        number: String,
+        fields: Fields,
+    },
+    ExtensionDelete {
+        number: String,
+    },
+    ExtensionRotate {
+        number: String,
+    },
     /// `text` is the file's contents, `file` the name it has in mistakes.
-    Apply { file: String, text: String, dry_run: bool, prune: bool },
-    Export { with_secrets: bool },
-    Rollback { revision: Option<u64> },
+    Apply {
+        file: String,
+        text: String,
+        dry_run: bool,
+        prune: bool,
+    },
+    Export {
+        with_secrets: bool,
+    },
+    Rollback {
+        revision: Option<u64>,
+    },
     Revisions,
     /// What a phone needs to know to register: listeners, domain, fingerprint.
     Access,

@@ -16,7 +16,7 @@ use crate::control::{AdminRequest, Client, ClientError, Request};
 use crate::node;
 use crate::random;
 use lane::{Identity, Lane};
-pub use report::{Check, Report};
+pub use report::Report;
 
 const TONES: (u16, u16) = (440, 620);
 /// For each step that waits for an answer.
@@ -123,10 +123,16 @@ fn record(client: &mut Client, numbers: &[String; 2], report: &mut Report) -> Re
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|direction| Some(format!("{:.2} from the {}", direction["mos"].as_f64()?, direction["from"].as_str()?)))
+        .filter_map(|direction| {
+            Some(format!("{:.2} from the {}", direction["mos"].as_f64()?, direction["from"].as_str()?))
+        })
         .collect();
     if mos.is_empty() {
-        report.fail("quality", "the record has no quality figures", "the relay reported nothing about the call's media");
+        report.fail(
+            "quality",
+            "the record has no quality figures",
+            "the relay reported nothing about the call's media",
+        );
     } else {
         report.pass("quality", &format!("MOS {} (4.4 is the best that G.711 can be)", mos.join(", ")));
     }

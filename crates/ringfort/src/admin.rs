@@ -1,0 +1,393 @@
+//! What operators ask of the store, with or without a running server: the control socket and the command line both come
+//! through here, and from here through `store::Service`, so that every change is planned, made and undone in one way.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ringfort_net::Handle;
+use ringfort_store::service::Rotate;
+use ringfort_store::site::export::Secrets;
+use ringfort_store::{
+    Applied, CdrFilter, CdrItem, CdrStore, Change, ChangeNote, ExtensionFields, MaintenanceHandle, Plan, Service,
+    ServiceError, Store, StoreOptions, site,
+};
+use ringfort_switch::model::{Extension, Secret, Site, mask};
+use serde_json::{Value, json};
+
+use crate::control::{AdminRequest, Answer, Fields};
+use crate::{random, time};
+
+/// How long a question for call records waits for the newest ones to reach the database.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// Answers administrators.
+pub struct Admin {
+    service: Arc<Service>,
+    cdrs: Arc<CdrStore>,
+    place: Place,
+    /// Changes reach the switch in the order they were made.
+    order: Mutex<()>,
+}
+
+/// Where the answers come from.
+enum Place {
+    /// A server runs in this process.
+    Online { handle: Handle, maintenance: Arc<MaintenanceHandle>, process: Box<dyn Process> },
+    /// The store alone, under its lock.
+    Offline { store: Store },
+}
+
+/// What only the running process can do.
+pub trait Process: Send + Sync {
+    /// Listeners and what else a phone has to know.
+    fn access(&self) -> Value;
+    /// Reads again what can be read again.
+    ///
+    /// # Errors
+    /// In words; what was in force stays.
+    fn reload(&self) -> Result<Value, String>;
+    /// Begins to stop.
+    fn stop(&self);
+}
+
+impl Admin {
+    pub fn online(
+        store: &Store,
+        handle: Handle,
+        maintenance: Arc<MaintenanceHandle>,
+        process: Box<dyn Process>,
+    ) -> Self {
+        let place = Place::Online { handle, maintenance, process };
+        Self { service: store.service.clone(), cdrs: store.cdrs.clone(), place, order: Mutex::new(()) }
+    }
+
+    /// Opens the store of a data folder that no server uses.
+    ///
+    /// # Errors
+    /// Another process has it, or it cannot be read.
+    pub fn offline(data_dir: &Path) -> anyhow::Result<Self> {
+        let store = Store::open(data_dir, StoreOptions::default(), random::seed()?)?;
+        let (service, cdrs) = (store.service.clone(), store.cdrs.clone());
+        Ok(Self { service, cdrs, place: Place::Offline { store }, order: Mutex::new(()) })
+    }
+
+    pub fn answer(&self, request: AdminRequest) -> Answer {
+        match self.carry_out(request) {
+            Ok(value) => Answer::Ok(value),
+            Err(words) => Answer::Error(words),
+        }
+    }
+
+    fn carry_out(&self, request: AdminRequest) -> Result<Value, String> {
+        let words = |error: ServiceError| error.to_string();
+        match request {
+            AdminRequest::Cdr { limit, number, unmasked } => self.call_records(limit, number, unmasked),
+            AdminRequest::ExtensionList => {
+                let site = self.service.site();
+                let items: Vec<Value> =
+                    self.service.extension_list(None).iter().map(|e| extension_value(&site, e, false)).collect();
+                Ok(json!({ "items": items }))
+            }
+            AdminRequest::ExtensionShow { number, secrets } => {
+                let extension = self.service.extension_show(None, &number).map_err(words)?;
+                Ok(extension_value(&self.service.site(), &extension, secrets))
+            }
+            AdminRequest::ExtensionAdd { number, fields } => {
+                let note = note(format!("add extension {number}"));
+                let add = || self.service.extension_add(None, &number, store_fields(fields), &note);
+                let extension = self.change(add, |(_, applied)| applied)?.0;
+                Ok(extension_value(&self.service.site(), &extension, true))
+            }
+            AdminRequest::ExtensionSet { number, fields } => {
+                let note = note(format!("change extension {number}"));
+                let set = || self.service.extension_set(None, &number, store_fields(fields), &note);
+                self.change(set, |(_, applied)| applied).map(|(_, applied)| applied_value(&applied))
+            }
+            AdminRequest::ExtensionDelete { number } => {
+                let note = note(format!("delete extension {number}"));
+                let delete = || self.service.extension_delete(None, &number, &note);
+                self.change(delete, |applied| applied).map(|applied| applied_value(&applied))
+            }
+            AdminRequest::ExtensionRotate { number } => {
+                let note = note(format!("new password for extension {number}"));
+                let rotate = || self.service.extension_rotate(None, &number, Rotate::Password, &note);
+                let extension = self.change(rotate, |(_, applied)| applied)?.0;
+                Ok(extension_value(&self.service.site(), &extension, true))
+            }
+            AdminRequest::Apply { file, text, dry_run, prune } => self.apply(&file, &text, dry_run, prune),
+            AdminRequest::Export { with_secrets } => {
+                let secrets = if with_secrets { Secrets::Include } else { Secrets::Omit };
+                Ok(json!({ "text": self.service.export(secrets) }))
+            }
+            AdminRequest::Rollback { revision } => {
+                let plan = self.service.plan_rollback(revision).map_err(words)?;
+                let comment = match revision {
+                    Some(revision) => format!("roll back to revision {revision}"),
+                    None => "roll back".to_owned(),
+                };
+                self.apply_plan(plan, &comment)
+            }
+            AdminRequest::Revisions => {
+                let revisions = self.service.revisions(1000).map_err(words)?;
+                serde_json::to_value(revisions).map(|items| json!({ "items": items })).map_err(|e| e.to_string())
+            }
+            AdminRequest::Access => self.process().map(Process::access),
+            AdminRequest::Reload => {
+                let mut value = self.process()?.reload()?;
+                self.in_force(&self.service.site())?;
+                value["revision"] = json!(self.service.site().revision);
+                Ok(value)
+            }
+            AdminRequest::Stop => {
+                self.process()?.stop();
+                Ok(json!({ "stopping": true }))
+            }
+        }
+    }
+
+    fn process(&self) -> Result<&dyn Process, String> {
+        match &self.place {
+            Place::Online { process, .. } => Ok(&**process),
+            Place::Offline { .. } => Err("no server runs".to_owned()),
+        }
+    }
+
+    /// Makes a change and gives it to the switch.
+    fn change<T>(
+        &self,
+        make: impl FnOnce() -> Result<T, ServiceError>,
+        applied: impl FnOnce(&T) -> &Applied,
+    ) -> Result<T, String> {
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = make().map_err(|error| error.to_string())?;
+        self.in_force(&applied(&made).site)?;
+        Ok(made)
+    }
+
+    fn in_force(&self, site: &Arc<Site>) -> Result<(), String> {
+        match &self.place {
+            Place::Online { handle, .. } => {
+                let failed =
+                    |error| format!("revision {} is stored, but the switch did not take it: {error}", site.revision);
+                handle.apply_site(site.clone()).map_err(failed)
+            }
+            Place::Offline { .. } => Ok(()),
+        }
+    }
+
+    fn apply(&self, file: &str, text: &str, dry_run: bool, prune: bool) -> Result<Value, String> {
+        let raw = site::parse(file, text).map_err(|errors| errors.to_string())?;
+        let plan = self.service.plan(&raw, prune).map_err(|error| error.to_string())?;
+        if dry_run {
+            return Ok(json!({
+                "dry_run": true,
+                "changed": false,
+                "revision": plan.base,
+                "changes": plan.changes,
+                "unchanged": plan.unchanged,
+                "text": plan.to_string(),
+            }));
+        }
+        self.apply_plan(plan, &format!("apply {file}"))
+    }
+
+    fn apply_plan(&self, plan: Plan, comment: &str) -> Result<Value, String> {
+        let (text, unchanged) = (plan.to_string(), plan.unchanged);
+        let note = note(comment.to_owned());
+        let applied = self.change(|| self.service.apply(plan, &note), |applied| applied)?;
+        let mut value = applied_value(&applied);
+        value["text"] = json!(text);
+        value["unchanged"] = json!(unchanged);
+        Ok(value)
+    }
+
+    fn call_records(&self, limit: u32, number: Option<String>, unmasked: bool) -> Result<Value, String> {
+        match &self.place {
+            // Whatever is late comes with the next question.
+            Place::Online { maintenance, .. } => drop(maintenance.catch_up(CATCH_UP)),
+            Place::Offline { store } => {
+                self.cdrs.ingest(&store.dir().journal()).map_err(|error| error.to_string())?;
+            }
+        }
+        let filter = CdrFilter { number, limit, ..CdrFilter::default() };
+        let found = self.cdrs.list(&filter).map_err(|error| error.to_string())?;
+        let items: Vec<CdrItem> =
+            found.into_iter().map(CdrItem::plain).map(|item| if unmasked { item } else { masked(item) }).collect();
+        serde_json::to_value(items).map(|items| json!({ "items": items })).map_err(|error| error.to_string())
+    }
+}
+
+/// Masks numbers, those in the peers' words too, and keeps the rest of the words.
+fn masked(item: CdrItem) -> CdrItem {
+    CdrItem {
+        caller: mask(&item.caller),
+        caller_name: mask(&item.caller_name),
+        callee: mask(&item.callee),
+        reason: mask_numbers(&item.reason),
+        ..item
+    }
+}
+
+fn mask_numbers(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, number) = rest.split_at(start);
+        let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+        out.push_str(before);
+        out.push_str(&mask(&number[..end]));
+        rest = &number[end..];
+    }
+    out + rest
+}
+
+/// Whether a site file would be taken by an empty system.
+///
+/// # Errors
+/// Every mistake, in words.
+pub fn check_site(file: &str, text: &str) -> Result<String, String> {
+    let raw = site::parse(file, text).map_err(|errors| errors.to_string())?;
+    let scratch = std::env::temp_dir().join(format!("ringfort-check-{}-{:x}", std::process::id(), random::number()));
+    let plan = random::seed().map_err(|error| error.to_string()).and_then(|seed| {
+        let store = Store::open(&scratch, StoreOptions::default(), seed).map_err(|error| error.to_string())?;
+        store.service.plan(&raw, false).map_err(|error| error.to_string())
+    });
+    // It is ours alone, and empty but for what was just made.
+    let _ = std::fs::remove_dir_all(&scratch);
+    let named = plan?.changes.len();
+    Ok(format!("good ({named} objects)"))
+}
+
+fn note(comment: String) -> ChangeNote {
+    let author =
+        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "operator".to_owned());
+    ChangeNote { author, comment, at: time::now() }
+}
+
+fn store_fields(fields: Fields) -> ExtensionFields {
+    ExtensionFields {
+        name: fields.name,
+        sip_user: fields.sip_user,
+        sip_password: fields.sip_password.map(Secret::new),
+        srtp: fields.srtp,
+        max_calls: fields.max_calls,
+        max_contacts: fields.max_contacts,
+        enabled: fields.enabled,
+    }
+}
+
+fn extension_value(site: &Site, extension: &Extension, secrets: bool) -> Value {
+    let tenant = site.tenants.iter().find(|tenant| tenant.id == extension.tenant);
+    let mut value = json!({
+        "number": extension.number,
+        "name": extension.name,
+        "tenant": tenant.map(|tenant| &tenant.name),
+        "domain": tenant.and_then(|tenant| tenant.domains.first()),
+        "sip_user": extension.credentials.user,
+        "srtp": extension.srtp,
+        "max_calls": extension.max_calls,
+        "max_contacts": extension.max_contacts,
+        "enabled": extension.enabled,
+    });
+    if secrets {
+        value["sip_password"] = json!(extension.credentials.password.reveal());
+    }
+    value
+}
+
+fn applied_value(applied: &Applied) -> Value {
+    json!({
+        "dry_run": false,
+        "changed": !applied.changes.is_empty(),
+        "revision": applied.revision,
+        "changes": applied.changes,
+        "text": changes_text(&applied.changes),
+    })
+}
+
+fn changes_text(changes: &[Change]) -> String {
+    if changes.is_empty() {
+        return "Nothing to do.".to_owned();
+    }
+    changes.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ok(admin: &Admin, request: AdminRequest) -> Value {
+        match admin.answer(request) {
+            Answer::Ok(value) => value,
+            Answer::Error(words) => panic!("{words}"),
+        }
+    }
+
+    fn apply(text: &str, dry_run: bool) -> AdminRequest {
+        AdminRequest::Apply { file: "site.toml".into(), text: text.into(), dry_run, prune: false }
+    }
+
+    #[test]
+    fn a_site_is_planned_applied_changed_and_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let admin = Admin::offline(dir.path()).unwrap();
+        let text = "[[extension]]\nnumber = \"101\"\nname = \"A\"\n";
+        let plan = ok(&admin, apply(text, true));
+        assert_eq!((&plan["dry_run"], &plan["revision"]), (&json!(true), &json!(0)));
+        assert!(plan["text"].as_str().unwrap().contains("+ extension 101"), "{plan}");
+        assert_eq!(ok(&admin, AdminRequest::ExtensionList)["items"], json!([]));
+
+        assert_eq!(ok(&admin, apply(text, false))["revision"], 1);
+        assert_eq!(ok(&admin, apply(text, false))["changed"], false);
+        let shown = ok(&admin, AdminRequest::ExtensionShow { number: "101".into(), secrets: false });
+        assert_eq!(shown.get("sip_password"), None);
+        let added = ok(&admin, AdminRequest::ExtensionAdd { number: "102".into(), fields: Fields::default() });
+        assert!(added["sip_password"].as_str().unwrap().len() >= 20, "CALL-3");
+        let fields = Fields { enabled: Some(false), ..Fields::default() };
+        let set = ok(&admin, AdminRequest::ExtensionSet { number: "102".into(), fields });
+        assert!(set["text"].as_str().unwrap().contains("enabled: true -> false"), "{set}");
+        assert_eq!(ok(&admin, AdminRequest::Rollback { revision: Some(1) })["revision"], 4);
+        let list = ok(&admin, AdminRequest::ExtensionList);
+        assert_eq!(list["items"].as_array().unwrap().len(), 1);
+        let revisions = ok(&admin, AdminRequest::Revisions);
+        assert_eq!(revisions["items"][0]["rollback_to"], 1);
+    }
+
+    #[test]
+    fn an_export_applied_again_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let admin = Admin::offline(dir.path()).unwrap();
+        ok(&admin, AdminRequest::ExtensionAdd { number: "101".into(), fields: Fields::default() });
+        for with_secrets in [false, true] {
+            let text = ok(&admin, AdminRequest::Export { with_secrets })["text"].as_str().unwrap().to_owned();
+            assert_eq!(text.contains("sip_password"), with_secrets, "{text}");
+            assert_eq!(ok(&admin, apply(&text, false))["changed"], false, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_needs_a_server_says_so_without_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let admin = Admin::offline(dir.path()).unwrap();
+        assert_eq!(admin.answer(AdminRequest::Stop), Answer::Error("no server runs".into()));
+    }
+
+    #[test]
+    fn a_checked_site_is_judged_as_a_whole_and_leaves_nothing_behind() {
+        assert_eq!(check_site("s", "[[extension]]\nnumber = \"101\"\n").unwrap(), "good (1 objects)");
+        let weak = check_site("s", "[[extension]]\nnumber = \"101\"\nsip_password = \"1234\"\n").unwrap_err();
+        assert!(
+            weak.starts_with("s:3:16: extension \"101\": sip_password: expected ") && !weak.contains("1234"),
+            "{weak}"
+        );
+        assert!(check_site("s", "[[extension]]\nnumber = \"101\"\n[[extension]]\nnumber = \"101\"\n").is_err());
+        assert!(check_site("s", "[[extention]]\n").unwrap_err().contains("did you mean extension"));
+    }
+
+    #[test]
+    fn numbers_within_words_are_masked_and_the_words_stay() {
+        assert_eq!(mask_numbers("Q.850;cause=16"), "Q.850;cause=16");
+        assert_eq!(mask_numbers("moved to 13812345678 by 101"), "moved to 138****5678 by 101");
+    }
+}

@@ -1,0 +1,119 @@
+//! `ringfort ctl …`
+
+use std::io::BufRead as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use ringfort_switch::io::Command as SwitchCommand;
+use ringfort_switch::model::{CallId, SrtpPolicy};
+use serde_json::Value;
+
+use super::args::{Ctl, CtlArgs, DataArgs, ExtensionCommand, ExtensionFields, Srtp};
+use super::{ask_store, data_dir, print_answer, show};
+use crate::control::{AdminRequest, Client, Fields, Request};
+
+/// Does one verb.
+pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
+    let dir = data_dir(&DataArgs { data: args.data.clone() })?;
+    let switch = |command: SwitchCommand| -> anyhow::Result<Value> {
+        Ok(Client::connect(&dir)?.ask(&Request::Switch(command))?)
+    };
+    let process =
+        |request: AdminRequest| -> anyhow::Result<Value> { Ok(Client::connect(&dir)?.ask(&Request::Admin(request))?) };
+    let json = args.json;
+    let done = |value: &Value, none: &str, some: &str| {
+        let changed = value["changed"].as_u64().unwrap_or(0);
+        if changed == 0 { format!("{none}\n") } else { format!("{some} ({changed})\n") }
+    };
+    match args.command {
+        Ctl::Status => print_answer(json, &switch(SwitchCommand::Status)?, show::status)?,
+        Ctl::Registrations { number } => {
+            print_answer(json, &switch(SwitchCommand::Registrations { number })?, show::registrations)?;
+        }
+        Ctl::Calls => print_answer(json, &switch(SwitchCommand::Calls)?, show::calls)?,
+        Ctl::Hangup { call } => {
+            let value = switch(SwitchCommand::Hangup { call: CallId(call) })?;
+            print_answer(json, &value, |value| done(value, "There is no such call.", "Hung up."))?;
+        }
+        Ctl::Unregister { number, contact } => {
+            let value = switch(SwitchCommand::Unregister { number, contact })?;
+            print_answer(json, &value, |value| done(value, "No phone was registered.", "Forgotten."))?;
+        }
+        Ctl::Drain => {
+            let words = |value: &Value| format!("No new calls; {} go on.\n", value["changed"]);
+            print_answer(json, &switch(SwitchCommand::Drain)?, words)?;
+        }
+        Ctl::Cdr { limit, number, unmasked } => {
+            print_answer(json, &ask_store(&dir, AdminRequest::Cdr { limit, number, unmasked })?, show::cdr)?;
+        }
+        Ctl::Extension(command) => extension(&dir, json, command)?,
+        Ctl::Reload => {
+            let words = |value: &Value| format!("Read again; revision {} in force.\n", value["revision"]);
+            print_answer(json, &process(AdminRequest::Reload)?, words)?;
+        }
+        Ctl::Stop => print_answer(json, &process(AdminRequest::Stop)?, |_| "Stopping.\n".to_owned())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn extension(dir: &std::path::Path, json: bool, command: ExtensionCommand) -> anyhow::Result<()> {
+    match command {
+        ExtensionCommand::List => print_answer(json, &ask_store(dir, AdminRequest::ExtensionList)?, show::extensions),
+        ExtensionCommand::Show { number, secrets } => {
+            print_answer(json, &ask_store(dir, AdminRequest::ExtensionShow { number, secrets })?, show::extension)
+        }
+        ExtensionCommand::Add { number, fields } => {
+            let fields = read_fields(fields, None)?;
+            print_answer(json, &ask_store(dir, AdminRequest::ExtensionAdd { number, fields })?, show::extension)
+        }
+        ExtensionCommand::Set { number, fields, enabled } => {
+            let fields = read_fields(fields, enabled)?;
+            print_answer(json, &ask_store(dir, AdminRequest::ExtensionSet { number, fields })?, change)
+        }
+        ExtensionCommand::Delete { number } => {
+            print_answer(json, &ask_store(dir, AdminRequest::ExtensionDelete { number })?, change)
+        }
+        ExtensionCommand::Rotate { number } => {
+            print_answer(json, &ask_store(dir, AdminRequest::ExtensionRotate { number })?, show::extension)
+        }
+    }
+}
+
+fn read_fields(fields: ExtensionFields, enabled: Option<bool>) -> anyhow::Result<Fields> {
+    let sip_password = match fields.sip_password.as_deref() {
+        Some("-") => {
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line).context("reading the password from standard input")?;
+            Some(line.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        _ => fields.sip_password,
+    };
+    Ok(Fields {
+        name: fields.name,
+        sip_user: fields.sip_user,
+        sip_password,
+        srtp: fields.srtp.map(|srtp| match srtp {
+            Srtp::Off => SrtpPolicy::Off,
+            Srtp::Offer => SrtpPolicy::Offer,
+            Srtp::Require => SrtpPolicy::Require,
+        }),
+        max_calls: fields.max_calls,
+        max_contacts: fields.max_contacts,
+        enabled,
+    })
+}
+
+/// A change of the site: the plan, and what became of it.
+pub fn change(value: &Value) -> String {
+    let mut out = format!("{}\n", value["text"].as_str().unwrap_or_default().trim_end());
+    for item in value["generated"].as_array().into_iter().flatten() {
+        let text = |key: &str| item[key].as_str().unwrap_or_default();
+        out.push_str(&format!("  {}: user {}, password {}\n", text("number"), text("sip_user"), text("sip_password")));
+    }
+    if value["dry_run"] == true {
+        out.push_str("Nothing was changed (--dry-run).\n");
+    } else if value["changed"] == true {
+        out.push_str(&format!("Done: revision {} in force.\n", value["revision"]));
+    }
+    out
+}

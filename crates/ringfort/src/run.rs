@@ -1,0 +1,419 @@
+//! `ringfort run`: opens the store, starts the edge, answers operators, waits for signals, and stops in order.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use ringfort_net::{Handle, JournalSink, StartError, StopReason};
+use ringfort_sip::flow::Transport;
+use ringfort_store::{JournalWriter, MaintenanceHandle, Store, StoreOptions};
+use ringfort_switch::config::{ProfileKind, SwitchConfig};
+use ringfort_switch::io::{Command, CommandReply};
+use ringfort_switch::record::JournalRecord;
+use ringfort_switch::{Clock, Switch};
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::admin::{Admin, Process};
+use crate::cli::args::RunArgs;
+use crate::cli::{DEFAULT_CONFIG, DEFAULT_DATA};
+use crate::config::Config;
+use crate::control::{self, AdminRequest, Answer, Request};
+use crate::demo::{self, Account, Welcome};
+use crate::{http, logging, metrics, node, random, selftest, time};
+
+/// How often the store's background work is done.
+const MAINTENANCE_EVERY: Duration = Duration::from_millis(500);
+/// Calls may end by themselves for this long after Ctrl-C; after SIGTERM, for `calls.drain_for`.
+const INTERRUPT_PATIENCE: Duration = Duration::from_secs(2);
+/// For the answers to our BYEs.
+const BYE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the main thread waits for.
+enum Wake {
+    Signal(i32),
+    /// `ringfort ctl stop`.
+    Stop,
+    /// The shard is gone.
+    Stopped(StopReason),
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// What keeps the system from starting, in words.
+pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let started = clock();
+    // Before any thread is made, so that no signal is missed.
+    let signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals")?;
+    let (config, config_path) = load_config(&args)?;
+    let data_dir = args.data.data.clone().or_else(|| config.data_dir.clone()).unwrap_or_else(|| DEFAULT_DATA.into());
+    logging::start(&config.log)?;
+
+    let options = StoreOptions { default_domains: node::domains(&config), ..StoreOptions::default() };
+    let store = Store::open(&data_dir, options, random::seed()?)?;
+    if config_path.is_none() && store.service.site().revision == 0 {
+        make_demo(&store)?;
+    }
+    let (journal, recovered, maintenance) = store.open_journal(time::now())?;
+    if !recovered.crashed.is_empty() {
+        tracing::warn!(calls = recovered.crashed.len(), "the last run ended without a stop; its calls were closed");
+    }
+
+    let bound = ringfort_net::bind(node::net_config(&config, &data_dir)).map_err(explain_start)?;
+    for finding in bound.findings() {
+        tracing::warn!(rule = "start", mend = %finding.mend, "{}", finding.text);
+    }
+    let switch_config = node::switch_config(&config, |listener| bound.local(listener));
+    let fingerprint = bound.certificate_fingerprint();
+    let now = clock();
+    let site = store.service.site();
+    let mut switch =
+        Switch::new(switch_config.clone(), site.clone(), Clock { instant: now, unix: time::now() }, random::seed()?);
+    switch.restore(now, recovered.bindings, recovered.next_call);
+    let handle = bound.start(switch, Journal::new(journal))?;
+    let maintenance = Arc::new(maintenance.spawn(MAINTENANCE_EVERY)?);
+
+    let (wake, woken) = mpsc::channel();
+    let process = Running {
+        handle: handle.clone(),
+        access: access(&switch_config, &config, &store, fingerprint.as_deref()),
+        config: config_path.map(|path| (path, format!("{config:?}"))),
+        wake: wake.clone(),
+    };
+    let demo = process.config.is_none();
+    let admin = Arc::new(Admin::online(&store, handle.clone(), maintenance.clone(), Box::new(process)));
+    let http = start_http(&config, &handle, started)?;
+    let control = control::start(&data_dir, answer_with(admin.clone(), handle.clone()))
+        .with_context(|| format!("control socket {}", control::socket_path(&data_dir).display()))?;
+    watch(signals, &handle, &wake)?;
+    tracing::info!(
+        ms = (clock() - started).as_millis() as u64,
+        extensions = site.extensions.len(),
+        listeners = switch_config.listeners.len(),
+        "ready"
+    );
+    if demo {
+        print!("{}", welcome(&store, &switch_config, fingerprint.as_deref(), http, &args));
+    } else if site.extensions.is_empty() {
+        println!("There are no extensions yet: `ringfort ctl extension add 101`, or `ringfort apply -f site.toml`.");
+    }
+    if args.selftest {
+        spawn_selftest(data_dir.clone())?;
+    }
+    let code = serve(&handle, &admin, &woken, config.drain_for);
+    drop(control);
+    let reason = handle.stop();
+    finish(maintenance);
+    tracing::info!(?reason, "stopped");
+    Ok(code)
+}
+
+fn load_config(args: &RunArgs) -> anyhow::Result<(Config, Option<PathBuf>)> {
+    let default = Path::new(DEFAULT_CONFIG);
+    let path = args.config.clone().or_else(|| default.exists().then(|| default.to_owned()));
+    let Some(path) = path else {
+        let config = if args.listen_lan { Config::for_lan() } else { Config::default() };
+        return Ok((config, None));
+    };
+    if args.listen_lan {
+        anyhow::bail!("--listen-lan is for a start without configuration; {} says where to listen", path.display());
+    }
+    Ok((Config::load(&path)?, Some(path)))
+}
+
+fn make_demo(store: &Store) -> anyhow::Result<()> {
+    let raw = ringfort_store::site::parse("demo", &demo::site_file())?;
+    let plan = store.service.plan(&raw, false)?;
+    let note = ringfort_store::ChangeNote {
+        author: "ringfort".to_owned(),
+        comment: "first start: two extensions to try".to_owned(),
+        at: time::now(),
+    };
+    store.service.apply(plan, &note)?;
+    Ok(())
+}
+
+/// What stops a start, with what to do about it.
+fn explain_start(error: StartError) -> anyhow::Error {
+    let advice = match &error {
+        StartError::Listen { transport, address, source } => match source.kind() {
+            ErrorKind::AddrInUse => {
+                let option = if *transport == Transport::Udp { "-lunp" } else { "-ltnp" };
+                format!(
+                    "another program listens there, perhaps another ringfort; `ss {option} 'sport = :{}'` names it. \
+                     Stop it, or write other ports into {DEFAULT_CONFIG}",
+                    address.port()
+                )
+            }
+            ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE".to_owned(),
+            ErrorKind::AddrNotAvailable => {
+                "this machine does not have that address; `ip address` lists them".to_owned()
+            }
+            _ => String::new(),
+        },
+        _ => String::new(),
+    };
+    let error = anyhow::Error::from(error);
+    if advice.is_empty() { error } else { anyhow::anyhow!("{error}\n  {advice}") }
+}
+
+fn start_http(config: &Config, handle: &Handle, started: Instant) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(address) = config.http else { return Ok(None) };
+    let pages = handle.clone();
+    match http::start(address, move |path| metrics::page(&pages, started, path)) {
+        Ok(bound) => Ok(Some(bound)),
+        // The telephones matter more than the figures.
+        Err(error) => {
+            tracing::warn!(rule = "http", %address, %error, "no /metrics: the address cannot be used ([http] listen)");
+            Ok(None)
+        }
+    }
+}
+
+fn answer_with(admin: Arc<Admin>, handle: Handle) -> impl Fn(Request) -> Answer + Send + Sync {
+    move |request| match request {
+        Request::Admin(request) => admin.answer(request),
+        Request::Switch(command) => match handle.command(command) {
+            Ok(reply) => switch_answer(reply),
+            Err(error) => Answer::Error(error.to_string()),
+        },
+    }
+}
+
+/// The object that `--json` prints, without the tag around it.
+fn switch_answer(reply: CommandReply) -> Answer {
+    Answer::Ok(match reply {
+        CommandReply::Status(status) => json!(status),
+        CommandReply::Registrations { items } => json!({ "items": items }),
+        CommandReply::Calls { items } => json!({ "items": items }),
+        CommandReply::Done { changed } => json!({ "changed": changed }),
+        CommandReply::Refused { error } => return Answer::Error(error),
+    })
+}
+
+/// Signals and the shard's end, as messages for the main thread.
+fn watch(mut signals: signal_hook::iterator::Signals, handle: &Handle, wake: &Sender<Wake>) -> anyhow::Result<()> {
+    let spawn = |name: &str| thread::Builder::new().name(name.to_owned()).stack_size(128 * 1024);
+    let sender = wake.clone();
+    spawn("signals").spawn(move || {
+        for signal in signals.forever() {
+            if sender.send(Wake::Signal(signal)).is_err() {
+                break;
+            }
+        }
+    })?;
+    let (sender, handle) = (wake.clone(), handle.clone());
+    spawn("watch").spawn(move || {
+        if let Some(reason) = handle.wait(None) {
+            // The main thread has gone ahead where nobody listens.
+            let _ = sender.send(Wake::Stopped(reason));
+        }
+    })?;
+    Ok(())
+}
+
+/// Waits for the end and drains.
+fn serve(handle: &Handle, admin: &Admin, woken: &Receiver<Wake>, drain_for: Duration) -> ExitCode {
+    let patience = loop {
+        match woken.recv() {
+            Ok(Wake::Signal(SIGHUP)) => match admin.answer(AdminRequest::Reload) {
+                Answer::Ok(value) => tracing::info!(rule = "reload", %value, "read again"),
+                Answer::Error(error) => tracing::warn!(rule = "reload", "{error}"),
+            },
+            Ok(Wake::Signal(SIGINT)) => break INTERRUPT_PATIENCE,
+            Ok(Wake::Signal(_) | Wake::Stop) | Err(_) => break drain_for,
+            Ok(Wake::Stopped(reason)) => {
+                tracing::error!(?reason, "the switch is gone");
+                return ExitCode::FAILURE;
+            }
+        }
+    };
+    let left = match handle.command(Command::Drain) {
+        Ok(CommandReply::Done { changed }) => changed,
+        Ok(_) | Err(_) => 0,
+    };
+    if left > 0 {
+        tracing::info!(calls = left, seconds = patience.as_secs(), "no new calls; waiting for the running ones");
+        if !idle_within(handle, patience, Some(woken)) {
+            tracing::info!("ending the calls that are left");
+            // What cannot be told any more is found out by the phones' session timers.
+            let _ = handle.command(Command::HangupAll);
+            idle_within(handle, BYE_PATIENCE, None);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Waits until no call is left. A further signal ends the wait.
+fn idle_within(handle: &Handle, patience: Duration, woken: Option<&Receiver<Wake>>) -> bool {
+    let end = clock() + patience;
+    loop {
+        match handle.is_idle() {
+            Ok(true) | Err(_) => return true,
+            Ok(false) => {}
+        }
+        let left = end.saturating_duration_since(clock());
+        if left.is_zero() {
+            return false;
+        }
+        let nap = left.min(Duration::from_millis(50));
+        match woken.map(|woken| woken.recv_timeout(nap)) {
+            Some(Ok(Wake::Signal(SIGHUP)) | Err(RecvTimeoutError::Timeout)) => {}
+            Some(_) => return false,
+            None => thread::sleep(nap),
+        }
+    }
+}
+
+/// The last round of the background work: ended calls reach the database.
+fn finish(maintenance: Arc<MaintenanceHandle>) {
+    maintenance.catch_up(Duration::from_secs(10));
+}
+
+fn spawn_selftest(data_dir: PathBuf) -> anyhow::Result<()> {
+    thread::Builder::new().name("selftest".into()).spawn(move || {
+        println!("\nSelf-test: two built-in phones register and one calls the other.");
+        match selftest::run(&data_dir) {
+            Ok(report) => println!("{report}\n\nThe server goes on until Ctrl-C."),
+            Err(error) => println!("The self-test could not run: {error}"),
+        }
+    })?;
+    Ok(())
+}
+
+fn access(switch: &SwitchConfig, config: &Config, store: &Store, fingerprint: Option<&str>) -> Value {
+    let listeners: Vec<Value> = switch
+        .listeners
+        .iter()
+        .map(|listener| {
+            let profile = &switch.profiles[usize::from(listener.profile.0)];
+            json!({
+                "profile": profile.name,
+                "kind": match profile.kind { ProfileKind::Internal => "internal", ProfileKind::External => "external" },
+                "transport": listener.sip.transport.as_param(),
+                "local": listener.sip.local,
+                "advertised": listener.sip.advertised.to_string(),
+            })
+        })
+        .collect();
+    let site = store.service.site();
+    let domain = site.tenants.iter().find_map(|tenant| tenant.domains.first().cloned());
+    json!({
+        "listeners": listeners,
+        "domain": domain.or_else(|| node::domains(config).into_iter().next()),
+        "fingerprint": fingerprint,
+        "version": env!("CARGO_PKG_VERSION"),
+    })
+}
+
+fn welcome(
+    store: &Store,
+    switch: &SwitchConfig,
+    fingerprint: Option<&str>,
+    http: Option<SocketAddr>,
+    args: &RunArgs,
+) -> String {
+    let reach = |listener: &ringfort_switch::config::Listener| {
+        let advertised: Option<SocketAddr> = listener.sip.advertised.to_string().parse().ok();
+        (listener.sip.transport, advertised.unwrap_or(listener.sip.local))
+    };
+    let listeners: Vec<(Transport, SocketAddr)> = switch.listeners.iter().map(reach).collect();
+    let first = store.service.site().revision <= 1;
+    let show = first || std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let accounts: Vec<Account> = demo::EXTENSIONS
+        .iter()
+        .filter_map(|(number, _)| store.service.extension_show(None, number).ok())
+        .map(|extension| Account {
+            number: extension.number,
+            user: extension.credentials.user,
+            password: show.then(|| extension.credentials.password.reveal().to_owned()),
+        })
+        .collect();
+    let data_flag = match &args.data.data {
+        Some(dir) if dir != Path::new(DEFAULT_DATA) => format!(" --data {}", dir.display()),
+        _ => String::new(),
+    };
+    demo::text(&Welcome {
+        listeners: &listeners,
+        accounts: &accounts,
+        fingerprint,
+        http,
+        data_flag: &data_flag,
+        lan: args.listen_lan,
+    })
+}
+
+/// What the control socket can ask of this process.
+struct Running {
+    handle: Handle,
+    access: Value,
+    /// The file and what was read from it at start.
+    config: Option<(PathBuf, String)>,
+    wake: Sender<Wake>,
+}
+
+impl Process for Running {
+    fn access(&self) -> Value {
+        self.access.clone()
+    }
+
+    fn reload(&self) -> Result<Value, String> {
+        let fingerprint = self.handle.reload_tls().map_err(|error| error.to_string())?;
+        let mut restart = false;
+        if let Some((path, before)) = &self.config {
+            let config = Config::load(path).map_err(|problems| problems.to_string())?;
+            restart = format!("{config:?}") != *before;
+        }
+        if restart {
+            tracing::warn!(
+                rule = "reload",
+                "ringfort.toml has changed: listeners, limits and times change with a restart"
+            );
+        }
+        Ok(json!({ "fingerprint": fingerprint, "restart_needed": restart }))
+    }
+
+    fn stop(&self) {
+        // A main thread that is gone is stopping already.
+        let _ = self.wake.send(Wake::Stop);
+    }
+}
+
+/// The journal as the shard writes it.
+struct Journal {
+    writer: JournalWriter,
+    lost: u64,
+}
+
+impl Journal {
+    fn new(writer: JournalWriter) -> Self {
+        Self { writer, lost: 0 }
+    }
+}
+
+impl JournalSink for Journal {
+    fn append(&mut self, record: &JournalRecord) {
+        if let Err(error) = self.writer.append(record) {
+            if self.lost.is_power_of_two() || self.lost == 0 {
+                tracing::error!(alarm = true, lost = self.lost + 1, "{error}");
+            }
+            self.lost += 1;
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.flush().map_err(std::io::Error::other)
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the edge of the system")]
+fn clock() -> Instant {
+    Instant::now()
+}
