@@ -174,7 +174,9 @@ impl Endpoint {
                 }
                 Kind::Invite if !in_dialog => self.dialog_over(id),
                 Kind::Update => {
-                    dialog.update_in = None;
+                    if dialog.update_in == Some(tx) {
+                        dialog.update_in = None;
+                    }
                     if success {
                         dialog.learn(request);
                         dialog.refresh_target(request);
