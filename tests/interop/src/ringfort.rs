@@ -1,0 +1,270 @@
+//! The system itself: built once, started with a configuration of its own, asked by `ctl`.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::place::Place;
+use crate::process::{Running, wait_for};
+
+/// The domain of all tests.
+pub const DOMAIN: &str = "pbx.example";
+
+/// An extension of a test.
+#[derive(Clone, Debug)]
+pub struct Extension {
+    pub number: String,
+    pub user: String,
+    pub password: String,
+    /// Value of `srtp`, where it is not the default.
+    pub srtp: Option<&'static str>,
+}
+
+impl Extension {
+    /// Extension `number` with credentials made of it.
+    pub fn new(number: &str) -> Self {
+        let turned: String = number.chars().rev().collect();
+        Self {
+            number: number.to_owned(),
+            user: format!("sipuser-{turned}k"),
+            password: format!("Secret-{turned}-Word"),
+            srtp: None,
+        }
+    }
+}
+
+/// What a test wants of the system.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `udp:ADDRESS:PORT` and so on, with `{}` for the system's address.
+    pub listen: Vec<String>,
+    /// Address of SIP and media; the place's first one where `None`.
+    pub ip: Option<IpAddr>,
+    pub digest: Vec<&'static str>,
+    pub extensions: Vec<Extension>,
+    /// More lines of `ringfort.toml`.
+    pub extra: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: vec!["udp:{}:5060".to_owned(), "tcp:{}:5060".to_owned()],
+            ip: None,
+            digest: vec!["MD5"],
+            extensions: ["101", "102", "103"].map(Extension::new).to_vec(),
+            extra: String::new(),
+        }
+    }
+}
+
+/// The running system.
+pub struct Ringfort {
+    process: Running,
+    binary: PathBuf,
+    data: PathBuf,
+    ip: IpAddr,
+    extensions: Vec<Extension>,
+}
+
+/// Builds the binary where it is not up to date and says where it is.
+fn binary() -> anyhow::Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
+}
+
+fn build() -> anyhow::Result<PathBuf> {
+    if let Some(given) = std::env::var_os("RINGFORT_BIN") {
+        return Ok(given.into());
+    }
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--package", "ringfort", "--message-format=json-render-diagnostics"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("cargo build --package ringfort failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "ringfort")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .context("cargo build named no executable")
+}
+
+impl Ringfort {
+    /// Starts the system in a place and waits until it answers OPTIONS.
+    pub fn start(place: &Place, options: Options) -> anyhow::Result<Self> {
+        let binary = binary()?;
+        let ip = options.ip.unwrap_or_else(|| place.ip(0));
+        let data = place.path("data");
+        std::fs::create_dir_all(&data)?;
+        let config = place.write("ringfort.toml", &config(&options, ip, &data))?;
+        let site = place.write("site.toml", &site(&options.extensions))?;
+        let mut command = Command::new(&binary);
+        command.arg("run").arg("--config").arg(&config).arg("--data").arg(&data);
+        let process = Running::start("ringfort", &mut command, &place.path("ringfort.log"))?;
+        let mut system = Self { process, binary, data, ip, extensions: options.extensions };
+        system.wait_ready(&options.listen)?;
+        let applied = system.command().arg("apply").arg("-f").arg(&site).arg("--data").arg(&system.data).output()?;
+        if !applied.status.success() {
+            bail!(
+                "apply failed: {}{}\n{}",
+                String::from_utf8_lossy(&applied.stdout),
+                String::from_utf8_lossy(&applied.stderr),
+                system.process.said()
+            );
+        }
+        Ok(system)
+    }
+
+    fn command(&self) -> Command {
+        Command::new(&self.binary)
+    }
+
+    /// Waits for an answer to OPTIONS on the first UDP listener, and for the control socket.
+    fn wait_ready(&mut self, listen: &[String]) -> anyhow::Result<()> {
+        let udp = listen.iter().find_map(|listener| listener.strip_prefix("udp:")).context("no UDP listener")?;
+        let port: u16 = udp.rsplit(':').next().unwrap_or_default().parse().context("no port")?;
+        let server = SocketAddr::new(self.ip, port);
+        let socket = UdpSocket::bind(SocketAddr::new(self.ip, 0))?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        let own = socket.local_addr()?;
+        let mut tries = 0;
+        wait_for("ringfort to answer OPTIONS", Duration::from_secs(20), || {
+            tries += 1;
+            let request = format!(
+                "OPTIONS sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKready{tries};rport\r\n\
+                 From: <sip:ready@{DOMAIN}>;tag=ready{tries}\r\nTo: <sip:{DOMAIN}>\r\nCall-ID: ready{tries}\r\n\
+                 CSeq: {tries} OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+            );
+            // Refused while nobody listens yet.
+            let _ = socket.send_to(request.as_bytes(), server);
+            let mut answer = [0; 2048];
+            if socket.recv(&mut answer).is_ok_and(|len| answer[..len].starts_with(b"SIP/2.0 200")) {
+                return Ok(Some(()));
+            }
+            match self.process.ended()? {
+                Some(status) => bail!("ringfort ended ({status}):\n{}", self.process.said()),
+                None => Ok(None),
+            }
+        })
+        .with_context(|| format!("ringfort said:\n{}", self.process.said()))
+    }
+
+    /// Its address.
+    pub fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// The extension with that number.
+    pub fn extension(&self, number: &str) -> &Extension {
+        self.extensions.iter().find(|extension| extension.number == number).expect("the test made the extension")
+    }
+
+    /// `ctl … --json`
+    pub fn ctl(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let output = self.command().arg("ctl").args(arguments).arg("--json").arg("--data").arg(&self.data).output()?;
+        if !output.status.success() {
+            bail!("ctl {arguments:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("ctl {arguments:?} wrote no JSON: {}", String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// The items of a list that `ctl` prints.
+    pub fn items(&self, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
+        let value = self.ctl(arguments)?;
+        value["items"].as_array().cloned().with_context(|| format!("ctl {arguments:?} has no items: {value}"))
+    }
+
+    /// Waits until that many call detail records are written, and gives the latest ones.
+    pub fn records(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        wait_for("call detail records", Duration::from_secs(5), || {
+            let items = self.items(&["cdr", "--limit", "50"])?;
+            Ok((items.len() >= count).then_some(items))
+        })
+    }
+
+    /// Waits until no call is left.
+    pub fn wait_idle(&self) -> anyhow::Result<()> {
+        wait_for("no call to be left", Duration::from_secs(10), || Ok(self.items(&["calls"])?.is_empty().then_some(())))
+    }
+
+    /// Waits until an extension has that many contacts.
+    pub fn wait_registered(&self, number: &str, contacts: usize) -> anyhow::Result<()> {
+        wait_for(&format!("{contacts} contacts of {number}"), Duration::from_secs(15), || {
+            let items = self.items(&["registrations"])?;
+            let found = items.iter().filter(|item| item["number"] == number).count();
+            Ok((found >= contacts).then_some(()))
+        })
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.said()
+    }
+
+    /// Stops it in order.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        let status = self.process.terminate(Duration::from_secs(15))?;
+        if !status.success() {
+            bail!("ringfort ended with {status}:\n{}", self.process.said());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Ringfort {
+    fn drop(&mut self) {
+        if std::thread::panicking() || std::env::var_os("RINGFORT_KEEP").is_some() {
+            println!("--- ringfort said:\n{}", crate::process::tail(&self.process.said()));
+        }
+    }
+}
+
+/// An address as it stands before a port.
+pub fn bracketed(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+fn config(options: &Options, ip: IpAddr, data: &Path) -> String {
+    let listen: Vec<String> =
+        options.listen.iter().map(|listener| format!("{:?}", listener.replace("{}", &bracketed(ip)))).collect();
+    let digest: Vec<String> = options.digest.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+    format!(
+        "domains = [{DOMAIN:?}]\ndata_dir = {:?}\n{}\n\n[[profile]]\nname = \"phones\"\nkind = \"internal\"\n\
+         listen = [{}]\ndigest = [{}]\n\n[media]\naddress = \"{ip}\"\nports = \"20000-20999\"\n",
+        data.display().to_string(),
+        options.extra,
+        listen.join(", "),
+        digest.join(", ")
+    )
+}
+
+fn site(extensions: &[Extension]) -> String {
+    let mut text = String::new();
+    for extension in extensions {
+        let Extension { number, user, password, srtp } = extension;
+        let _ = write!(
+            text,
+            "[[extension]]\nnumber = {number:?}\nname = \"Desk {number}\"\nsip_user = {user:?}\n\
+             sip_password = {password:?}\n"
+        );
+        if let Some(srtp) = srtp {
+            let _ = writeln!(text, "srtp = {srtp:?}");
+        }
+        text.push('\n');
+    }
+    text
+}

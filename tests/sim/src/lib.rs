@@ -1,0 +1,47 @@
+//! Whole telephone systems in virtual time: the real switch, phones over the real message layer, and a network that
+//! loses, delays, doubles and reorders. Everything is drawn from a seed, so a failure replays:
+//! `make sim SEED=…`, or `RINGFORT_SIM_SEED=… cargo nextest run -p ringfort-sim`.
+
+pub mod audit;
+pub mod net;
+pub mod plan;
+pub mod script;
+pub mod shrink;
+pub mod trace;
+pub mod world;
+
+use crate::plan::Plan;
+use crate::trace::Trace;
+use crate::world::{Failure, Summary, World};
+
+/// Runs a plan; the trace has lines only where `traced`.
+pub fn run(plan: &Plan, traced: bool) -> (Result<Summary, Failure>, Trace) {
+    World::new(plan, traced).run()
+}
+
+/// Runs the plan of a seed, with about that many calls.
+///
+/// # Errors
+/// Where an invariant is broken: a report with what was broken, a smaller plan that breaks it too, the ladder of its
+/// messages and the command that replays the seed.
+pub fn check(seed: u64, calls: usize) -> Result<Summary, String> {
+    let plan = plan::draw(seed, calls);
+    let failure = match run(&plan, false).0 {
+        Ok(summary) => return Ok(summary),
+        Err(failure) => failure,
+    };
+    let smaller = shrink::shrink(&plan);
+    let (result, trace) = run(&smaller, true);
+    let broken = result.err().map_or(failure.violations.clone(), |failure| failure.violations);
+    let phones: String =
+        smaller.phones.iter().enumerate().map(|(index, phone)| format!("phone {index}: {phone:?}\n")).collect();
+    Err(format!(
+        "seed {seed} with {calls} calls broke: {}\nreplay: make sim SEED={seed} CALLS={calls}\n\
+         smaller: {} phones, {} of {} steps broke: {}\n{trace}\n{phones}",
+        failure.violations.join("\n"),
+        smaller.phones.len(),
+        smaller.steps.len(),
+        plan.steps.len(),
+        broken.join("\n"),
+    ))
+}
