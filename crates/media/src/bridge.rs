@@ -175,7 +175,8 @@ impl Bridge {
         Ok(text)
     }
 
-    /// The peer of that leg answered our offer, by a 1xx, 2xx, PRACK or ACK. A later answer to the same offer may differ.
+    /// The peer of that leg answered our offer, by a 1xx, 2xx, PRACK or ACK. A later answer to the same offer may differ;
+    /// one that comes when the exchange is over (a 2xx after a reliable 1xx and an UPDATE) is ignored.
     ///
     /// # Errors
     /// Says why it cannot be used; the state is as before.
@@ -187,7 +188,10 @@ impl Bridge {
         ports: &mut PortPool,
     ) -> Result<(), SdpReject> {
         let leg = self.legs.get_mut(&from).ok_or(SdpReject::UnknownLeg)?;
-        let Exchange::OfferOut { .. } = leg.exchange else { return Err(SdpReject::NoOffer) };
+        let Exchange::OfferOut { .. } = leg.exchange else {
+            // RFC 3261 §13.2.1: what a 2xx repeats after the answer has come is ignored.
+            return if leg.has_spoken() { Ok(()) } else { Err(SdpReject::NoOffer) };
+        };
         let parsed = Sdp::parse(sdp).map_err(SdpReject::Malformed)?;
         let offer: Vec<&LocalMedia> = leg.slots.iter().map_while(|slot| slot.local.as_ref()).collect();
         let media = remote::fit_answer(&offer, remote::read(&parsed, &leg.policy), &leg.policy)?;
@@ -206,7 +210,8 @@ impl Bridge {
         Ok(())
     }
 
-    /// Our answer to the offer that this leg's peer made, from what the other side described.
+    /// Our answer to the offer that this leg's peer made, from what the other side described. When its exchange is over
+    /// (answered reliably, and an UPDATE since) it is what we said last; the 2xx may as well go without (`owes_answer_to`).
     ///
     /// # Errors
     /// No offer waits, or nothing is left that both sides have; the state is as before.
@@ -217,16 +222,23 @@ impl Bridge {
         carried: AnswerIn,
         ports: &mut PortPool,
     ) -> Result<Bytes, SdpReject> {
-        let leg = self.legs.get(&to).ok_or(SdpReject::UnknownLeg)?;
-        let Exchange::OfferIn { sent } = leg.exchange else { return Err(SdpReject::NoOffer) };
+        let leg = self.legs.get_mut(&to).ok_or(SdpReject::UnknownLeg)?;
+        let Exchange::OfferIn { sent } = leg.exchange else {
+            let is_over = leg.is_free() && leg.has_spoken();
+            return if is_over { Ok(leg.write(leg.slots.len())) } else { Err(SdpReject::NoOffer) };
+        };
         if sent != Some(AnswerIn::Reliable) {
+            let leg = self.legs.get(&to).expect("the leg was found above");
             let source = self.source_for(to).and_then(|ix| self.legs.get(&ix)).filter(|source| source.has_described());
             let media = answer_lines(leg, &source.ok_or(SdpReject::NoSource)?.slots)?;
             let kinds: Vec<Option<MediaKind>> = media.iter().map(|line| line.active.then_some(line.kind)).collect();
             if sent.is_none() {
                 self.legs.get_mut(&to).expect("the leg was found above").leave_busy_ports(ports);
             }
-            self.reserve(now, to, &kinds, ports)?;
+            if self.reserve(now, to, &kinds, ports).is_err() {
+                self.legs.get_mut(&to).expect("the leg was found above").return_to_busy_ports();
+                self.reserve(now, to, &kinds, ports)?;
+            }
             let leg = self.legs.get_mut(&to).expect("the leg was found above");
             leg.set_local(media, true, &mut self.rng);
         }
@@ -247,6 +259,31 @@ impl Bridge {
         Ok(text)
     }
 
+    /// Whether this peer's offer has no final answer yet: the 2xx, PRACK or ACK to it needs one.
+    pub fn owes_answer_to(&self, leg: LegIx) -> bool {
+        self.legs.get(&leg).is_some_and(|leg| matches!(leg.exchange, Exchange::OfferIn { .. }))
+    }
+
+    /// `offer_received` from one leg and `offer_for` another in one step, for re-INVITE and UPDATE.
+    ///
+    /// # Errors
+    /// As for both; all legs are as before, whichever of the two failed, and no `rollback` is wanted.
+    pub fn pass_offer(
+        &mut self,
+        now: Instant,
+        from: LegIx,
+        sdp: &[u8],
+        to: LegIx,
+        ports: &mut PortPool,
+    ) -> Result<Bytes, SdpReject> {
+        self.offer_received(from, sdp)?;
+        let offer = self.offer_for(now, to, ports);
+        if offer.is_err() {
+            self.rollback(now, ports);
+        }
+        offer
+    }
+
     /// Whether the SDP is word for word the one that this peer sent last (a session refresh): it needs no exchange with
     /// the other side; `offer_received` and `answer_for` at once answer it.
     pub fn is_refresh(&self, from: LegIx, sdp: &[u8]) -> bool {
@@ -265,7 +302,8 @@ impl Bridge {
         Some(leg.write(leg.slots.len()))
     }
 
-    /// The latest exchange failed (a re-INVITE or UPDATE got a failure): its legs are as before it.
+    /// The latest exchange failed (a re-INVITE or UPDATE got a failure): its legs are as before it. Not to be called for an
+    /// offer that `offer_received` or `pass_offer` refused: that began no exchange.
     pub fn rollback(&mut self, now: Instant, ports: &mut PortPool) {
         for leg in self.legs.values_mut() {
             if leg.saved.as_ref().is_some_and(|saved| saved.serial == self.serial) {
@@ -303,8 +341,9 @@ impl Bridge {
                     let expected = leg::expected(local, remote);
                     let fits = |format: &&attributes::Format| expected.contains(format.payload_type);
                     let misses = |format: &attributes::Format| !theirs.formats.iter().any(|it| it.same(format));
-                    let direction = theirs.direction.and(remote.direction.reversed());
-                    local.direction != direction || local.formats.iter().filter(fits).any(misses)
+                    let allowed = remote.direction.reversed();
+                    local.direction.and(allowed) != theirs.direction.and(allowed)
+                        || local.formats.iter().filter(fits).any(misses)
                 }
             }
         })

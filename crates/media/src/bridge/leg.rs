@@ -153,6 +153,11 @@ impl Leg {
         self.received.is_some() && self.exchange != Exchange::OfferOut { answered: false }
     }
 
+    /// Whether an exchange with this peer was ever over: both sides have described their media.
+    pub fn has_spoken(&self) -> bool {
+        self.received.is_some() && self.sent.is_some()
+    }
+
     /// Whether the peer's SDP that was taken last is this very text.
     pub fn has_received(&self, sdp: &[u8]) -> bool {
         self.received == Some(Fingerprint::of(sdp, self.fingerprint_key))
@@ -254,6 +259,14 @@ impl Leg {
             if moved && slot.stream == before.stream && slot.stream.is_some_and(|it| !ports.can_relearn(it.id)) {
                 slot.stream = None;
             }
+        }
+    }
+
+    /// Undoes `leave_busy_ports` where there is no other port: the packet path takes the very address of the SDP alone.
+    pub fn return_to_busy_ports(&mut self) {
+        let saved = self.saved.as_ref().map_or(&[][..], |saved| &saved.slots);
+        for (slot, before) in self.slots.iter_mut().zip(saved) {
+            slot.stream = slot.stream.or(before.stream);
         }
     }
 

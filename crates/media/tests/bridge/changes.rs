@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ringfort_media::bridge::AnswerIn;
+use ringfort_media::bridge::{AnswerIn, LegPolicy};
+use ringfort_media::codec::CodecAllowList;
+use ringfort_media::ports::{PortPool, PortPoolConfig};
 use ringfort_media::types::CodecHint;
 
 use super::support::*;
@@ -260,5 +262,61 @@ fn video_keeps_its_feedback_profile_and_audio_loses_it_rfc_4585() {
         "m=audio P RTP/AVPF 8; a=rtpmap:8 PCMA/8000; a=sendrecv; m=video P RTP/AVPF 97; a=rtpmap:97 VP8/90000; \
          a=rtcp-fb:97 nack pli; a=sendrecv"
     );
+    call.hang_up();
+}
+
+#[test]
+fn an_offer_that_is_refused_while_another_is_open_does_not_disturb_it_rfc_3261_section_14_1() {
+    let (mut call, a, b) = call();
+    let moved = AUDIO.replace("4000", "4004");
+    call.bridge.offer_received(a, &sdp(1, 2, &moved)).unwrap();
+    call.offer_for(b);
+    let glare = call.bridge.pass_offer(call.now, b, &sdp(2, 2, AUDIO), a, &mut call.ports).unwrap_err();
+    assert_eq!(glare.status(), 491);
+    call.answer(b, &sdp(2, 1, &AUDIO.replace("4000", "6000"))).unwrap();
+    call.answer_for(a, AnswerIn::Final);
+    assert_eq!(call.config(a, 0).remote, at(1, 4004));
+    call.hang_up();
+}
+
+#[test]
+fn an_offer_that_cannot_be_passed_leaves_both_legs_as_they_were() {
+    let strict = LegPolicy { codecs: CodecAllowList::parse(&["PCMA"]).unwrap(), ..plain() };
+    let (mut call, a, b) = Call::talking(plain(), strict, AUDIO, "m=audio 6000 RTP/AVP 8");
+    let config = call.config(a, 0).clone();
+    let offer = sdp(1, 2, "m=audio 4004 RTP/AVP 0");
+    let reject = call.bridge.pass_offer(call.now, a, &offer, b, &mut call.ports).unwrap_err();
+    call.run();
+    assert_eq!((reject.status(), call.config(a, 0)), (488, &config));
+    call.exchange(a, b, &sdp(1, 3, AUDIO), &sdp(2, 1, "m=audio 6000 RTP/AVP 8"));
+    call.hang_up();
+}
+
+#[test]
+fn a_peer_that_moves_stays_on_a_busy_port_where_there_is_no_other() {
+    let pool = PortPool::new(PortPoolConfig { first: 10_000, last: 10_003, ..PortPoolConfig::default() });
+    let mut call = Call::with_pool(pool, 3);
+    let (a, b) = (call.bridge.add_leg(plain()), call.bridge.add_leg(plain()));
+    call.exchange(a, b, &sdp(1, 1, AUDIO), &sdp(2, 1, AUDIO));
+    call.learn_all();
+    for _ in 0..2 {
+        let stranger = call.ports.next_stream();
+        assert!(call.ports.acquire(call.now, stranger).is_some());
+    }
+    let before = call.stream(a, 0);
+    call.exchange(a, b, &sdp(1, 2, &AUDIO.replace("4000", "4004")), &sdp(2, 1, AUDIO));
+    assert_eq!((call.stream(a, 0), call.flows[&before.0].relearned), (before, 1));
+    call.bridge.close(call.now, &mut call.ports);
+    call.run();
+    assert_eq!(call.ports.streams(), 2, "the strangers");
+}
+
+#[test]
+fn a_late_offer_that_is_answered_with_less_needs_no_mending() {
+    let mut call = Call::new();
+    let (a, b) = (call.bridge.add_leg(plain()), call.bridge.add_leg(plain()));
+    call.exchange(b, a, &sdp(2, 1, AUDIO), &sdp(1, 1, "m=audio 4000 RTP/AVP 8; a=recvonly"));
+    assert!(!call.bridge.needs_reoffer());
+    assert!(call.config(a, 0).sends && !call.config(a, 0).receives);
     call.hang_up();
 }

@@ -100,6 +100,10 @@ fn an_update_in_an_early_dialog_passes_after_a_reliable_answer_rfc_3311() {
     assert!(call.connected(a, b, 0));
     call.rollback();
     assert!(call.connected(a, b, 0), "the exchange is over: there is nothing to go back to");
+    assert!(!call.bridge.owes_answer_to(a), "the 200 needs no answer");
+    call.answer(b, &sdp(2, 2, "m=audio 6666 RTP/AVP 8")).unwrap();
+    assert_eq!(call.config(b, 0).remote, at(2, 6002), "what a 200 repeats is ignored (RFC 3261 §13.2.1)");
+    assert_eq!(call.answer_for(a, AnswerIn::Final), offered);
     call.answer(c, &answer(3, 8)).unwrap();
     call.hang_up();
 }

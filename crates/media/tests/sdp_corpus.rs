@@ -1,0 +1,31 @@
+//! Replays the fuzz corpus: each file goes through the same entry functions as under the fuzzer.
+
+use std::path::Path;
+
+fn replay(folder: &str, least: usize, entry: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder);
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() >= least, "the corpus is there: {}", folder.display());
+    for file in files {
+        let data = std::fs::read(&file).unwrap();
+        entry(&data);
+        for cut in 0..data.len() {
+            entry(&data[..cut]);
+        }
+    }
+}
+
+#[test]
+fn descriptions_of_the_corpus_are_read_or_refused_and_never_panic() {
+    replay("sdp", 20, ringfort_media::sdp::fuzz_sdp);
+}
+
+#[test]
+fn calls_by_descriptions_of_the_corpus_release_every_port() {
+    replay("sdp", 20, ringfort_media::bridge::fuzz_bridge);
+}
+
+#[test]
+fn key_lines_of_the_corpus_are_read_or_refused_and_never_panic() {
+    replay("sdes", 8, ringfort_media::sdes::fuzz_sdes);
+}
