@@ -50,6 +50,14 @@ impl Captured {
             .collect()
     }
 
+    /// The payloads of all UDP packets from `ip`.
+    pub fn sent(&self, ip: IpAddr) -> anyhow::Result<Vec<Vec<u8>>> {
+        self.fields(&format!("ip.src == {ip} && udp"), &["udp.payload"])?
+            .into_iter()
+            .map(|line| unhex(line.trim()))
+            .collect()
+    }
+
     /// The values of fields in the packets that match a display filter, one line per packet.
     pub fn fields(&self, filter: &str, fields: &[&str]) -> anyhow::Result<Vec<String>> {
         let mut command = Command::new("tshark");

@@ -3,6 +3,7 @@
 //! `make sim SEED=…`, or `RINGFORT_SIM_SEED=… cargo nextest run -p ringfort-sim`.
 
 pub mod audit;
+pub mod media;
 pub mod net;
 pub mod plan;
 pub mod script;
@@ -24,8 +25,8 @@ pub fn run(plan: &Plan, traced: bool) -> (Result<Summary, Failure>, Trace) {
 /// # Errors
 /// Where an invariant is broken: a report with what was broken, a smaller plan that breaks it too, the ladder of its
 /// messages and the command that replays the seed.
-pub fn check(seed: u64, calls: usize) -> Result<Summary, String> {
-    let plan = plan::draw(seed, calls);
+pub fn check(seed: u64, calls: usize, media: bool) -> Result<Summary, String> {
+    let plan = Plan { media, ..plan::draw(seed, calls) };
     let failure = match run(&plan, false).0 {
         Ok(summary) => return Ok(summary),
         Err(failure) => failure,

@@ -1,4 +1,4 @@
-//! `ringfort-sim [--seed N] [--runs N] [--calls N] [--trace]`: runs of random systems from that seed on, with that many
+//! `ringfort-sim [--seed N] [--runs N] [--calls N] [--media] [--trace]`: runs of random systems from that seed on, with that many
 //! calls each. Ends at the first run that breaks an invariant, with its report.
 
 use std::process::ExitCode;
@@ -7,16 +7,24 @@ use ringfort_sim::{check, plan, run};
 
 fn main() -> ExitCode {
     match settings() {
-        Ok((seed, runs, calls, traced)) => simulate(seed, runs, calls, traced),
+        Ok(settings) => simulate(settings),
         Err(error) => {
-            eprintln!("{error}\nusage: ringfort-sim [--seed N] [--runs N] [--calls N] [--trace]");
+            eprintln!("{error}\nusage: ringfort-sim [--seed N] [--runs N] [--calls N] [--media] [--trace]");
             ExitCode::from(2)
         }
     }
 }
 
-fn settings() -> Result<(u64, u64, usize, bool), String> {
-    let (mut seed, mut runs, mut calls, mut traced) = (1, 1, 250, false);
+struct Settings {
+    seed: u64,
+    runs: u64,
+    calls: usize,
+    media: bool,
+    traced: bool,
+}
+
+fn settings() -> Result<Settings, String> {
+    let mut settings = Settings { seed: 1, runs: 1, calls: 250, media: false, traced: false };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let mut number = || {
@@ -24,25 +32,27 @@ fn settings() -> Result<(u64, u64, usize, bool), String> {
             value.parse().map_err(|_| format!("expected a number behind {name}, got {value:?}"))
         };
         match name.as_str() {
-            "--seed" => seed = number()?,
-            "--runs" => runs = number()?,
-            "--calls" => calls = number()? as usize,
-            "--trace" => traced = true,
+            "--seed" => settings.seed = number()?,
+            "--runs" => settings.runs = number()?,
+            "--calls" => settings.calls = number()? as usize,
+            "--media" => settings.media = true,
+            "--trace" => settings.traced = true,
             other => return Err(format!("unknown argument {other:?}")),
         }
     }
-    Ok((seed, runs, calls, traced))
+    Ok(settings)
 }
 
-fn simulate(seed: u64, runs: u64, calls: usize, traced: bool) -> ExitCode {
+fn simulate(settings: Settings) -> ExitCode {
+    let Settings { seed, runs, calls, media, traced } = settings;
     if traced {
-        let (result, trace) = run(&plan::draw(seed, calls), true);
+        let (result, trace) = run(&plan::Plan { media, ..plan::draw(seed, calls) }, true);
         println!("{trace}\n{result:#?}");
         return if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let (mut done, mut answered, mut messages) = (0, 0, 0);
     for seed in seed..seed + runs {
-        match check(seed, calls) {
+        match check(seed, calls, media) {
             Ok(summary) => {
                 done += summary.calls;
                 answered += summary.answered;

@@ -24,6 +24,7 @@ use ringfort_switch::record::UnixMillis;
 use ringfort_switch::{Clock, Switch};
 
 use crate::audit::Audit;
+use crate::media::MediaHost;
 use crate::net::{Arrival, Arrivals, Host, Link, Net};
 use crate::plan::{Action, PhonePlan, Plan, Step};
 use crate::script::{self, Op};
@@ -54,6 +55,9 @@ pub struct Summary {
     pub records: usize,
     /// How calls ended, by final status as the caller saw it.
     pub statuses: BTreeMap<u16, usize>,
+    /// In runs with media: ends of calls of two seconds and more, and those that heard their peer's tone.
+    pub listened: usize,
+    pub heard: usize,
     /// Virtual time.
     pub lasted: Duration,
 }
@@ -69,9 +73,16 @@ enum Item {
     Arrive(Host, Arrival),
     Wake(Host),
     Step(usize),
-    Do { phone: usize, boot: u32, call: CallRef, op: Op },
+    Do {
+        phone: usize,
+        boot: u32,
+        call: CallRef,
+        op: Op,
+    },
     PowerOn(Host),
+    /// Without a relay: what it would tell.
     StreamClosed(media::StreamId),
+    RelayWake,
 }
 
 struct PhoneHost {
@@ -83,12 +94,22 @@ struct PhoneHost {
     boot: u32,
     /// What the step that made a call had drawn for it.
     calls: BTreeMap<CallRef, CallScript>,
+    /// In runs with media: whom it should hear.
+    listening: BTreeMap<CallRef, Listening>,
 }
 
 struct CallScript {
     seed: u64,
     callee: Option<usize>,
     answered: bool,
+}
+
+/// What one end of a call heard.
+#[derive(Clone, Copy)]
+struct Listening {
+    /// The extension at the other end.
+    peer: usize,
+    since: Instant,
 }
 
 /// The system.
@@ -101,6 +122,8 @@ pub struct World<'a> {
     wake: Vec<Option<Instant>>,
     net: Net,
     switch: Option<Switch>,
+    relay: Option<MediaHost>,
+    relay_wake: Option<Instant>,
     switch_boots: u64,
     site: Site,
     phones: Vec<PhoneHost>,
@@ -192,7 +215,12 @@ fn switch_config() -> SwitchConfig {
     }
 }
 
-fn phone_config(index: usize, plan: &PhonePlan) -> PhoneConfig {
+/// What the phones of an extension play, Hz.
+fn tone(extension: usize) -> u16 {
+    500 + 250 * extension as u16
+}
+
+fn phone_config(index: usize, plan: &PhonePlan, with_media: bool) -> PhoneConfig {
     let address = phone_address(index);
     let transport = plan.transport;
     let own = SocketAddr::new(address, port(transport));
@@ -211,7 +239,12 @@ fn phone_config(index: usize, plan: &PhonePlan) -> PhoneConfig {
         credentials: Some(credentials),
         instance: Some(format!("urn:uuid:00000000-0000-4000-8000-{:012x}", 0xABCD_0000_u64 + index as u64)),
         expires: plan.expires,
-        media: MediaSettings { srtp: plan.srtp, ..MediaSettings::new(address, 4000) },
+        media: MediaSettings {
+            srtp: plan.srtp,
+            tone: with_media.then(|| tone(plan.extension)),
+            listen_for: (0..9).map(tone).collect(),
+            ..MediaSettings::new(address, 4000)
+        },
         answer: plan.answer,
         session: plan.session_timer.map(script::session_timer),
         reliable: plan.reliable,
@@ -239,7 +272,7 @@ impl<'a> World<'a> {
             .iter()
             .enumerate()
             .map(|(index, phone)| {
-                let config = phone_config(index, phone);
+                let config = phone_config(index, phone, plan.media);
                 let host = net.add(vec![config.listener.clone()], phone.link);
                 audit.belongs(host, phone.extension);
                 audit.own(host, &phone_address(index).to_string());
@@ -248,7 +281,8 @@ impl<'a> World<'a> {
                 audit.own(host, &config.display_name);
                 let calls = BTreeMap::new();
                 let phone_of = Some(Phone::new(config.clone(), rng.random()));
-                PhoneHost { plan: *phone, host, config, phone: phone_of, boot: 0, calls }
+                let listening = BTreeMap::new();
+                PhoneHost { plan: *phone, host, config, phone: phone_of, boot: 0, calls, listening }
             })
             .collect::<Vec<_>>();
         let site = site(plan);
@@ -261,6 +295,8 @@ impl<'a> World<'a> {
             wake: vec![None; phones.len() + 1],
             net,
             switch: None,
+            relay: None,
+            relay_wake: None,
             switch_boots: 0,
             site,
             phones,
@@ -269,7 +305,7 @@ impl<'a> World<'a> {
             trace: Trace::new(traced),
             limits: Limits::default(),
             rng,
-            budget: 200_000 + plan.calls() as u64 * 4000,
+            budget: 200_000 + plan.calls() as u64 * if plan.media { 40_000 } else { 4000 },
             closing: false,
         };
         world.boot_switch();
@@ -337,6 +373,7 @@ impl<'a> World<'a> {
                 }
             }
             Item::Wake(host) => self.on_wake(host),
+            Item::RelayWake => self.on_relay_wake(),
             Item::Step(index) => self.on_step(self.plan.steps[index]),
             Item::Do { phone, boot, call, op } => {
                 if self.phones[phone].boot == boot {
@@ -395,7 +432,43 @@ impl<'a> World<'a> {
             switch.restore(self.now, bindings, CallId(self.audit.last_call + 1));
         }
         self.switch = Some(switch);
+        self.relay = self.plan.media.then(|| MediaHost::new(self.now, SWITCH_IP, seed));
         self.drain_switch();
+    }
+
+    fn on_relay_wake(&mut self) {
+        let now = self.now;
+        self.relay_wake = None;
+        let Some(relay) = &mut self.relay else { return };
+        if relay.next().is_some_and(|at| at <= now) {
+            for (from, to, payload) in relay.timeout(now) {
+                let arrivals = self.net.send_rtp(now, from, to, payload);
+                self.push_all(arrivals);
+            }
+        }
+        self.drain_relay();
+    }
+
+    /// Tells the switch what the relay has to tell.
+    fn drain_relay(&mut self) {
+        let now = self.now;
+        let Some(relay) = &mut self.relay else { return };
+        let mut told = false;
+        while let Some(event) = relay.event() {
+            told = true;
+            if let Some(switch) = &mut self.switch {
+                switch.handle_media(now, event);
+            }
+        }
+        if let Some(at) = relay.next()
+            && self.relay_wake.is_none_or(|set| at < set)
+        {
+            self.relay_wake = Some(at);
+            self.push(at, Item::RelayWake);
+        }
+        if told {
+            self.drain_switch();
+        }
     }
 
     fn power_on(&mut self, host: Host) {
@@ -438,7 +511,14 @@ impl<'a> World<'a> {
             },
             Arrival::ConnClosed { conn } => switch.handle_conn_closed(now, conn),
             Arrival::SendFailed { token, error } => switch.handle_send_failed(now, token, error),
-            Arrival::Rtp { .. } => {}
+            Arrival::Rtp { from, to, payload } => {
+                let onward = self.relay.as_mut().and_then(|relay| relay.packet(now, from, to, &payload));
+                if let Some((from, to, payload)) = onward {
+                    let arrivals = self.net.send_rtp(now, from, to, payload);
+                    self.push_all(arrivals);
+                }
+                return self.drain_relay();
+            }
         }
         self.drain_switch();
     }
@@ -468,6 +548,11 @@ impl<'a> World<'a> {
                     self.trace.record(now - self.start, &record);
                     self.audit.journal(now, record);
                 }
+                Output::Media(command) if self.relay.is_some() => {
+                    if let Some(relay) = &mut self.relay {
+                        relay.command(now, command);
+                    }
+                }
                 Output::Media(media::Command::Close { id }) => {
                     self.push(now + Duration::from_millis(20), Item::StreamClosed(id));
                 }
@@ -481,6 +566,7 @@ impl<'a> World<'a> {
         }
         self.audit.pause();
         self.set_wake(SWITCH, next);
+        self.drain_relay();
     }
 
     // The phones.
@@ -515,6 +601,13 @@ impl<'a> World<'a> {
                     self.queue.insert((at.max(now), self.next_item), Item::Arrive(host, arrival));
                 }
             }
+            while let Some(rtp) = phone.poll_rtp(now) {
+                let from = SocketAddr::new(phone_address(index), rtp.port);
+                for (at, host, arrival) in self.net.send_rtp(now, from, rtp.remote, rtp.payload) {
+                    self.next_item += 1;
+                    self.queue.insert((at.max(now), self.next_item), Item::Arrive(host, arrival));
+                }
+            }
             while let Some(event) = self.phones[index].phone.as_mut().and_then(Phone::poll_event) {
                 idle = false;
                 self.on_phone_event(index, event);
@@ -532,6 +625,11 @@ impl<'a> World<'a> {
         self.trace.event(self.now - self.start, self.phones[index].host, &event);
         match event {
             Event::Answered { call } => {
+                if let Some(peer) = self.phones[index].calls.get(&call).and_then(|script| script.callee) {
+                    self.phones[index].listening.insert(call, Listening { peer, since: self.now });
+                } else if let Some(listening) = self.phones[index].listening.get_mut(&call) {
+                    listening.since = self.now;
+                }
                 let boot = self.phones[index].boot;
                 let entry = &mut self.phones[index];
                 let outgoing = entry.calls.get_mut(&call);
@@ -547,7 +645,17 @@ impl<'a> World<'a> {
                     self.push(self.now + after, Item::Do { phone: index, boot, call, op });
                 }
             }
+            Event::Incoming { call, from, .. } => {
+                let peer = (0..self.plan.extensions).find(|&n| number(n) == from);
+                match peer {
+                    Some(peer) => {
+                        self.phones[index].listening.insert(call, Listening { peer, since: self.now });
+                    }
+                    None => self.audit.violate(format!("phone {index} is called by {from:?}, which does not exist")),
+                }
+            }
             Event::Ended { call, status, by, reason } => {
+                self.phones[index].listening.remove(&call);
                 if let Some(script) = self.phones[index].calls.remove(&call) {
                     *self.summary.statuses.entry(if script.answered { 200 } else { status }).or_default() += 1;
                     if !script.answered && by == EndedBy::Lost && self.expects_answers() {
@@ -569,7 +677,6 @@ impl<'a> World<'a> {
             }
             Event::Registered { .. }
             | Event::Unregistered
-            | Event::Incoming { .. }
             | Event::Ringing { .. }
             | Event::Media { .. }
             | Event::ChangeFailed { .. }
@@ -630,6 +737,7 @@ impl<'a> World<'a> {
             return;
         }
         self.wake[0] = None;
+        self.relay = None;
         self.queue.retain(|_, item| !matches!(item, Item::Wake(SWITCH) | Item::StreamClosed(_)));
         self.trace.note(self.now - self.start, SWITCH, "dies");
         let arrivals = self.net.power(self.now, SWITCH, false);
@@ -657,6 +765,7 @@ impl<'a> World<'a> {
         }
         entry.boot += 1;
         entry.calls.clear();
+        entry.listening.clear();
         let host = entry.host;
         self.wake[host.0] = None;
         self.queue.retain(|_, item| !matches!(item, Item::Wake(of) if *of == host));
@@ -666,8 +775,30 @@ impl<'a> World<'a> {
         self.push(self.now + down, Item::PowerOn(host));
     }
 
+    /// A call is about to be hung up: did this end hear its peer, and nobody else?
+    fn listen(&mut self, index: usize, call: CallRef) {
+        let entry = &self.phones[index];
+        let Some(listening) = entry.listening.get(&call) else { return };
+        let Some(report) = entry.phone.as_ref().and_then(|phone| phone.media_report(call)) else { return };
+        if self.now < listening.since + Duration::from_secs(2) {
+            return;
+        }
+        self.summary.listened += 1;
+        match report.heard.hertz {
+            None => {}
+            Some(hertz) if hertz == tone(listening.peer) => self.summary.heard += 1,
+            Some(hertz) => self.audit.violate(format!(
+                "phone {index} heard {hertz} Hz in {call:?}, but its peer plays {} Hz: {report:?}",
+                tone(listening.peer)
+            )),
+        }
+    }
+
     fn act(&mut self, index: usize, call: CallRef, op: Op) {
         let now = self.now;
+        if matches!(op, Op::HangUp | Op::BothHangUp) {
+            self.listen(index, call);
+        }
         let callee = self.phones[index].calls.get(&call).and_then(|script| script.callee);
         if let Some(phone) = &mut self.phones[index].phone {
             self.trace.op(now - self.start, Host(index + 1), call, op);
@@ -745,6 +876,10 @@ impl<'a> World<'a> {
             if counts.client + counts.server + counts.dialogs != 0 {
                 self.audit.violate(format!("phone {index} still has {counts:?}"));
             }
+        }
+        let streams = self.relay.as_ref().map_or(0, MediaHost::streams);
+        if streams != 0 {
+            self.audit.violate(format!("the relay still has {streams} streams"));
         }
         if let Some(switch) = &mut self.switch {
             if !switch.is_idle() {

@@ -26,7 +26,7 @@ fn run_part(part: u64) {
     let calls = setting("RINGFORT_SIM_CALLS_PER_RUN").map_or(CALLS_PER_RUN, |calls| calls as usize);
     let (mut done, mut answered, mut records) = (0, 0, 0);
     for seed in seeds(part) {
-        match ringfort_sim::check(seed, calls) {
+        match ringfort_sim::check(seed, calls, false) {
             Ok(summary) => {
                 done += summary.calls;
                 answered += summary.answered;
@@ -65,4 +65,22 @@ fn the_same_seed_gives_the_same_run() {
     let first = ringfort_sim::run(&ringfort_sim::plan::draw(42, 60), false).0;
     let again = ringfort_sim::run(&ringfort_sim::plan::draw(42, 60), false).0;
     assert_eq!(first.map_err(|failure| failure.violations), again.map_err(|failure| failure.violations));
+}
+
+/// With the real relay and tones: who is in a call hears the other one, and never anybody else (CALL-5).
+#[test]
+fn phones_hear_their_peer_and_nobody_else() {
+    let (mut listened, mut heard) = (0, 0);
+    for seed in 1..=8 {
+        match ringfort_sim::check(seed, 40, true) {
+            Ok(summary) => {
+                listened += summary.listened;
+                heard += summary.heard;
+            }
+            Err(report) => panic!("{report}"),
+        }
+    }
+    assert!(listened > 100, "only {listened} ends of calls listened");
+    // Some calls are on hold from beginning to end, or talk to a phone that has lost power.
+    assert!(heard * 10 > listened * 9, "{heard} of {listened} ends of calls heard their peer");
 }
