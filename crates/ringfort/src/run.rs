@@ -80,17 +80,18 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let handle = bound.start(switch, Journal::new(journal))?;
     let maintenance = Arc::new(maintenance.spawn(MAINTENANCE_EVERY)?);
 
+    let http = start_http(&config, &handle, started)?;
     let (wake, woken) = mpsc::channel();
+    let access = access(&switch_config, &config, &store, fingerprint.as_deref(), http);
     let process = Running {
         handle: handle.clone(),
-        access: access(&switch_config, &config, &store, fingerprint.as_deref()),
+        access: access.clone(),
         config: config_path.map(|path| (path, format!("{config:?}"))),
         wake: wake.clone(),
     };
     let demo = process.config.is_none();
     let admin = Arc::new(Admin::online(&store, handle.clone(), maintenance.clone(), Box::new(process)));
-    let http = start_http(&config, &handle, started)?;
-    let control = control::start(&data_dir, answer_with(admin.clone(), handle.clone()))
+    let control = control::start(&data_dir, answer_with(admin.clone(), handle.clone(), access))
         .with_context(|| format!("control socket {}", control::socket_path(&data_dir).display()))?;
     watch(signals, &handle, &wake)?;
     tracing::info!(
@@ -177,20 +178,27 @@ fn start_http(config: &Config, handle: &Handle, started: Instant) -> anyhow::Res
     }
 }
 
-fn answer_with(admin: Arc<Admin>, handle: Handle) -> impl Fn(Request) -> Answer + Send + Sync {
+/// `access` goes with the answer to `status`.
+fn answer_with(admin: Arc<Admin>, handle: Handle, access: Value) -> impl Fn(Request) -> Answer + Send + Sync {
     move |request| match request {
         Request::Admin(request) => admin.answer(request),
         Request::Switch(command) => match handle.command(command) {
-            Ok(reply) => switch_answer(reply),
+            Ok(reply) => switch_answer(reply, &access),
             Err(error) => Answer::Error(error.to_string()),
         },
     }
 }
 
 /// The object that `--json` prints, without the tag around it.
-fn switch_answer(reply: CommandReply) -> Answer {
+fn switch_answer(reply: CommandReply, access: &Value) -> Answer {
     Answer::Ok(match reply {
-        CommandReply::Status(status) => json!(status),
+        CommandReply::Status(status) => {
+            let mut value = json!(status);
+            for (key, part) in access.as_object().into_iter().flatten() {
+                value[key] = part.clone();
+            }
+            value
+        }
         CommandReply::Registrations { items } => json!({ "items": items }),
         CommandReply::Calls { items } => json!({ "items": items }),
         CommandReply::Done { changed } => json!({ "changed": changed }),
@@ -288,7 +296,13 @@ fn spawn_selftest(data_dir: PathBuf) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn access(switch: &SwitchConfig, config: &Config, store: &Store, fingerprint: Option<&str>) -> Value {
+fn access(
+    switch: &SwitchConfig,
+    config: &Config,
+    store: &Store,
+    fingerprint: Option<&str>,
+    http: Option<SocketAddr>,
+) -> Value {
     let listeners: Vec<Value> = switch
         .listeners
         .iter()
@@ -309,6 +323,7 @@ fn access(switch: &SwitchConfig, config: &Config, store: &Store, fingerprint: Op
         "listeners": listeners,
         "domain": domain.or_else(|| node::domains(config).into_iter().next()),
         "fingerprint": fingerprint,
+        "http": http,
         "version": env!("CARGO_PKG_VERSION"),
     })
 }

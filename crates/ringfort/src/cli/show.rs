@@ -40,6 +40,17 @@ pub fn status(value: &Value) -> String {
         number("media_streams"),
         number("media_ports"),
     );
+    out.push_str("\nlistening:\n");
+    for listener in value["listeners"].as_array().into_iter().flatten() {
+        let (local, told) = (text(&listener["local"]), text(&listener["advertised"]));
+        let told = if local == told { String::new() } else { format!(", known as {told}") };
+        let transport = text(&listener["transport"]).to_uppercase();
+        out.push_str(&format!(
+            "  {transport:<4} {local}{told} ({}, {})\n",
+            text(&listener["profile"]),
+            text(&listener["kind"])
+        ));
+    }
     out.push_str("\nsince the start:\n");
     for (name, count) in value["counters"].as_object().into_iter().flatten() {
         out.push_str(&format!("  {:>12}  {}\n", text(count), name.replace('_', " ")));

@@ -1,0 +1,96 @@
+//! Commands that need no server.
+
+use crate::support::{PROGRAM, Place, text};
+
+#[test]
+fn extensions_are_managed_without_a_server() {
+    let place = Place::new();
+    let added = place.json("ctl extension add 101 --name Reception --srtp require --json");
+    assert_eq!((&added["number"], &added["srtp"]), (&"101".into(), &"require".into()));
+    assert!(!added["sip_user"].as_str().unwrap().contains("101"), "CALL-3");
+    let rotated = place.json("ctl extension rotate 101 --json");
+    assert_ne!(rotated["sip_password"], added["sip_password"]);
+    let hidden = place.ok("ctl extension show 101");
+    assert!(!hidden.contains(rotated["sip_password"].as_str().unwrap()), "{hidden}");
+    place.ok("ctl extension set 101 --enabled false --max-calls 1");
+    let list = place.ok("ctl extension list");
+    assert!(list.starts_with("NUMBER  NAME       SIP USER") && list.contains("  no\n"), "{list}");
+    assert!(place.fails("ctl extension add 101").contains("use `extension set`"));
+    assert!(place.fails("ctl extension add 102 --sip-password 1234").contains("sip_password: expected "));
+    assert!(place.ok("ctl extension delete 101").contains("- extension 101"));
+    assert!(place.fails("ctl extension show 101").contains("got no such number"));
+}
+
+#[test]
+fn what_needs_a_server_says_how_to_start_one() {
+    let place = Place::new();
+    for line in
+        ["ctl status", "ctl calls", "ctl registrations", "ctl hangup 1", "ctl cdr", "selftest", "export", "rollback"]
+    {
+        let error = place.fails(line);
+        assert!(
+            error.contains("no server runs with the data folder data; start one with `ringfort run --data data`"),
+            "{line}: {error}"
+        );
+    }
+    assert!(!place.path().join("data").exists(), "a question makes no folder");
+}
+
+#[test]
+fn check_names_every_mistake_of_both_files() {
+    let place = Place::new();
+    assert_eq!(place.ok("check"), "ringfort.toml: good (1 profiles, 3 listeners)\n");
+    std::fs::write(place.path().join("bad.toml"), "[media]\nport = \"1\"\nports = \"2-1\"\n").unwrap();
+    std::fs::write(place.path().join("site.toml"), "[[extension]]\nnumber = 101\nsip_password = \"secret\"\n").unwrap();
+    let error = place.fails("check --config bad.toml --site site.toml");
+    for part in [
+        "bad.toml:2:1: media: unknown key `port`; did you mean `ports`?\n  2 | port = \"1\"\n    | ^^^^",
+        "bad.toml:3:9: media.ports: expected two UDP ports",
+        "site.toml:2:10: extension 1: number: expected text in quotes, got the number 101",
+    ] {
+        assert!(error.contains(part), "{part} in\n{error}");
+    }
+    assert!(place.fails("check --config missing.toml").contains("missing.toml: cannot be read"));
+    assert!(place.fails("run --config bad.toml").contains("bad.toml:2:1"));
+    assert!(place.fails("apply -f site.toml").contains("site.toml:2:10"));
+}
+
+#[test]
+fn the_example_configuration_is_valid() {
+    let place = Place::new();
+    std::fs::write(place.path().join("all.toml"), place.ok("config")).unwrap();
+    assert_eq!(place.ok("check --config all.toml"), "all.toml: good (1 profiles, 3 listeners)\n");
+}
+
+#[test]
+fn completion_and_manual_page_are_made() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(place.ok(&format!("completion {shell}")).contains("selftest"), "{shell}");
+    }
+    let page = place.ok("man");
+    assert!(page.contains(".TH ringfort 1") && page.contains("ringfort ctl extension rotate"), "{page}");
+}
+
+#[test]
+fn the_help_texts_are_as_they_were_reviewed() {
+    let place = Place::new();
+    for (name, line) in
+        [("help", "--help"), ("help-run", "run --help"), ("help-ctl", "ctl --help"), ("help-apply", "apply --help")]
+    {
+        let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        let said = place.ok(line);
+        if std::env::var_os("RINGFORT_UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &said).unwrap();
+        }
+        let reviewed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(said, reviewed, "{path}: RINGFORT_UPDATE_GOLDEN=1 writes it anew");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    let output = std::process::Command::new(PROGRAM).args(["ctl", "cdr", "--limit", "0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("0 is not in 1..=10000"));
+}
