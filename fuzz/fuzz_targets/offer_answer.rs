@@ -2,4 +2,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| ringfort_media::bridge::fuzz_bridge(data));
+fuzz_target!(|data: &[u8]| ringfort_media::bridge::fuzz_bridge(std::time::Instant::now(), data));

@@ -505,12 +505,10 @@ fn check_something_left(lines: &[LocalMedia], lost: Option<(MediaKind, SdpReject
 
 /// What a fuzzer feeds: the octets are an offer, parted by an octet of 0xFF from an answer and a second offer.
 #[doc(hidden)]
-pub fn fuzz_bridge(data: &[u8]) {
+pub fn fuzz_bridge(now: Instant, data: &[u8]) {
     let mut parts = data.split(|&byte| byte == 0xFF);
     let mut next = || parts.next().unwrap_or(b"");
     let mut ports = PortPool::new(crate::ports::PortPoolConfig::default());
-    #[allow(clippy::disallowed_methods, reason = "a fuzz entry has no caller that knows the time")]
-    let now = Instant::now();
     let mut bridge = Bridge::new([1; 32]);
     let address = std::net::IpAddr::from([198, 51, 100, 1]);
     let policy = LegPolicy { secure_signalling: true, ..LegPolicy::new(address, address) };

@@ -286,6 +286,6 @@ proptest! {
     fn no_bytes_make_the_parsers_panic(data in proptest::collection::vec(any::<u8>(), 0..400)) {
         ringfort_media::sdp::fuzz_sdp(&data);
         ringfort_media::sdes::fuzz_sdes(&data);
-        ringfort_media::bridge::fuzz_bridge(&data);
+        ringfort_media::bridge::fuzz_bridge(start(), &data);
     }
 }
