@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringfort_sip::digest::Algorithm;
 use ringfort_sip::endpoint::ListenerInfo;
+use ringfort_sip::session_timer::SessionTimer;
 
 use crate::model::ProfileId;
 
@@ -84,6 +85,14 @@ impl Default for CallConfig {
             session_expires: Duration::from_secs(1800),
             min_se: Duration::from_secs(90),
         }
+    }
+}
+
+impl CallConfig {
+    /// The session timer that we ask for (RFC 4028); none where it is turned off.
+    pub fn session(&self) -> Option<SessionTimer> {
+        let expires = self.session_expires.as_secs() as u32;
+        (expires > 0).then(|| SessionTimer { expires, min_se: self.min_se.as_secs() as u32, refresher: None })
     }
 }
 

@@ -31,7 +31,6 @@ use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, Endpoint, EndpointConfig, Event, Priority, Response, ServerTx, TransportError};
 use ringfort_sip::flow::{ConnId, Flow, Target, Transmit, TransmitToken, Transport};
 use ringfort_sip::message::{Message, ParseError};
-use ringfort_sip::session_timer::SessionTimer;
 use ringfort_sip::write::{Headers, ResponseHead};
 use rustc_hash::FxHashMap;
 
@@ -320,11 +319,6 @@ impl Switch {
 }
 
 fn endpoint_config(config: &SwitchConfig) -> EndpointConfig {
-    let session = (!config.calls.session_expires.is_zero()).then(|| SessionTimer {
-        expires: config.calls.session_expires.as_secs() as u32,
-        min_se: config.calls.min_se.as_secs() as u32,
-        refresher: None,
-    });
     EndpointConfig {
         max_transactions: config.max_transactions,
         max_dialogs: config.max_dialogs,
@@ -332,7 +326,7 @@ fn endpoint_config(config: &SwitchConfig) -> EndpointConfig {
         user_agent: config.product.clone(),
         supported: &["timer", "100rel", "path", "outbound", "gruu"],
         allow: &["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE", "PRACK", "MESSAGE", "REGISTER"],
-        session,
+        session: config.calls.session(),
         ..EndpointConfig::default()
     }
 }

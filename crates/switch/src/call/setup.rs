@@ -293,7 +293,7 @@ impl Switch {
             body,
             // A late offer in a reliable 1xx would have to be answered in PRACK: it comes in the 2xx instead.
             reliable: !call.late_offer,
-            session: self.endpoint.session_default(),
+            session: self.config.calls.session(),
             tcp_alternative: fork.tcp_alternative,
             ..OutRequest::new(Method::Invite, fork.request_uri, fork.target)
         };
