@@ -130,16 +130,30 @@ pub struct Feedback<'a> {
 /// One packet of a compound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
-    SenderReport { ssrc: u32, info: SenderInfo, reports: Reports<'a> },
-    ReceiverReport { ssrc: u32, reports: Reports<'a> },
+    SenderReport {
+        ssrc: u32,
+        info: SenderInfo,
+        reports: Reports<'a>,
+    },
+    ReceiverReport {
+        ssrc: u32,
+        reports: Reports<'a>,
+    },
     SourceDescription(Chunks<'a>),
     /// The SSRCs that leave, four octets each; the reason is not read.
-    Bye { sources: &'a [[u8; 4]] },
-    App { ssrc: u32, name: [u8; 4] },
+    Bye {
+        sources: &'a [[u8; 4]],
+    },
+    App {
+        ssrc: u32,
+        name: [u8; 4],
+    },
     TransportFeedback(Feedback<'a>),
     PayloadFeedback(Feedback<'a>),
     /// A type that is not known here (XR among them).
-    Other { packet_type: u8 },
+    Other {
+        packet_type: u8,
+    },
 }
 
 /// A checked compound packet; also one of reduced size that opens with feedback (RFC 5506 §3.4.2).
@@ -241,7 +255,7 @@ fn body(packet: &[u8]) -> Result<&[u8], RtcpError> {
         return Ok(body);
     }
     let padding = body.last().map_or(0, |&last| usize::from(last));
-    if padding == 0 || padding % 4 != 0 || padding > body.len() {
+    if padding == 0 || !padding.is_multiple_of(4) || padding > body.len() {
         return Err(RtcpError::Padding);
     }
     Ok(&body[..body.len() - padding])

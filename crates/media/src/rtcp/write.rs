@@ -111,14 +111,7 @@ fn write_blocks(out: &mut [u8], blocks: &[ReportBlock]) {
     for (out, block) in out.as_chunks_mut::<BLOCK_LEN>().0.iter_mut().zip(blocks) {
         let lost = u32::from(block.fraction_lost) << 24
             | (block.cumulative_lost.clamp(-0x80_0000, 0x7f_ffff) as u32) & 0xff_ffff;
-        let words = [
-            block.ssrc,
-            lost,
-            block.highest_sequence,
-            block.jitter,
-            block.last_sr,
-            block.delay_since_last_sr,
-        ];
+        let words = [block.ssrc, lost, block.highest_sequence, block.jitter, block.last_sr, block.delay_since_last_sr];
         for (out, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(words) {
             *out = word.to_be_bytes();
         }
