@@ -1,6 +1,6 @@
 //! tshark on the loopback interface: what one side of a call got to see.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::place::Place;
-use crate::process::Running;
+use crate::process::{Running, wait_for};
 
 /// A capture that runs.
 pub struct Capture {
     process: Running,
     file: PathBuf,
+    own: IpAddr,
 }
 
 impl Capture {
@@ -21,16 +22,23 @@ impl Capture {
     pub fn start(place: &Place, addresses: &[IpAddr]) -> anyhow::Result<Self> {
         let file = place.path("capture.pcap");
         let filter: Vec<String> = addresses.iter().map(|ip| format!("host {ip}")).collect();
-        let mut command = Command::new("tshark");
-        command.args(["-i", "lo", "-q", "-F", "pcap", "-f", &filter.join(" or "), "-w"]).arg(&file);
-        let mut process = Running::start("tshark", &mut command, &place.path("tshark.log"))?;
-        process.wait_said("Capturing on", Duration::from_secs(20))?;
-        Ok(Self { process, file })
+        let mut command = Command::new("dumpcap");
+        command.args(["-i", "lo", "-q", "-P", "-f", &filter.join(" or "), "-w"]).arg(&file);
+        let mut process = Running::start("dumpcap", &mut command, &place.path("dumpcap.log"))?;
+        process.wait_said("File:", Duration::from_secs(20))?;
+        let own = *addresses.first().context("an address to capture at")?;
+        Ok(Self { process, file, own })
     }
 
-    /// Ends the capture once it has something.
+    /// Ends the capture when all that was sent before is in it: a datagram to a port where nobody listens marks the end.
     pub fn stop(mut self) -> anyhow::Result<Captured> {
-        // dumpcap writes what it has every now and then; SIGTERM makes it write the rest.
+        const MARK: &[u8] = b"end of the capture";
+        let socket = UdpSocket::bind((self.own, 0))?;
+        wait_for("the capture to be written", Duration::from_secs(10), || {
+            socket.send_to(MARK, (self.own, 9))?;
+            let written = std::fs::read(&self.file)?;
+            Ok(written.windows(MARK.len()).any(|window| window == MARK).then_some(()))
+        })?;
         self.process.terminate(Duration::from_secs(10))?;
         Ok(Captured { file: self.file.clone() })
     }

@@ -29,11 +29,12 @@ pub struct Extension {
 impl Extension {
     /// Extension `number` with credentials made of it.
     pub fn new(number: &str) -> Self {
-        let turned: String = number.chars().rev().collect();
+        // Credentials may not contain the number (CALL-3): its digits become letters.
+        let word: String = number.bytes().map(|digit| char::from(b'k' + digit % 10)).collect();
         Self {
             number: number.to_owned(),
-            user: format!("sipuser-{turned}k"),
-            password: format!("Secret-{turned}-Word"),
+            user: format!("line-{word}-vqz"),
+            password: format!("Lantern-{word}-Orchard-57xW"),
             srtp: None,
         }
     }
@@ -241,10 +242,11 @@ pub fn bracketed(ip: IpAddr) -> String {
 fn config(options: &Options, ip: IpAddr, data: &Path) -> String {
     let listen: Vec<String> =
         options.listen.iter().map(|listener| format!("{:?}", listener.replace("{}", &bracketed(ip)))).collect();
+    let media = if ip.is_ipv4() { "address" } else { "address_v6" };
     let digest: Vec<String> = options.digest.iter().map(|algorithm| format!("{algorithm:?}")).collect();
     format!(
         "domains = [{DOMAIN:?}]\ndata_dir = {:?}\n{}\n\n[[profile]]\nname = \"phones\"\nkind = \"internal\"\n\
-         listen = [{}]\ndigest = [{}]\n\n[media]\naddress = \"{ip}\"\nports = \"20000-20999\"\n",
+         listen = [{}]\ndigest = [{}]\n\n[media]\n{media} = \"{ip}\"\nports = \"20000-20999\"\n",
         data.display().to_string(),
         options.extra,
         listen.join(", "),

@@ -8,11 +8,7 @@ use ringfort_interop::ringfort::Extension;
 use ringfort_interop::{Options, Place, Ringfort, need, wav};
 
 /// Two phones call each other; each hears the other's tone and not its own.
-fn tones_both_ways(
-    options: Options,
-    a: impl FnOnce(&mut Baresip),
-    b: impl FnOnce(&mut Baresip),
-) -> anyhow::Result<()> {
+fn tones_both_ways(options: Options, a: impl FnOnce(&mut Baresip), b: impl FnOnce(&mut Baresip)) -> anyhow::Result<()> {
     need!("baresip");
     let place = Place::new()?;
     let system = Ringfort::start(&place, options)?;
@@ -41,14 +37,14 @@ fn tones_both_ways(
     // The tone ends after six seconds, and with it the call.
     anna.process.wait_said("terminated (duration", Duration::from_secs(20))?;
     system.wait_idle()?;
+    let records = system.records(1)?;
+    assert_eq!(records[0]["status"], 200, "{records:?}");
     for (phone, hertz) in [(&anna, 1500), (&bela, 1000)] {
         let (rate, samples) = phone.heard()?;
         let heard = wav::heard(rate, &samples, [1000, 1500]);
-        assert_eq!(heard.hertz, Some(hertz), "{heard:?}\n{}", phone.process.said());
+        assert_eq!(heard.hertz, Some(hertz), "{heard:?}\n{records:#?}\n{}", phone.process.said());
         assert!(heard.frames > 200 && heard.share() > 0.9, "{heard:?}");
     }
-    let records = system.records(1)?;
-    assert_eq!(records[0]["status"], 200, "{records:?}");
     system.stop()
 }
 

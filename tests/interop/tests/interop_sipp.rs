@@ -180,8 +180,7 @@ fn sipp_calls_over_tcp() -> anyhow::Result<()> {
         .user(system.extension("102"))
         .with(["-auth_uri", "pbx.example"]))
     .run(&place)?;
-    let called =
-        tcp(Sipp::new("uas", place.ip(2), CALLEE, &system).user(system.extension("102"))).start(&place)?;
+    let called = tcp(Sipp::new("uas", place.ip(2), CALLEE, &system).user(system.extension("102"))).start(&place)?;
     ringfort_interop::process::wait_for("SIPp to listen", Duration::from_secs(5), || {
         Ok(std::net::TcpListener::bind((place.ip(2), CALLEE)).is_err().then_some(()))
     })?;

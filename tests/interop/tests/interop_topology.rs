@@ -40,7 +40,7 @@ fn secrets(sent: &[Vec<u8>], ip: IpAddr) -> Vec<String> {
 
 #[test]
 fn neither_side_of_a_call_sees_anything_of_the_other() -> anyhow::Result<()> {
-    need!("sipp", "tshark");
+    need!("sipp", "tshark", "dumpcap");
     let place = Place::new()?;
     let system = Ringfort::start(&place, Options::default())?;
     let (a, b) = (place.ip(1), place.ip(2));
