@@ -70,6 +70,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     for finding in bound.findings() {
         tracing::warn!(rule = "start", mend = %finding.mend, "{}", finding.text);
     }
+    warn_of_taken_media_ports(&config, &data_dir);
     let switch_config = node::switch_config(&config, |listener| bound.local(listener));
     let fingerprint = bound.certificate_fingerprint();
     let now = clock();
@@ -165,6 +166,22 @@ fn explain_start(error: StartError) -> anyhow::Error {
     if advice.is_empty() { error } else { anyhow::anyhow!("{error}\n  {advice}") }
 }
 
+/// Streams share few ports, the first ones of the range: a call on a port that another program has is silent.
+fn warn_of_taken_media_ports(config: &Config, data_dir: &Path) {
+    const PROBED: u16 = 64;
+    let (first, last) = config.media.ports;
+    let bind = node::net_config(config, data_dir).media.bind;
+    let range = first..=last.min(first.saturating_add(PROBED - 1));
+    let taken = range.clone().find(|port| bind.iter().any(|ip| std::net::UdpSocket::bind((*ip, *port)).is_err()));
+    if let Some(port) = taken {
+        tracing::warn!(
+            rule = "start",
+            mend = format!("ss -lunp 'sport = :{port}' names it; or choose other [media] ports"),
+            "UDP port {port} of the media range is in use by another program; calls on it will be silent"
+        );
+    }
+}
+
 fn start_http(config: &Config, handle: &Handle, started: Instant) -> anyhow::Result<Option<SocketAddr>> {
     let Some(address) = config.http else { return Ok(None) };
     let pages = handle.clone();
@@ -183,20 +200,24 @@ fn answer_with(admin: Arc<Admin>, handle: Handle, access: Value) -> impl Fn(Requ
     move |request| match request {
         Request::Admin(request) => admin.answer(request),
         Request::Switch(command) => match handle.command(command) {
-            Ok(reply) => switch_answer(reply, &access),
+            Ok(reply) => switch_answer(reply, &handle, &access),
             Err(error) => Answer::Error(error.to_string()),
         },
     }
 }
 
 /// The object that `--json` prints, without the tag around it.
-fn switch_answer(reply: CommandReply, access: &Value) -> Answer {
+fn switch_answer(reply: CommandReply, handle: &Handle, access: &Value) -> Answer {
     Answer::Ok(match reply {
         CommandReply::Status(status) => {
             let mut value = json!(status);
             for (key, part) in access.as_object().into_iter().flatten() {
                 value[key] = part.clone();
             }
+            value["network"] =
+                handle.stats().items().into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
+            value["media"] =
+                handle.media_stats().items().into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
             value
         }
         CommandReply::Registrations { items } => json!({ "items": items }),

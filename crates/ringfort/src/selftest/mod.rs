@@ -49,9 +49,30 @@ pub fn run(data_dir: &Path) -> Result<Report, ClientError> {
         }
         record(&mut client, &numbers, &mut report)
     });
+    explain_silence(&mut client, &mut report)?;
     let removed = remove_leftovers(&mut client);
     outcome.and(removed)?;
     Ok(report)
+}
+
+/// Silence has a reason that the server knows where its own ports could not be bound.
+fn explain_silence(client: &mut Client, report: &mut Report) -> Result<(), ClientError> {
+    let silent = report.items.iter_mut().filter(|item| !item.ok && item.check.starts_with("audio"));
+    let silent: Vec<_> = silent.collect();
+    if silent.is_empty() {
+        return Ok(());
+    }
+    let status = client.ask(&Request::Switch(ringfort_switch::io::Command::Status))?;
+    let failed = status["media"]["bind_failed"].as_u64().unwrap_or(0);
+    if failed > 0 {
+        for item in silent {
+            item.advice = format!(
+                "{failed} times a port of [media] could not be bound: another program has it; \
+                 `ss -lunp` names it, or choose other ports"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The first UDP listener of an internal profile, as a phone on this machine reaches it, and the domain.

@@ -27,9 +27,14 @@ pub struct Place {
 impl Place {
     pub fn new() -> Place {
         let dir = tempfile::tempdir().unwrap();
-        let config = "[[profile]]\nname = \"phones\"\nkind = \"internal\"\n\
-                      listen = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]\n\
-                      [http]\nlisten = \"127.0.0.1:0\"\n[calls]\ndrain_for = \"1s\"\n";
+        // Tests run in processes of their own, several at once: each has a range of ports for itself.
+        let first = 12_000 + std::process::id() % 400 * 50;
+        let config = format!(
+            "[[profile]]\nname = \"phones\"\nkind = \"internal\"\n\
+             listen = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]\n\
+             [media]\nports = \"{first}-{}\"\n[http]\nlisten = \"127.0.0.1:0\"\n[calls]\ndrain_for = \"1s\"\n",
+            first + 39
+        );
         std::fs::write(dir.path().join("ringfort.toml"), config).unwrap();
         Place { dir, server: None }
     }
