@@ -100,14 +100,10 @@ impl Switch {
         }
         let (body, offer) = match sdp {
             Some(sdp) => {
-                let ready = call
-                    .bridge
-                    .offer_received(media, &sdp)
-                    .and_then(|()| call.bridge.offer_for(now, peer_media, &mut self.streams.ports));
+                let ready = call.bridge.pass_offer(now, media, &sdp, peer_media, &mut self.streams.ports);
                 match ready {
                     Ok(sdp) => (Some(Body::sdp(sdp)), Offer::Made),
                     Err(reject) => {
-                        call.bridge.rollback(now, &mut self.streams.ports);
                         self.streams.drain(id, &mut call.bridge, &mut self.outputs);
                         return self.answer_with(now, tx, reject.status(), warning(&reject));
                     }
@@ -205,16 +201,20 @@ impl Switch {
         let (media, peer_media) = (call.legs[to].media, call.legs[peer].media);
         let dialog = call.legs[peer].dialog;
         let is_invite = response.cseq().method == Method::Invite;
-        let sdp = session_description(response).unwrap_or_default();
-        let ready = match offer {
-            Offer::Late => call
+        let sdp = session_description(response);
+        let ready = match (offer, &sdp) {
+            (Offer::Late, _) => call
                 .bridge
-                .offer_received(peer_media, &sdp)
+                .offer_received(peer_media, sdp.as_deref().unwrap_or_default())
                 .and_then(|()| call.bridge.offer_for(now, media, &mut self.streams.ports)),
-            Offer::Made | Offer::None => call
+            (Offer::Made | Offer::None, Some(sdp)) => call
                 .bridge
-                .answer_received(now, peer_media, &sdp, &mut self.streams.ports)
+                .answer_received(now, peer_media, sdp, &mut self.streams.ports)
                 .and_then(|()| call.bridge.answer_for(now, media, AnswerIn::Final, &mut self.streams.ports)),
+            // The answer came in a reliable 1xx and need not be repeated (RFC 6337 §2.2).
+            (Offer::Made | Offer::None, None) => {
+                call.bridge.answer_for(now, media, AnswerIn::Final, &mut self.streams.ports)
+            }
         };
         if ready.is_err() {
             call.bridge.rollback(now, &mut self.streams.ports);
