@@ -1,6 +1,7 @@
 //! What a registration and a call cost in the endpoint: `cargo bench -p ringfort-sip --bench endpoint`. Parsing is part
 //! of it, sockets are not.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -79,7 +80,7 @@ fn registration_at_the_registrar(bencher: Bencher<'_, '_>, algorithm: Algorithm)
     let mut now = start();
     let mut registrar = endpoint(1);
     let mut phone = endpoint(0);
-    let mut challenger = Challenger::new("example.org", vec![algorithm], Duration::from_secs(60), [3; 32]);
+    let challenger = RefCell::new(Challenger::new("example.org", vec![algorithm], Duration::from_secs(60), [3; 32]));
     let anna = Ha1Set::new("anna", "example.org", "s3cret");
     let mut rng = ChaCha12Rng::from_seed([4; 32]);
     let credentials = Credentials { realm: None, user: "anna".into(), password: "s3cret".into() };
@@ -90,7 +91,7 @@ fn registration_at_the_registrar(bencher: Bencher<'_, '_>, algorithm: Algorithm)
             let tx = phone.send_request(now, request(Method::Register)).expect("there is room");
             let first = phone.poll_transmit().expect("just sent").payload;
             let mut headers = Headers::default();
-            challenger.challenge(now, false, &mut headers, false);
+            challenger.borrow_mut().challenge(now, false, &mut headers, false);
             let asked = parse(first.clone());
             let mut helper = endpoint(1);
             helper.respond_stateless(&asked, &flow(0, 1), Response { headers, ..Response::new(401) });
@@ -111,11 +112,12 @@ fn registration_at_the_registrar(bencher: Bencher<'_, '_>, algorithm: Algorithm)
                     let Event::Request { tx, request, flow } = event else { unreachable!("only requests come") };
                     let Some(value) = request.header(HeaderName::Authorization) else {
                         let mut answer = Response::new(401);
-                        challenger.challenge(now, false, &mut answer.headers, false);
+                        challenger.borrow_mut().challenge(now, false, &mut answer.headers, false);
                         registrar.respond_stateless(&request, &flow, answer);
                         continue;
                     };
                     challenger
+                        .borrow_mut()
                         .verify(now, value, "REGISTER", request.request_uri(), &|_| Some(&anna))
                         .expect("the right password");
                     let answer = Response::new(200).header("Contact", "<sip:anna@192.0.2.1>;expires=600");

@@ -14,8 +14,8 @@ pub enum Timer {
     A,
     /// INVITE client transaction time-out.
     B,
-    /// A cancelled INVITE whose final answer does not come (RFC 3261 §9.1). The ring limit of a proxy (§16.6 item 11)
-    /// belongs to the user.
+    /// An INVITE that was answered provisionally and whose final answer does not come: after CANCEL (RFC 3261 §9.1) and
+    /// within a dialog. How long a new call may ring (§16.6 item 11) is for the user to say.
     C,
     /// Wait for repeated final answers to an INVITE, client side.
     D,
@@ -70,6 +70,8 @@ pub struct TimerTable {
     pub t2: Duration,
     pub t4: Duration,
     pub b: Duration,
+    /// For INVITEs within a dialog; more than three minutes as RFC 3261 §16.6 wants it of proxies.
+    pub c: Duration,
     pub d: Duration,
     pub f: Duration,
     pub h: Duration,
@@ -89,6 +91,7 @@ impl TimerTable {
             t2,
             t4,
             b: long,
+            c: long.max(Duration::from_secs(181)),
             d: long.max(Duration::from_secs(32)),
             f: long,
             h: long,
@@ -100,8 +103,20 @@ impl TimerTable {
     }
 
     fn lanes(&self) -> Vec<Duration> {
-        let mut lanes =
-            vec![self.t2, self.t4, self.b, self.d, self.f, self.h, self.j, self.l, self.m, self.ringing, self.t1 * 64];
+        let mut lanes = vec![
+            self.t2,
+            self.t4,
+            self.b,
+            self.c,
+            self.d,
+            self.f,
+            self.h,
+            self.j,
+            self.l,
+            self.m,
+            self.ringing,
+            self.t1 * 64,
+        ];
         let mut step = self.t1;
         for _ in 0..7 {
             lanes.push(step);

@@ -195,7 +195,8 @@ fn what_was_not_offered_or_is_not_whole_is_refused() {
     let now = start();
     let mut asking = challenger(&[Algorithm::Md5]);
     let asked = challenge(&mut asking, now, false);
-    let cases: [(fn(String) -> String, AuthFailure); 9] = [
+    type Edit = fn(String) -> String;
+    let cases: [(Edit, AuthFailure); 9] = [
         (|text| text.replace("MD5", "SHA-256"), AuthFailure::NotOffered),
         (|text| text.replace("MD5", "MD5-sess"), AuthFailure::NotOffered),
         (|text| text.replace("qop=auth", "qop=auth-int"), AuthFailure::NotOffered),

@@ -2,7 +2,7 @@
 
 mod endpoint_support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use endpoint_support::*;
@@ -22,12 +22,25 @@ struct Users {
     acks: BTreeMap<(usize, DialogId), u32>,
     answered: u32,
     acked: u32,
+    /// Every INVITE, within dialogs too.
+    invites: Vec<(usize, ClientTx)>,
+    /// Every dialog that was confirmed.
+    dialogs: BTreeSet<(usize, DialogId)>,
 }
 
 impl Users {
     fn new(seed: u64, transport: Transport) -> Users {
         let rng = ChaCha12Rng::seed_from_u64(seed);
-        Users { rng, transport, outcomes: BTreeMap::new(), acks: BTreeMap::new(), answered: 0, acked: 0 }
+        Users {
+            rng,
+            transport,
+            outcomes: BTreeMap::new(),
+            acks: BTreeMap::new(),
+            answered: 0,
+            acked: 0,
+            invites: Vec::new(),
+            dialogs: BTreeSet::new(),
+        }
     }
 
     fn call(&mut self, end: &mut Endpoint, now: Instant, side: usize) {
@@ -36,6 +49,7 @@ impl Users {
         r.session = self.rng.random_bool(0.3).then_some(SessionTimer::DEFAULT);
         let tx = end.send_request(now, r).expect("there is room");
         self.outcomes.insert((side, tx), 0);
+        self.invites.push((side, tx));
         if self.rng.random_bool(0.15) {
             end.cancel(now, tx, Headers::default());
         }
@@ -56,6 +70,7 @@ impl Users {
                 end.respond(now, tx, Response::new(status).body(sdp())).expect("not answered yet");
                 if let (200, Some(dialog)) = (status, end.dialog_of(tx)) {
                     self.acks.insert((side, dialog), 0);
+                    self.dialogs.insert((side, dialog));
                 }
             }
             Event::DialogRequest { tx, .. } => end.respond(now, tx, Response::new(200)).expect("not answered yet"),
@@ -85,6 +100,7 @@ impl Users {
                     && let (200..300, Some(dialog)) = (status, dialog)
                 {
                     self.answered += 1;
+                    self.dialogs.insert((side, dialog));
                     end.ack(now, dialog, Headers::default(), None);
                     match self.rng.random_range(0..3) {
                         0 => self.hang_up(end, now, dialog),
@@ -107,10 +123,13 @@ impl Users {
             Event::ReliableTimeout { tx } => {
                 let _ = end.respond(now, tx, Response::new(504));
             }
-            Event::Cancelled { .. }
-            | Event::ReliableAcked { .. }
-            | Event::SessionRefreshDue { .. }
-            | Event::DialogEnded { .. } => {}
+            Event::Cancelled { tx, .. } => {
+                // A 200 that waited for a PRACK has not gone out.
+                if let Some(dialog) = end.dialog_of(tx) {
+                    self.acks.remove(&(side, dialog));
+                }
+            }
+            Event::ReliableAcked { .. } | Event::SessionRefreshDue { .. } | Event::DialogEnded { .. } => {}
         }
     }
 }
@@ -124,14 +143,19 @@ fn weather_run(seed: u64, weather: Weather, transport: Transport, calls: usize) 
         users.call(&mut world.ends[side], now, side);
         world.run_for(ms(37), &mut |end, now, side, event| users.on(end, now, side, event));
     }
-    // Dialogs that nobody hangs up end by their users' hands.
-    world.run_for(secs(200), &mut |end, now, side, event| users.on(end, now, side, event));
-    let open: Vec<(usize, DialogId)> = users.acks.keys().copied().collect();
-    for (side, dialog) in open {
+    // Where all final answers were lost the caller gives up; dialogs that nobody has hung up end by their users' hands.
+    for (side, tx) in users.invites.clone() {
         let now = world.now;
-        users.hang_up(&mut world.ends[side], now, dialog);
+        world.ends[side].cancel(now, tx, Headers::default());
     }
-    world.run_for(secs(2000), &mut |end, now, side, event| users.on(end, now, side, event));
+    world.run_for(secs(300), &mut |end, now, side, event| users.on(end, now, side, event));
+    for _ in 0..2 {
+        for (side, dialog) in users.dialogs.clone() {
+            let now = world.now;
+            users.hang_up(&mut world.ends[side], now, dialog);
+        }
+        world.run_for(secs(2000), &mut |end, now, side, event| users.on(end, now, side, event));
+    }
     for end in &world.ends {
         assert_eq!(end.counts(), Counts::default(), "seed {seed}");
         assert_eq!(end.poll_timeout(), None, "seed {seed}");
@@ -181,11 +205,11 @@ fn after_ten_thousand_calls_nothing_is_left() {
                 end.respond(now, tx, Response::new(180)).expect("not answered yet");
                 end.respond(now, tx, Response::new(200).body(sdp())).expect("not answered yet");
             }
-            Event::Response { dialog: Some(dialog), response, .. } if response.status() == 200 => {
-                if response.method() == Method::Invite {
-                    end.ack(now, dialog, Headers::default(), None);
-                    end.dialog_request(now, dialog, Method::Bye, Headers::default(), None).expect("in a call");
-                }
+            Event::Response { dialog: Some(dialog), response, .. }
+                if response.status() == 200 && response.method() == Method::Invite =>
+            {
+                end.ack(now, dialog, Headers::default(), None);
+                end.dialog_request(now, dialog, Method::Bye, Headers::default(), None).expect("in a call");
             }
             Event::DialogRequest { tx, .. } => end.respond(now, tx, Response::new(200)).expect("not answered yet"),
             Event::DialogEnded { .. } => ended += 1,

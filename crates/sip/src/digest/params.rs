@@ -78,8 +78,11 @@ impl<'a> AuthParams<'a> {
     }
 }
 
-/// One `name=value` at the start: name, value without quotes, what follows.
-fn pair(text: &[u8]) -> Option<(&str, Cow<'_, [u8]>, &[u8])> {
+/// Name, value without quotes, what follows.
+type Pair<'a> = (&'a str, Cow<'a, [u8]>, &'a [u8]);
+
+/// One `name=value` at the start.
+fn pair(text: &[u8]) -> Option<Pair<'_>> {
     let end = text.iter().position(|b| *b == b'=' || b.is_ascii_whitespace())?;
     let name = std::str::from_utf8(&text[..end]).ok().filter(|name| !name.is_empty())?;
     let rest = text[end..].trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();

@@ -8,9 +8,7 @@ use smallvec::SmallVec;
 
 use super::compose::Within;
 use super::key::{Branch, Kind};
-use super::{
-    Cancel, Client, ClientTx, Endpoint, EndpointError, MethodName, OutRequest, Priority, SessionTimer, Source, clock,
-};
+use super::{Cancel, Client, ClientTx, Endpoint, EndpointError, MethodName, OutRequest, Priority, Source, clock};
 use crate::dialog::{DialogId, DialogState, Side};
 use crate::flow::{ListenerId, Target, Transmit, TransmitToken, Transport};
 use crate::method::Method;
@@ -262,6 +260,7 @@ impl Endpoint {
             dialog.waiting_bye = Some(tx);
         }
         let client = self.clients.get_mut(tx.0).expect("just made");
+        client.machine.limit();
         client.dialog = Some(id);
         client.session = session;
         client.has_body = has_body;
@@ -359,11 +358,6 @@ impl Endpoint {
     fn loose_branch(&mut self) -> Branch {
         // The upper bit lies beyond what any slot's counter reaches, so no answer can match it.
         Branch::new(self.rng.next_u64() | 1 << 63, self.rng.next_u64())
-    }
-
-    /// The session timer that requests and answers settle on when they say nothing of their own.
-    pub fn session_default(&self) -> Option<SessionTimer> {
-        self.config.session
     }
 }
 

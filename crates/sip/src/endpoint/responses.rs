@@ -211,13 +211,15 @@ impl Endpoint {
 
     /// RFC 3262 §4: in order, each once, and each answered with a PRACK.
     fn acknowledge_provisional(&mut self, now: Instant, tx: ClientTx, id: DialogId, msg: &Message) -> Reliability {
+        let has_room = self.has_room(super::Priority::High);
         let (Some(client), Some(dialog)) = (self.clients.get(tx.0), self.dialogs.get_mut(id.0)) else {
             return Reliability::Told;
         };
         let Some(Ok(rseq)) = msg.rseq().filter(|_| msg.has_option(HeaderName::Require, "100rel")) else {
             return Reliability::Told;
         };
-        if dialog.rseq.is_some_and(|last| rseq != last.wrapping_add(1)) || dialog.state == DialogState::Closing {
+        let in_order = dialog.rseq.is_none_or(|last| rseq == last.wrapping_add(1));
+        if !in_order || !has_room || dialog.state == DialogState::Closing {
             return Reliability::Drop;
         }
         dialog.rseq = Some(rseq);

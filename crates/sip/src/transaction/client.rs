@@ -45,6 +45,8 @@ pub(crate) enum ClientFired {
 #[derive(Debug)]
 pub(crate) struct ClientMachine {
     invite: bool,
+    /// Within a dialog: an INVITE may not stay provisional for ever.
+    limited: bool,
     reliable: bool,
     state: ClientState,
     /// Interval of A or E.
@@ -56,11 +58,16 @@ pub(crate) struct ClientMachine {
 impl ClientMachine {
     pub(crate) fn new(invite: bool) -> Self {
         let (state, interval) = (ClientState::Idle, Duration::ZERO);
-        ClientMachine { invite, reliable: false, state, interval, resend: None, end: None }
+        ClientMachine { invite, limited: false, reliable: false, state, interval, resend: None, end: None }
     }
 
     pub(crate) fn state(&self) -> ClientState {
         self.state
+    }
+
+    /// The request is sent within a dialog.
+    pub(crate) fn limit(&mut self) {
+        self.limited = true;
     }
 
     /// Whether a final answer is still to come.
@@ -94,7 +101,7 @@ impl ClientMachine {
             if self.invite && self.state == ClientState::Trying {
                 // RFC 3261 §17.1.1.2: neither A nor B in Proceeding. A cancelled INVITE keeps its limit C.
                 self.resend = None;
-                self.end = None;
+                self.end = self.limited.then(|| clock.arm(Timer::C, clock.table.c));
             }
             self.state = ClientState::Proceeding;
             return ClientStep::Deliver;
