@@ -44,25 +44,28 @@ impl Capture {
     }
 }
 
+/// One UDP datagram: ports and payload.
+pub struct Datagram {
+    pub from: u16,
+    pub to: u16,
+    pub payload: Vec<u8>,
+}
+
 /// A finished capture.
 pub struct Captured {
     file: PathBuf,
 }
 
 impl Captured {
-    /// The payloads of all UDP packets to or from `ip`, as they were on the wire.
-    pub fn payloads(&self, ip: IpAddr) -> anyhow::Result<Vec<Vec<u8>>> {
-        self.fields(&format!("ip.addr == {ip} && udp"), &["udp.payload"])?
+    /// The UDP datagrams that match a display filter.
+    pub fn datagrams(&self, filter: &str) -> anyhow::Result<Vec<Datagram>> {
+        self.fields(&format!("udp && !icmp && ({filter})"), &["udp.srcport", "udp.dstport", "udp.payload"])?
             .into_iter()
-            .map(|line| unhex(line.trim()))
-            .collect()
-    }
-
-    /// The payloads of all UDP packets from `ip`.
-    pub fn sent(&self, ip: IpAddr) -> anyhow::Result<Vec<Vec<u8>>> {
-        self.fields(&format!("ip.src == {ip} && udp"), &["udp.payload"])?
-            .into_iter()
-            .map(|line| unhex(line.trim()))
+            .map(|line| {
+                let mut fields = line.split('\t');
+                let mut field = || fields.next().context("a field is missing");
+                Ok(Datagram { from: field()?.parse()?, to: field()?.parse()?, payload: unhex(field()?.trim())? })
+            })
             .collect()
     }
 

@@ -26,7 +26,8 @@ impl Place {
         let dir = std::env::temp_dir().join(format!("ringfort-interop-{id}-{count}"));
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         // 2^20 places in 127.128.0.0/9.
-        let first = 0x7F80_0000 | (id.wrapping_mul(31).wrapping_add(count) % (1 << 20)) * ADDRESSES;
+        let place = id.wrapping_mul(31).wrapping_add(count) % (1 << 20);
+        let first = 0x7F80_0000 + place * ADDRESSES;
         Ok(Self { dir, first })
     }
 

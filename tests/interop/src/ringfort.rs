@@ -114,6 +114,7 @@ impl Ringfort {
         let process = Running::start("ringfort", &mut command, &place.path("ringfort.log"))?;
         let mut system = Self { process, binary, data, ip, extensions: options.extensions };
         system.wait_ready(&options.listen)?;
+        wait_for("the control socket", Duration::from_secs(10), || Ok(system.ctl(&["status"]).ok()))?;
         let applied = system.command().arg("apply").arg("-f").arg(&site).arg("--data").arg(&system.data).output()?;
         if !applied.status.success() {
             bail!(
@@ -130,7 +131,7 @@ impl Ringfort {
         Command::new(&self.binary)
     }
 
-    /// Waits for an answer to OPTIONS on the first UDP listener, and for the control socket.
+    /// Waits for an answer to OPTIONS on the first UDP listener.
     fn wait_ready(&mut self, listen: &[String]) -> anyhow::Result<()> {
         let udp = listen.iter().find_map(|listener| listener.strip_prefix("udp:")).context("no UDP listener")?;
         let port: u16 = udp.rsplit(':').next().unwrap_or_default().parse().context("no port")?;
