@@ -12,7 +12,7 @@ use ringfort_store::{
     Applied, CdrFilter, CdrItem, CdrStore, Change, ChangeNote, ExtensionFields, MaintenanceHandle, Plan, Service,
     ServiceError, Store, StoreOptions, site,
 };
-use ringfort_switch::model::{Extension, Secret, Site, mask};
+use ringfort_switch::model::{Extension, ExtensionId, Secret, SipCredentials, Site, SrtpPolicy, TenantId, mask};
 use serde_json::{Value, json};
 
 use crate::control::{AdminRequest, Answer, Fields};
@@ -26,8 +26,9 @@ pub struct Admin {
     service: Arc<Service>,
     cdrs: Arc<CdrStore>,
     place: Place,
-    /// Changes reach the switch in the order they were made.
-    order: Mutex<()>,
+    /// Extensions that only the switch knows, while a self-test runs. The lock also keeps changes in order on their way
+    /// to the switch.
+    guests: Mutex<Vec<Extension>>,
 }
 
 /// Where the answers come from.
@@ -59,7 +60,7 @@ impl Admin {
         process: Box<dyn Process>,
     ) -> Self {
         let place = Place::Online { handle, maintenance, process };
-        Self { service: store.service.clone(), cdrs: store.cdrs.clone(), place, order: Mutex::new(()) }
+        Self { service: store.service.clone(), cdrs: store.cdrs.clone(), place, guests: Mutex::default() }
     }
 
     /// Opens the store of a data folder that no server uses.
@@ -69,7 +70,7 @@ impl Admin {
     pub fn offline(data_dir: &Path) -> anyhow::Result<Self> {
         let store = Store::open(data_dir, StoreOptions::default(), random::seed()?)?;
         let (service, cdrs) = (store.service.clone(), store.cdrs.clone());
-        Ok(Self { service, cdrs, place: Place::Offline { store }, order: Mutex::new(()) })
+        Ok(Self { service, cdrs, place: Place::Offline { store }, guests: Mutex::default() })
     }
 
     pub fn answer(&self, request: AdminRequest) -> Answer {
@@ -135,15 +136,29 @@ impl Admin {
             AdminRequest::Access => self.process().map(Process::access),
             AdminRequest::Reload => {
                 let mut value = self.process()?.reload()?;
-                self.in_force(&self.service.site())?;
+                self.change(|| Ok(self.present()), |applied| applied)?;
                 value["revision"] = json!(self.service.site().revision);
                 Ok(value)
             }
+            AdminRequest::SelftestBegin => {
+                let site = self.service.site();
+                let guests = selftest_extensions(&site).map_err(|error| error.to_string())?;
+                let items: Vec<Value> = guests.iter().map(|guest| extension_value(&site, guest, true)).collect();
+                self.replace_guests(guests)?;
+                Ok(json!({ "items": items }))
+            }
+            AdminRequest::SelftestEnd => self.replace_guests(Vec::new()).map(|()| json!({})),
             AdminRequest::Stop => {
                 self.process()?.stop();
                 Ok(json!({ "stopping": true }))
             }
         }
+    }
+
+    /// What is stored, as a change that changes nothing.
+    fn present(&self) -> Applied {
+        let site = self.service.site();
+        Applied { revision: site.revision, site, changes: Vec::new() }
     }
 
     fn process(&self) -> Result<&dyn Process, String> {
@@ -159,13 +174,26 @@ impl Admin {
         make: impl FnOnce() -> Result<T, ServiceError>,
         applied: impl FnOnce(&T) -> &Applied,
     ) -> Result<T, String> {
-        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
         let made = make().map_err(|error| error.to_string())?;
-        self.in_force(&applied(&made).site)?;
+        self.in_force(&applied(&made).site, &guests)?;
         Ok(made)
     }
 
-    fn in_force(&self, site: &Arc<Site>) -> Result<(), String> {
+    /// Lets these be the self-test's extensions from now on.
+    fn replace_guests(&self, guests: Vec<Extension>) -> Result<(), String> {
+        self.process()?;
+        let mut present = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        *present = guests;
+        self.in_force(&self.service.site(), &present)
+    }
+
+    fn in_force(&self, site: &Arc<Site>, guests: &[Extension]) -> Result<(), String> {
+        let mut site = site.clone();
+        if !guests.is_empty() {
+            let with = Arc::make_mut(&mut site);
+            with.extensions.extend(guests.iter().map(|guest| (guest.id, guest.clone())));
+        }
         match &self.place {
             Place::Online { handle, .. } => {
                 let failed =
@@ -257,6 +285,27 @@ pub fn check_site(file: &str, text: &str) -> Result<String, String> {
     let _ = std::fs::remove_dir_all(&scratch);
     let named = plan?.changes.len();
     Ok(format!("good ({named} objects)"))
+}
+
+/// Two extensions with random logins and ids that no stored one has.
+fn selftest_extensions(site: &Site) -> std::io::Result<Vec<Extension>> {
+    let tenant = site.tenants.first().map(|tenant| tenant.id).unwrap_or(TenantId(1));
+    let extension = |index: u32| -> std::io::Result<Extension> {
+        let hex: String = random::seed()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (user, password) = hex.split_at(16);
+        Ok(Extension {
+            id: ExtensionId(u32::MAX - index),
+            tenant,
+            number: format!("selftest-{index}-{}", &hex[56..]),
+            name: "Self-test".to_owned(),
+            credentials: SipCredentials { user: format!("st{user}"), password: Secret::new(password) },
+            srtp: SrtpPolicy::default(),
+            max_calls: 1,
+            max_contacts: 1,
+            enabled: true,
+        })
+    };
+    [1, 2].into_iter().map(extension).collect()
 }
 
 fn note(comment: String) -> ChangeNote {

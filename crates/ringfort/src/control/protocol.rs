@@ -58,6 +58,9 @@ pub enum AdminRequest {
     Revisions,
     /// What a phone needs to know to register: listeners, domain, fingerprint.
     Access,
+    /// Two extensions for a self-test, known to the switch alone: nothing is stored, no revision is made.
+    SelftestBegin,
+    SelftestEnd,
     Reload,
     Stop,
 }
@@ -75,7 +78,7 @@ pub struct Fields {
     pub enabled: Option<bool>,
 }
 
-const ADMIN: [&str; 14] = [
+const ADMIN: [&str; 16] = [
     "cdr",
     "extension_list",
     "extension_show",
@@ -88,6 +91,8 @@ const ADMIN: [&str; 14] = [
     "rollback",
     "revisions",
     "access",
+    "selftest_begin",
+    "selftest_end",
     "reload",
     "stop",
 ];
@@ -148,6 +153,8 @@ mod tests {
             AdminRequest::Rollback { revision: Some(2) },
             AdminRequest::Revisions,
             AdminRequest::Access,
+            AdminRequest::SelftestBegin,
+            AdminRequest::SelftestEnd,
             AdminRequest::Reload,
             AdminRequest::Stop,
         ];

@@ -23,8 +23,6 @@ const TONES: (u16, u16) = (440, 620);
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the phones talk.
 const TALK: Duration = Duration::from_millis(2500);
-/// Extensions that this test makes have such numbers; those of a run that was killed are removed by the next.
-const PREFIX: &str = "selftest-";
 
 /// Runs against the server of a data folder.
 ///
@@ -38,20 +36,16 @@ pub fn run(data_dir: &Path) -> Result<Report, ClientError> {
         report.fail("listener", "no internal profile listens on UDP", "add a \"udp:…\" listener; this test speaks UDP");
         return Ok(report);
     };
-    remove_leftovers(&mut client)?;
-    let suffix: String = format!("{:08x}", random::number() as u32);
-    let numbers = [format!("{PREFIX}{suffix}-a"), format!("{PREFIX}{suffix}-b")];
-    let outcome = add(&mut client, &numbers).and_then(|()| {
-        let identities = [identity(&mut client, &numbers[0], &domain)?, identity(&mut client, &numbers[1], &domain)?];
-        match Test::open(&identities, server) {
-            Ok(mut test) => test.run(&mut report),
-            Err(error) => report.fail("sockets", &format!("no UDP sockets for the phones: {error}"), ""),
-        }
-        record(&mut client, &numbers, &mut report)
-    });
-    explain_silence(&mut client, &mut report)?;
-    let removed = remove_leftovers(&mut client);
-    outcome.and(removed)?;
+    let extensions = client.ask(&Request::Admin(AdminRequest::SelftestBegin))?;
+    let identities = [identity(&extensions["items"][0], &domain), identity(&extensions["items"][1], &domain)];
+    match Test::open(&identities, server) {
+        Ok(mut test) => test.run(&mut report),
+        Err(error) => report.fail("sockets", &format!("no UDP sockets for the phones: {error}"), ""),
+    }
+    let outcome = record(&mut client, &identities[1].number, &mut report);
+    let outcome = outcome.and(explain_silence(&mut client, &mut report));
+    client.ask(&Request::Admin(AdminRequest::SelftestEnd))?;
+    outcome?;
     Ok(report)
 }
 
@@ -87,42 +81,23 @@ fn udp_listener(access: &Value) -> Option<(SocketAddr, String)> {
     Some((address, access["domain"].as_str()?.to_owned()))
 }
 
-fn add(client: &mut Client, numbers: &[String; 2]) -> Result<(), ClientError> {
-    let table = |number: &String| format!("[[extension]]\nnumber = \"{number}\"\nname = \"Self-test\"\n");
-    let text = numbers.iter().map(table).collect();
-    let request = AdminRequest::Apply { file: "selftest".to_owned(), text, dry_run: false, prune: false };
-    client.ask(&Request::Admin(request)).map(drop)
-}
-
-fn identity(client: &mut Client, number: &str, domain: &str) -> Result<Identity, ClientError> {
-    let request = AdminRequest::ExtensionShow { number: number.to_owned(), secrets: true };
-    let shown = client.ask(&Request::Admin(request))?;
-    let text = |key: &str| shown[key].as_str().unwrap_or_default().to_owned();
-    Ok(Identity {
-        number: number.to_owned(),
+fn identity(extension: &Value, domain: &str) -> Identity {
+    let text = |key: &str| extension[key].as_str().unwrap_or_default().to_owned();
+    Identity {
+        number: text("number"),
         user: text("sip_user"),
         password: text("sip_password"),
         domain: domain.to_owned(),
-    })
-}
-
-fn remove_leftovers(client: &mut Client) -> Result<(), ClientError> {
-    let list = client.ask(&Request::Admin(AdminRequest::ExtensionList))?;
-    for item in list["items"].as_array().into_iter().flatten() {
-        if let Some(number) = item["number"].as_str().filter(|number| number.starts_with(PREFIX)) {
-            client.ask(&Request::Admin(AdminRequest::ExtensionDelete { number: number.to_owned() }))?;
-        }
     }
-    Ok(())
 }
 
 /// The last check: what was written down about the call.
-fn record(client: &mut Client, numbers: &[String; 2], report: &mut Report) -> Result<(), ClientError> {
+fn record(client: &mut Client, number: &str, report: &mut Report) -> Result<(), ClientError> {
     if !report.passed("hang-up") {
         report.skip("record", "there was no call to look for");
         return Ok(());
     }
-    let number = Some(numbers[1].clone());
+    let number = Some(number.to_owned());
     let found = client.ask(&Request::Admin(AdminRequest::Cdr { limit: 5, number, unmasked: true }))?;
     let Some(item) = found["items"].as_array().and_then(|items| items.first()) else {
         report.fail("record", "there is no record of the call", "is the disk full? the log says what the journal met");

@@ -91,7 +91,8 @@ fn the_selftest_says_what_works_and_leaves_no_extension_behind() {
         assert!(said.contains(&format!("works  {check} ")), "{said}");
     }
     assert!(said.ends_with("Everything works.\n"));
-    assert_eq!(place.json("ctl extension list --json")["items"], json!([]));
+    assert_eq!(place.json("revisions --json")["items"], json!([]), "and no revision");
+    assert_eq!(place.json("ctl status --json")["extensions"], 0);
     assert_eq!(place.json("ctl registrations --json")["items"], json!([]));
     let status = place.json("ctl status --json");
     for zero in ["calls", "dialogs", "media_streams"] {
