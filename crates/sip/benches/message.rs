@@ -34,7 +34,7 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 500, sample_count = 2000)]
 fn parse_invite(bencher: Bencher<'_, '_>) {
     let raw = Bytes::from_static(INVITE);
     let limits = Limits::default();
@@ -44,7 +44,7 @@ fn parse_invite(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 500, sample_count = 2000)]
 fn parse_invite_and_read_what_a_transaction_needs(bencher: Bencher<'_, '_>) {
     let raw = Bytes::from_static(INVITE);
     let limits = Limits::default();
@@ -54,7 +54,7 @@ fn parse_invite_and_read_what_a_transaction_needs(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 500, sample_count = 2000)]
 fn read_contact_uri(bencher: Bencher<'_, '_>) {
     let message = Message::parse_datagram(Bytes::from_static(INVITE), &Limits::default()).expect("a valid message");
     bencher.bench(|| {
@@ -63,19 +63,19 @@ fn read_contact_uri(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 500, sample_count = 2000)]
 fn compare_uris(bencher: Bencher<'_, '_>) {
     let a = ringfort_sip::Uri::parse("sip:alice@example.com;transport=tcp").expect("a valid URI");
     let b = ringfort_sip::Uri::parse("sip:%61lice@EXAMPLE.com;Transport=TCP").expect("a valid URI");
     bencher.bench(|| uri_eq(black_box(&a), black_box(&b)));
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 500, sample_count = 2000)]
 fn look_up_a_header_name(bencher: Bencher<'_, '_>) {
     bencher.bench(|| HeaderName::from_bytes(black_box(b"Content-Length")));
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 500, sample_count = 2000)]
 fn write_response(bencher: Bencher<'_, '_>) {
     let request = Message::parse_datagram(Bytes::from_static(INVITE), &Limits::default()).expect("a valid message");
     let source = "192.0.2.10:5060".parse().ok();
@@ -88,7 +88,7 @@ fn write_response(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 500, sample_count = 2000)]
 fn write_request(bencher: Bencher<'_, '_>) {
     let sent_by = HostPort::new("192.0.2.1", Some(5060));
     let body = Body::sdp(Bytes::from_static(b"v=0\r\n"));

@@ -63,7 +63,7 @@ fn read_all(message: &Message) {
     let _ = (message.from().uri(), message.to().uri(), message.parsed_request_uri());
     for (name, text, value) in message.all_headers() {
         assert!(!text.is_empty());
-        assert_eq!(message.header_named(text).is_some(), true);
+        assert!(message.header_named(text).is_some());
         let _ = message.header_str(name);
         let _ = message.number(name);
         let _ = message.option_tags(name).count();

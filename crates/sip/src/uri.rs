@@ -409,7 +409,7 @@ fn check_escapes(s: &str) -> Result<(), UriError> {
     Ok(())
 }
 
-/// Four numbers up to 255 of one to three digits (RFC 3261 §25.1: `00` is a zero there).
+/// Four numbers up to 255. One with a zero before it is no address: some read it as octal.
 fn ipv4(s: &[u8]) -> Option<Ipv4Addr> {
     if s.len() > 15 {
         return None;
@@ -418,7 +418,7 @@ fn ipv4(s: &[u8]) -> Option<Ipv4Addr> {
     let (mut place, mut digits, mut value) = (0, 0, 0u16);
     for &b in s {
         match b {
-            b'0'..=b'9' if digits < 3 => {
+            b'0'..=b'9' if digits == 0 || value != 0 && digits < 3 => {
                 value = value * 10 + u16::from(b - b'0');
                 digits += 1;
             }

@@ -61,7 +61,7 @@ impl<'a> Via<'a> {
     }
 
     pub fn branch(&self) -> Option<&'a str> {
-        self.params.get("branch")
+        self.params.get("branch").filter(|branch| !branch.is_empty())
     }
 
     /// The branch where it names a transaction by itself, that is begins with the magic cookie (RFC 3261 §8.1.1.7) and
