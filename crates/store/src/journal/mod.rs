@@ -69,7 +69,7 @@ impl JournalError {
 /// What a journal said at start.
 #[derive(Debug)]
 pub struct Recovered {
-    /// The latest of each key that has not expired, by extension and key.
+    /// The latest of each extension and key that has not expired, in the order in which they first came.
     pub bindings: Vec<Binding>,
     /// Calls that ran when the process died; [`JournalWriter::open`] has written their end with `EndCause::Crash`.
     pub crashed: Vec<CallId>,

@@ -142,6 +142,11 @@ impl SegmentReader {
         self.at = usize::try_from(position).unwrap_or(usize::MAX).max(HEAD);
     }
 
+    /// Bytes in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.data.len()
+    }
+
     /// Behind the last frame that was stepped over.
     pub(crate) fn position(&self) -> u64 {
         self.at as u64

@@ -1,23 +1,22 @@
 //! What a journal says when it is read from front to back: the bindings and the calls that are still open.
 
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::path::Path;
 
+use hashbrown::HashTable;
 use ringfort_switch::model::{CallId, ExtensionId};
 use ringfort_switch::record::{Binding, Cdr, JournalRecord, UnixMillis};
-use rustc_hash::FxHashMap;
+use rustc_hash::FxBuildHasher;
 
 use super::frame::FrameKind;
 use super::segment::{Files, SegmentReader, Step, segment_path, snapshot_path};
 use super::{JournalError, Recovered};
 use crate::keys::Keys;
 
-/// What makes a binding the same one on refresh.
-type BindingKey = (ExtensionId, String);
-
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    bindings: FxHashMap<BindingKey, Binding>,
+    bindings: Bindings,
     pub(crate) open_calls: BTreeMap<CallId, Cdr>,
     /// One more than the highest call that was seen.
     pub(crate) next_call: u64,
@@ -40,6 +39,11 @@ impl State {
     }
 
     fn read(&mut self, mut reader: SegmentReader) {
+        if self.bindings.slots.is_empty() {
+            let about = reader.len() / USUAL_FRAME;
+            self.bindings.slots.reserve(about);
+            self.bindings.places.reserve(about, |_| unreachable!("an empty table has nothing to hash again"));
+        }
         loop {
             match reader.step() {
                 Step::Frame(kind) => {
@@ -73,11 +77,9 @@ impl State {
     fn apply_record(&mut self, record: JournalRecord) {
         match record {
             JournalRecord::Bound(binding) => {
-                self.bindings.insert((binding.extension, binding.key.clone()), binding);
+                self.bindings.put(binding);
             }
-            JournalRecord::Unbound { extension, key } => {
-                self.bindings.remove(&(extension, key));
-            }
+            JournalRecord::Unbound { extension, key } => self.bindings.remove(extension, &key),
             JournalRecord::CallStarted(cdr) => {
                 self.next_call = self.next_call.max(cdr.call.0.saturating_add(1));
                 self.open_calls.insert(cdr.call, *cdr);
@@ -90,12 +92,10 @@ impl State {
         }
     }
 
-    /// The bindings that have not expired at `now`, by extension and key.
+    /// The bindings that have not expired at `now`, in the order in which they first came.
     pub(crate) fn live_bindings(&mut self, now: UnixMillis) -> Vec<Binding> {
-        let mut bindings: Vec<Binding> =
-            std::mem::take(&mut self.bindings).into_values().filter(|b| b.expires_at > now).collect();
-        bindings.sort_unstable_by(|a, b| (a.extension, &a.key).cmp(&(b.extension, &b.key)));
-        bindings
+        let all = std::mem::take(&mut self.bindings).slots;
+        all.into_iter().flatten().filter(|b| b.expires_at > now).collect()
     }
 
     pub(crate) fn recovered(mut self, now: UnixMillis) -> Recovered {
@@ -107,4 +107,46 @@ impl State {
             damaged: self.damaged,
         }
     }
+}
+
+/// Bytes of a usual binding on disk.
+const USUAL_FRAME: usize = 256;
+
+/// The latest binding of each extension and key. The table holds places in the list, so that a start does not copy
+/// ten thousand keys.
+#[derive(Debug, Default)]
+struct Bindings {
+    slots: Vec<Option<Binding>>,
+    places: HashTable<usize>,
+}
+
+impl Bindings {
+    fn put(&mut self, binding: Binding) {
+        let slots = &mut self.slots;
+        let hash = hash(binding.extension, &binding.key);
+        let same = |&at: &usize| is(&slots[at], binding.extension, &binding.key);
+        if let Some(&at) = self.places.find(hash, same) {
+            slots[at] = Some(binding);
+            return;
+        }
+        let rehash = |&at: &usize| slots[at].as_ref().map_or(0, |b| self::hash(b.extension, &b.key));
+        self.places.insert_unique(hash, slots.len(), rehash);
+        slots.push(Some(binding));
+    }
+
+    fn remove(&mut self, extension: ExtensionId, key: &str) {
+        let same = |&at: &usize| is(&self.slots[at], extension, key);
+        if let Ok(entry) = self.places.find_entry(hash(extension, key), same) {
+            let (at, _) = entry.remove();
+            self.slots[at] = None;
+        }
+    }
+}
+
+fn is(slot: &Option<Binding>, extension: ExtensionId, key: &str) -> bool {
+    slot.as_ref().is_some_and(|b| b.extension == extension && b.key == key)
+}
+
+fn hash(extension: ExtensionId, key: &str) -> u64 {
+    FxBuildHasher.hash_one((extension, key))
 }

@@ -173,3 +173,56 @@ impl Segment {
         Ok(Self { number, file, key: head.key, sequence: 0, written: HEAD as u64 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal;
+    use ringfort_switch::model::ExtensionId;
+
+    fn record(n: u32) -> JournalRecord {
+        JournalRecord::Unbound { extension: ExtensionId(n), key: "k".repeat(100) }
+    }
+
+    #[test]
+    fn a_full_disk_keeps_records_in_memory_until_it_takes_them_or_the_buffer_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Arc::new(Keys::derive(&[7; 32]));
+        let options = JournalOptions { buffer_limit: 1000, ..JournalOptions::default() };
+        let now = UnixMillis(1);
+        let (mut writer, _) = JournalWriter::open(dir.path(), Arc::clone(&keys), options, 0, now).unwrap();
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let disk = std::mem::replace(&mut writer.segment.file, full);
+        let mut kept = 0;
+        while writer.append(&record(kept)).is_ok() {
+            kept += 1;
+            let error = writer.flush().unwrap_err();
+            assert!(matches!(&error, JournalError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull));
+        }
+        assert!((5..15).contains(&kept) && writer.pending() >= 1000);
+        writer.segment.file = disk;
+        writer.flush().unwrap();
+        writer.append(&record(99)).unwrap();
+        drop(writer);
+        let found = journal::inspect(dir.path(), &keys, now).unwrap();
+        assert_eq!((found.records, found.damaged), (u64::from(kept) + 1, 0));
+    }
+
+    #[test]
+    fn a_write_that_was_cut_short_goes_on_where_it_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Arc::new(Keys::derive(&[7; 32]));
+        let now = UnixMillis(1);
+        let (mut writer, _) =
+            JournalWriter::open(dir.path(), Arc::clone(&keys), JournalOptions::default(), 0, now).unwrap();
+        writer.append(&record(1)).unwrap();
+        writer.append(&record(2)).unwrap();
+        // The kernel took 150 bytes and then had no more room.
+        writer.segment.file.write_all(&writer.buffer[..150]).unwrap();
+        writer.taken = 150;
+        writer.flush().unwrap();
+        drop(writer);
+        let found = journal::inspect(dir.path(), &keys, now).unwrap();
+        assert_eq!((found.records, found.damaged), (2, 0));
+    }
+}
