@@ -18,10 +18,11 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Captures what these addresses send and get.
-    pub fn start(place: &Place, addresses: &[IpAddr]) -> anyhow::Result<Self> {
+    /// Captures what these addresses send and get, and what goes from or to the UDP ports of phones' media.
+    pub fn start(place: &Place, addresses: &[IpAddr], media: Option<(u16, u16)>) -> anyhow::Result<Self> {
         let file = place.path("capture.pcap");
-        let filter: Vec<String> = addresses.iter().map(|ip| format!("host {ip}")).collect();
+        let mut filter: Vec<String> = addresses.iter().map(|ip| format!("host {ip}")).collect();
+        filter.extend(media.map(|(first, last)| format!("udp portrange {first}-{last}")));
         let mut command = Command::new("dumpcap");
         command.args(["-i", "lo", "-q", "-P", "-f", &filter.join(" or "), "-w"]).arg(&file);
         let mut process = Running::start("dumpcap", &mut command, &place.path("dumpcap.log"))?;

@@ -2,6 +2,7 @@
 //! ending them whatever happens.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
@@ -50,20 +51,31 @@ pub struct Running {
 impl Running {
     /// Starts a program with stdout and stderr in `log`.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+        Self::start_with(name, command.stdin(Stdio::null()), log)
+    }
+
+    /// The same for a program that takes commands on its standard input.
+    pub fn start_console(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+        Self::start_with(name, command.stdin(Stdio::piped()), log)
+    }
+
+    fn start_with(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let out = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let err = out.try_clone()?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+        let child = command.stdout(out).stderr(err).spawn().with_context(|| format!("cannot start {name}"))?;
         Ok(Self { child, name: name.to_owned(), log: log.to_owned() })
     }
 
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Types a line.
+    pub fn say(&mut self, line: &str) -> anyhow::Result<()> {
+        let input = self.child.stdin.as_mut().context("the program takes no input")?;
+        writeln!(input, "{line}")?;
+        Ok(input.flush()?)
     }
 
     /// Everything it has said.
