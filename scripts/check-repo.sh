@@ -17,7 +17,8 @@ found=$(search '(^|[^A-Za-z0-9._-])/([w]ork|[f]arm|[r]oot|home/[a-z]+|[U]sers/[A
 found=$(search '(static|index)\.crates\.io|registry\.npmjs\.org|files\.pythonhosted\.org|pypi\.org/simple|deb\.debian\.org' . ':!*.lock' ':!scripts/check-repo.sh')
 [ -n "$found" ] && complain "hosts of package registries (the clients know them)" <<<"$found"
 
-found=$(search '\b(todo|unimplemented)!\(|#\[ignore' '*.rs')
+# `ignore` is for the other half of a test that starts itself as a process, and for writers of fixtures: the reason says so.
+found=$(search '\b(todo|unimplemented)!\(|#\[ignore' '*.rs' | grep -vE '#\[ignore = "(run by|writes) ')
 [ -n "$found" ] && complain "stubs or ignored tests" <<<"$found"
 
 found=$(search '\b([F]IXME|[X]XX|[H]ACK)\b' '*.rs' '*.sh' '*.py')
