@@ -1,7 +1,7 @@
 //! Starting the edge, and the handle by which other threads talk to it.
 
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -152,8 +152,9 @@ fn spawn_shard<C: Core, J: JournalSink>(
             }
             StopReason::Failed(what) => tracing::error!(rule = "shard", alarm = true, "shard stopped: {what}"),
         }
-        // The media thread ends when the shard's end of its queue is gone.
+        // The media thread ends when the shard's end of its queue is gone; whoever waits for an answer hears of it.
         drop(shard);
+        drop(inbox);
         outcome.set(reason);
     })
 }
@@ -240,9 +241,13 @@ impl Handle {
             // Whoever asked may have stopped waiting.
             let _ = sender.try_send(reply);
         })?;
-        answer.recv_timeout(ANSWER_WITHIN).map_err(|_| match self.stopped() {
-            Some(_) => HandleError::Stopped,
-            None => HandleError::NoAnswer(ANSWER_WITHIN.as_secs()),
+        self.await_answer(&answer)
+    }
+
+    fn await_answer<T>(&self, answer: &Receiver<T>) -> Result<T, HandleError> {
+        answer.recv_timeout(ANSWER_WITHIN).map_err(|error| match error {
+            RecvTimeoutError::Disconnected => HandleError::Stopped,
+            RecvTimeoutError::Timeout => HandleError::NoAnswer(ANSWER_WITHIN.as_secs()),
         })
     }
 
@@ -272,7 +277,7 @@ impl Handle {
             // Whoever asked may have stopped waiting.
             let _ = sender.try_send(idle);
         })))?;
-        answer.recv_timeout(ANSWER_WITHIN).map_err(|_| HandleError::NoAnswer(ANSWER_WITHIN.as_secs()))
+        self.await_answer(&answer)
     }
 
     /// From now on, packets of these sources are dropped before parsing.
@@ -346,7 +351,7 @@ impl Handle {
         }
         let outcome = self.inner.outcome.clone();
         let watch = move || {
-            let mut seen = tls.file_stamp();
+            let mut seen = tls.first_stamp();
             while outcome.wait(Some(every)).is_none() {
                 let stamp = tls.file_stamp();
                 if stamp == seen {

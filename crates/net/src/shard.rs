@@ -453,7 +453,9 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                     }
                     let Some(conn) = self.streams.get(id) else { return };
                     let Some(Frame::Message(raw)) = conn.take() else { return };
-                    conn.spoke = true;
+                    if !std::mem::replace(&mut conn.spoke, true) {
+                        self.streams.first_message(id);
+                    }
                     self.stats.stream_received.one();
                     self.message(now, raw, flow, Message::parse_framed);
                     if stranger && self.core.flow_priority(remote) {

@@ -232,6 +232,13 @@ impl Streams {
         Ok(id)
     }
 
+    /// A first message has come: from now on, silence is what counts.
+    pub(crate) fn first_message(&mut self, id: ConnId) {
+        if let Some(deadline) = self.deadline(id) {
+            self.schedule(id, deadline);
+        }
+    }
+
     /// The core said that somebody we know is at the other end.
     pub(crate) fn settle(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };

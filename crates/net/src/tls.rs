@@ -47,14 +47,24 @@ pub(crate) struct TlsStore {
     config: TlsConfig,
     provider: Arc<CryptoProvider>,
     current: Arc<Published<Loaded>>,
+    /// Of the files when they were first read.
+    first_stamp: Stamp,
 }
+
+/// Time and length of each file.
+pub(crate) type Stamp = Vec<Option<(SystemTime, u64)>>;
 
 impl TlsStore {
     /// Reads certificates and keys, or makes the self-signed ones.
     pub(crate) fn load(config: &TlsConfig) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let loaded = load(config, &provider)?;
-        Ok(Self { config: config.clone(), provider, current: Arc::new(Published::new(loaded)) })
+        if let Some(CertificateSource::SelfSigned { dir, domains, addresses }) = &config.certificate {
+            self_signed::ensure(dir, domains, addresses)?;
+        }
+        // Taken before reading: what changes from now on is a change.
+        let first_stamp = stamp(config);
+        let current = Arc::new(Published::new(load(config, &provider)?));
+        Ok(Self { config: config.clone(), provider, current, first_stamp })
     }
 
     /// Reads everything again. New connections use it; on an error the old stays. Returns our certificate's fingerprint.
@@ -75,34 +85,43 @@ impl TlsStore {
 
     /// Whether there is a file that can change.
     pub(crate) fn has_files(&self) -> bool {
-        !self.files().is_empty()
+        !files(&self.config).is_empty()
     }
 
     /// Time and length of every file, to see a change by.
-    pub(crate) fn file_stamp(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let stamp = |path: &PathBuf| {
-            let meta = fs::metadata(path).ok()?;
-            Some((meta.modified().ok()?, meta.len()))
-        };
-        self.files().iter().map(stamp).collect()
+    pub(crate) fn file_stamp(&self) -> Stamp {
+        stamp(&self.config)
     }
 
-    fn files(&self) -> Vec<PathBuf> {
-        let mut files = match &self.config.certificate {
-            None => Vec::new(),
-            Some(CertificateSource::SelfSigned { dir, .. }) => self_signed::paths(dir).into(),
-            Some(CertificateSource::Files { chain, key }) => vec![chain.clone(), key.clone()],
-        };
-        match &self.config.clients {
-            ClientAuth::Off => {}
-            ClientAuth::Optional { ca_file } | ClientAuth::Required { ca_file } => files.push(ca_file.clone()),
-        }
-        files.extend(checks(&self.config).into_iter().filter_map(|check| match check {
-            PeerCheck::Off => None,
-            PeerCheck::Verify { ca_file, .. } => ca_file.clone(),
-        }));
-        files
+    /// [`TlsStore::file_stamp`] of what was loaded at start.
+    pub(crate) fn first_stamp(&self) -> Stamp {
+        self.first_stamp.clone()
     }
+}
+
+fn stamp(config: &TlsConfig) -> Stamp {
+    let stamp = |path: &PathBuf| {
+        let meta = fs::metadata(path).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    };
+    files(config).iter().map(stamp).collect()
+}
+
+fn files(config: &TlsConfig) -> Vec<PathBuf> {
+    let mut files = match &config.certificate {
+        None => Vec::new(),
+        Some(CertificateSource::SelfSigned { dir, .. }) => self_signed::paths(dir).into(),
+        Some(CertificateSource::Files { chain, key }) => vec![chain.clone(), key.clone()],
+    };
+    match &config.clients {
+        ClientAuth::Off => {}
+        ClientAuth::Optional { ca_file } | ClientAuth::Required { ca_file } => files.push(ca_file.clone()),
+    }
+    files.extend(checks(config).into_iter().filter_map(|check| match check {
+        PeerCheck::Off => None,
+        PeerCheck::Verify { ca_file, .. } => ca_file.clone(),
+    }));
+    files
 }
 
 fn checks(config: &TlsConfig) -> Vec<&PeerCheck> {

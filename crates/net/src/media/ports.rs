@@ -147,7 +147,7 @@ mod tests {
         loop {
             let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
             let number = probe.local_addr().unwrap().port();
-            if number % 2 == 0 && UdpSocket::bind(("127.0.0.1", number + 1)).is_ok() {
+            if number.is_multiple_of(2) && UdpSocket::bind(("127.0.0.1", number + 1)).is_ok() {
                 return PortId(number);
             }
         }

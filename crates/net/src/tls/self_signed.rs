@@ -73,7 +73,7 @@ fn why_not(chain: &Path, key: &Path, domains: &[String], now: Duration) -> Optio
     let usage = webpki::KeyUsage::server_auth();
     let valid_at = |time: Duration| {
         let time = UnixTime::since_unix_epoch(time);
-        parsed.verify_for_usage(algorithms, &[anchor.clone()], &[], time, usage, None, None).is_ok()
+        parsed.verify_for_usage(algorithms, std::slice::from_ref(&anchor), &[], time, usage, None, None).is_ok()
     };
     if !valid_at(now) || !valid_at(now + RENEW_BEFORE) {
         return Some("the one in place runs out");

@@ -1,0 +1,173 @@
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use ringfort_guard::{BanSet, Rate, Until};
+use ringfort_net::StopReason;
+use ringfort_sip::endpoint::TransportError;
+use ringfort_sip::flow::Transport;
+use ringfort_switch::model::Site;
+
+use crate::common::*;
+
+#[test]
+fn requests_are_answered_over_ipv4_and_ipv6() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0"), (Transport::Udp, "[::1]:0")]));
+    for (listener, from) in [(0, "127.0.0.2:0"), (1, "[::1]:0")] {
+        let client = client(from);
+        client.send_to(options(5).as_bytes(), edge.local(listener)).unwrap();
+        let (answer, source) = receive(&client);
+        assert!(answer.starts_with("SIP/2.0 200 OK\r\nCSeq: 5"), "{answer}");
+        assert_eq!(source, edge.local(listener));
+    }
+}
+
+#[test]
+fn a_wildcard_listener_answers_from_the_address_that_was_asked() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "0.0.0.0:0")]));
+    let client = client("127.0.0.1:0");
+    let asked = SocketAddr::new("127.0.0.9".parse().unwrap(), edge.local(0).port());
+    client.send_to(options(1).as_bytes(), asked).unwrap();
+    assert_eq!(receive(&client).1, asked);
+    let local = edge.wait_seen("the request", |seen| match seen {
+        Seen::Message { flow, .. } => Some(flow.local),
+        _ => None,
+    });
+    assert_eq!(local, asked);
+}
+
+#[test]
+fn stun_binding_requests_on_the_sip_port_are_answered_rfc5626_4_4_2() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
+    let client = client("127.0.0.1:0");
+    let mut request = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    request.extend([7; 12]);
+    client.send_to(b"\r\n\r\n", edge.local(0)).unwrap();
+    client.send_to(&request, edge.local(0)).unwrap();
+    let mut answer = [0; 256];
+    let len = client.recv(&mut answer).unwrap();
+    assert!(len > 20);
+    assert_eq!((&answer[..2], &answer[8..20]), (&[1, 1][..], &[7; 12][..]));
+    let stats = edge.handle.stats();
+    assert_eq!((stats.keepalives, stats.parsed), (2, 0));
+}
+
+#[test]
+fn malformed_datagrams_reach_the_core_as_such() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
+    let client = client("127.0.0.1:0");
+    let broken = options(1).replace("CSeq: 1 OPTIONS", "CSeq: one OPTIONS");
+    client.send_to(broken.as_bytes(), edge.local(0)).unwrap();
+    assert!(receive(&client).0.starts_with("SIP/2.0 400"));
+    assert_eq!(edge.handle.stats().malformed, 1);
+}
+
+#[test]
+fn a_flood_of_20000_packets_is_dropped_before_parsing_and_others_are_served() {
+    let mut config = listeners(&[(Transport::Udp, "127.0.0.1:0")]);
+    config.rate.ranges.insert(0, ("127.0.0.66".parse().unwrap(), Some(Rate::new(1, 100))));
+    let edge = Edge::start(config);
+    let (bad, good) = (client("127.0.0.66:0"), client("127.0.0.4:0"));
+    let garbage = [b'x'; 400];
+    for round in 1..=200 {
+        for _ in 0..100 {
+            bad.send_to(&garbage, edge.local(0)).unwrap();
+        }
+        // The socket's buffer is not what is tested here.
+        wait_for("the flood to be read", || edge.handle.stats().udp_received >= round * 101 - 1);
+        good.send_to(options(round as u32).as_bytes(), edge.local(0)).unwrap();
+        assert!(receive(&good).0.contains(&format!("CSeq: {round} ")));
+    }
+    let stats = edge.handle.stats();
+    let parsed_of_flood = stats.parsed - 200;
+    assert_eq!(stats.dropped_rate_source + parsed_of_flood, 20_000);
+    // The burst, and one a second for as long as the machine took.
+    assert!(parsed_of_flood < 200, "{parsed_of_flood}");
+}
+
+#[test]
+fn a_known_source_passes_where_a_stranger_is_dropped() {
+    let mut config = listeners(&[(Transport::Udp, "127.0.0.1:0")]);
+    config.rate.ranges.insert(0, ("127.0.0.64/26".parse().unwrap(), Some(Rate::new(1, 1))));
+    let edge = Edge::start(config);
+    let known = client("127.0.0.70:0");
+    edge.shared.known.lock().unwrap().insert("127.0.0.70".parse().unwrap());
+    for n in 1..=50 {
+        known.send_to(options(n).as_bytes(), edge.local(0)).unwrap();
+        assert!(receive(&known).0.contains(&format!("CSeq: {n} ")));
+    }
+}
+
+#[test]
+fn a_published_ban_drops_before_parsing_and_its_end_lets_in_again() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
+    let client = client("127.0.0.77:0");
+    edge.handle.publish_bans(BanSet::new([1; 16], &[], [("127.0.0.77".parse().unwrap(), Until::Revoked)]));
+    client.send_to(options(1).as_bytes(), edge.local(0)).unwrap();
+    wait_for("the drop", || edge.handle.stats().dropped_ban == 1);
+    edge.handle.publish_bans(BanSet::empty());
+    client.send_to(options(2).as_bytes(), edge.local(0)).unwrap();
+    assert!(receive(&client).0.contains("CSeq: 2 "));
+    assert_eq!(edge.handle.stats().parsed, 1);
+}
+
+#[test]
+fn records_are_safe_before_the_answer_that_depends_on_them_is_sent() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
+    *edge.shared.journalled.lock().unwrap() = true;
+    let client = client("127.0.0.1:0");
+    client.send_to(options(1).as_bytes(), edge.local(0)).unwrap();
+    receive(&client);
+    assert_eq!(*edge.shared.journal.lock().unwrap(), ["append", "flush"]);
+}
+
+#[test]
+fn a_datagram_that_the_kernel_refuses_is_reported_to_its_sender() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
+    edge.put_out([
+        connect_to(Transport::Udp, 0, "[::1]:9".parse().unwrap(), None, 1),
+        connect_to(Transport::Udp, 4, "127.0.0.1:9".parse().unwrap(), None, 2),
+        connect_to(Transport::Tcp, 0, "127.0.0.1:9".parse().unwrap(), None, 3),
+    ]);
+    assert_eq!(edge.wait_failed(1), TransportError::Unreachable);
+    assert_eq!(edge.wait_failed(2), TransportError::NoListener);
+    assert_eq!(edge.wait_failed(3), TransportError::NoListener);
+}
+
+#[test]
+fn requests_of_our_own_leave_from_the_listeners_port() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
+    let peer = client("127.0.0.3:0");
+    edge.put_out([connect_to(Transport::Udp, 0, peer.local_addr().unwrap(), None, 9)]);
+    let (text, from) = receive(&peer);
+    assert!(text.starts_with("OPTIONS"));
+    assert_eq!(from, edge.local(0));
+}
+
+#[test]
+fn a_panic_of_the_core_stops_the_shard_with_its_reason() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
+    let client = client("127.0.0.1:0");
+    client.send_to(options(1).replace("OPTIONS", "PANIC").as_bytes(), edge.local(0)).unwrap();
+    let reason = edge.handle.wait(Some(PATIENCE)).unwrap();
+    assert_eq!(reason, StopReason::Panicked("a test asked for this panic".to_owned()));
+    assert_eq!(edge.handle.is_idle(), Err(ringfort_net::HandleError::Stopped));
+}
+
+#[test]
+fn a_new_site_reaches_the_core_and_a_stop_frees_the_port() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
+    edge.handle.apply_site(Arc::new(Site { revision: 42, ..Site::default() })).unwrap();
+    assert_eq!(edge.handle.is_idle(), Ok(true));
+    assert_eq!(edge.seen(), [Seen::Site(42)]);
+    assert_eq!(edge.handle.stopped(), None);
+    assert_eq!(edge.handle.stop(), StopReason::Asked);
+    UdpSocket::bind(edge.local(0)).unwrap();
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_that_names_it() {
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let error = ringfort_net::bind(listeners(&[(Transport::Udp, &address)])).err().unwrap().to_string();
+    assert!(error.contains(&address) && error.contains("UDP"), "{error}");
+}
