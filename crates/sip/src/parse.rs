@@ -136,12 +136,13 @@ fn start_line(raw: &[u8], limits: &Limits) -> Result<(Start, usize), Fault> {
         return Err((Kind::Unterminated, 0, "a start line that ends"));
     };
     let text = &raw[..line.end];
-    if let Some(at) = memchr::memchr2(b'\0', b'\r', text) {
-        return Err((Kind::StartLine, at, "a start line without NUL or CR"));
-    }
     let start = if text.len() >= 4 && text[..4].eq_ignore_ascii_case(b"SIP/") {
         if text.len() > limits.header_line {
             return Err((Kind::HeadTooLong, limits.header_line, "a shorter start line"));
+        }
+        // A request line has room for neither: its three parts are checked to the byte.
+        if let Some(at) = memchr::memchr2(b'\0', b'\r', text) {
+            return Err((Kind::StartLine, at, "a start line without NUL or CR"));
         }
         status_line(text)?
     } else {

@@ -27,8 +27,14 @@ impl<'a> Via<'a> {
     /// All but the parameters, which are left unread.
     pub(crate) fn sent_by(value: &'a [u8]) -> Result<(Via<'a>, &'a [u8]), HeaderError> {
         let raw = lex::trim(value);
-        let (_, rest) = token(raw, "SIP/2.0/transport")?;
-        let (_, rest) = token(slash(rest)?, "a version after SIP/")?;
+        let rest = match raw.strip_prefix(b"SIP/2.0") {
+            // As everybody writes it.
+            Some(rest @ [b'/', ..]) => rest,
+            Some(_) | None => {
+                let (_, rest) = token(raw, "SIP/2.0/transport")?;
+                token(slash(rest)?, "a version after SIP/")?.1
+            }
+        };
         let (transport, rest) = token(slash(rest)?, "a transport after SIP/2.0/")?;
         if !rest.first().is_some_and(|&b| lex::is(b, lex::LWS)) {
             return Err(HeaderError::new("white space after the transport"));
