@@ -224,6 +224,9 @@ fn the_digest_uri_names_the_same_resource_leniently_and_no_other_rfc_3261_sectio
         ("sip:%62ob@example.org", "sip:bob@example.org", true),
         ("sip:eve@example.org", "sip:bob@example.org", false),
         ("sip:example.com", "sip:example.org", false),
+        ("sip:example.org:5060", "sip:bob@example.org", true),
+        ("sip:example.com", "sip:bob@example.org", false),
+        ("sip:bob@example.org", "sip:example.org", false),
         ("sip:example.org:5070", "sip:example.org", false),
         ("tel:+1", "tel:+2", false),
     ] {

@@ -49,6 +49,8 @@ pub struct Options {
     pub ip: Option<IpAddr>,
     pub digest: Vec<&'static str>,
     pub extensions: Vec<Extension>,
+    /// `max_calls` of every extension, where it is not the default.
+    pub max_calls: Option<u32>,
     /// More lines of `ringfort.toml`.
     pub extra: String,
 }
@@ -60,6 +62,7 @@ impl Default for Options {
             ip: None,
             digest: vec!["MD5"],
             extensions: ["101", "102", "103"].map(Extension::new).to_vec(),
+            max_calls: None,
             extra: String::new(),
         }
     }
@@ -108,7 +111,7 @@ impl Ringfort {
         let data = place.path("data");
         std::fs::create_dir_all(&data)?;
         let config = place.write("ringfort.toml", &config(&options, ip, &data))?;
-        let site = place.write("site.toml", &site(&options.extensions))?;
+        let site = place.write("site.toml", &site(&options.extensions, options.max_calls))?;
         let mut command = Command::new(&binary);
         command.arg("run").arg("--config").arg(&config).arg("--data").arg(&data);
         let process = Running::start("ringfort", &mut command, &place.path("ringfort.log"))?;
@@ -159,6 +162,11 @@ impl Ringfort {
             }
         })
         .with_context(|| format!("ringfort said:\n{}", self.process.said()))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Its address.
@@ -255,7 +263,7 @@ fn config(options: &Options, ip: IpAddr, data: &Path) -> String {
     )
 }
 
-fn site(extensions: &[Extension]) -> String {
+fn site(extensions: &[Extension], max_calls: Option<u32>) -> String {
     let mut text = String::new();
     for extension in extensions {
         let Extension { number, user, password, srtp } = extension;
@@ -264,6 +272,9 @@ fn site(extensions: &[Extension]) -> String {
             "[[extension]]\nnumber = {number:?}\nname = \"Desk {number}\"\nsip_user = {user:?}\n\
              sip_password = {password:?}\n"
         );
+        if let Some(max_calls) = max_calls {
+            let _ = writeln!(text, "max_calls = {max_calls}");
+        }
         if let Some(srtp) = srtp {
             let _ = writeln!(text, "srtp = {srtp:?}");
         }

@@ -202,9 +202,7 @@ fn same_resource(digest_uri: &[u8], request_uri: &str) -> bool {
     if !a.scheme.is_sip() || !b.scheme.is_sip() {
         return digest_uri.eq_ignore_ascii_case(request_uri);
     }
-    if a.user.is_none() && b.user.is_some() {
-        return true;
-    }
     let port = |uri: &Uri<'_>| uri.port.filter(|port| !matches!(port, 5060 | 5061));
-    a.user_unescaped() == b.user_unescaped() && a.host.same(&b.host) && port(&a) == port(&b)
+    let user_fits = a.user.is_none() || a.user_unescaped() == b.user_unescaped();
+    user_fits && a.host.same(&b.host) && port(&a) == port(&b)
 }
