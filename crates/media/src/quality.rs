@@ -52,11 +52,12 @@ pub fn units_to_duration(units: u32, clock_rate: u32) -> Duration {
 
 /// Counts of a stream over all its sources, and of the interval since the last report (RFC 3550 §A.3).
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub struct Loss {
-    /// Of sources that came before the current one.
-    expected_before: u64,
     received: u64,
     first: u64,
+    /// Of sources that came before the current one.
+    expected_before: u64,
     /// At the last report.
     expected_prior: u64,
     received_prior: u64,

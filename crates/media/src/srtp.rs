@@ -48,12 +48,14 @@ pub enum SrtpError {
 }
 
 /// One direction of one SRTP session: session keys, and index and replay list of each SSRC.
+#[repr(C)]
 pub struct Context {
-    suite: CryptoSuite,
+    // What each packet needs lies together.
+    rtp_sources: Sources,
     rtp: Cipher,
     rtcp: Cipher,
-    rtp_sources: Sources,
     rtcp_sources: Sources,
+    suite: CryptoSuite,
 }
 
 impl Context {

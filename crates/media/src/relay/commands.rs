@@ -72,20 +72,20 @@ impl Relay {
     fn close(&mut self, now: Micros, slot: u32) {
         self.disconnect(slot);
         let Some(stream) = self.streams.remove(slot) else { return };
-        for remote in [stream.remote, stream.expected].into_iter().flatten() {
-            self.tables.remove_route(stream.port, false, remote, slot);
+        for remote in [stream.sending.remote, stream.expected].into_iter().flatten() {
+            self.tables.remove_route(stream.port(), false, remote, slot);
         }
         if let Some(remote) = stream.rtcp.remote {
-            self.tables.remove_route(stream.port, true, remote, slot);
+            self.tables.remove_route(stream.port(), true, remote, slot);
         }
         if stream.source.is_known() {
             let newest = stream.source.window.highest() as u16;
-            self.tables.bury(now, stream.port, stream.source.ssrc, newest, slot);
+            self.tables.bury(now, stream.port(), stream.source.ssrc, newest, slot);
         }
         for (ssrc, sequence) in stream.learning.candidates() {
-            self.tables.bury(now, stream.port, ssrc, sequence, slot);
+            self.tables.bury(now, stream.port(), ssrc, sequence, slot);
         }
-        self.end_turn(stream.port, slot);
+        self.end_turn(stream.port(), slot);
         let report = Box::new(stream.report(self.epoch));
         self.events.push_back(Event::Closed { id: stream.id, report });
     }
@@ -105,7 +105,7 @@ impl Relay {
             None => (None, None),
         };
         replace_context(&mut stream.rx, old_rx, config.rx_keys.as_ref());
-        replace_context(&mut stream.tx, old_tx, config.tx_keys.as_ref());
+        replace_context(&mut stream.sending.tx, old_tx, config.tx_keys.as_ref());
         if config.receives && !stream.receives {
             stream.listening = now;
         }
@@ -115,9 +115,10 @@ impl Relay {
         stream.payload_types = config.payload_types;
         stream.clock_rate = config.clock_rate.max(1);
         stream.codec = config.codec;
-        (stream.receives, stream.sends) = (config.receives, config.sends);
-        (stream.rtcp_mux, stream.send_unproven) = (config.rtcp_mux, config.send_unproven);
-        let known = stream.latch == Latch::Learned && stream.remote.map(canonical) == config.remote.map(canonical);
+        (stream.receives, stream.sending.sends) = (config.receives, config.sends);
+        (stream.rtcp_mux, stream.sending.send_unproven) = (config.rtcp_mux, config.send_unproven);
+        let known =
+            stream.latch == Latch::Learned && stream.sending.remote.map(canonical) == config.remote.map(canonical);
         let remote = config.remote;
         stream.config = Some(config);
 
@@ -135,7 +136,7 @@ impl Relay {
     /// Starts learning, or waits until the port's other learner is done.
     fn learn_anew(&mut self, slot: u32) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
-        let (id, port) = (stream.id, stream.port);
+        let (id, port) = (stream.id, stream.port());
         if self.tables.start_learning(port, slot) {
             self.begin_learning(slot);
         } else {
@@ -150,8 +151,8 @@ impl Relay {
         stream.latch = Latch::Learning;
         stream.learning = Learning::default();
         stream.rtcp.proven = false;
-        let port = stream.port;
-        if let Some(remote) = stream.remote.take() {
+        let port = stream.port();
+        if let Some(remote) = stream.sending.remote.take() {
             self.tables.remove_route(port, false, remote, slot);
         }
         if let Some(remote) = stream.rtcp.remote.take() {
@@ -165,24 +166,24 @@ impl Relay {
     fn expect(&mut self, slot: u32, remote: Option<SocketAddr>) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
         if let Some(old) = stream.expected.take()
-            && stream.remote != Some(old)
+            && stream.sending.remote != Some(old)
         {
-            self.tables.remove_route(stream.port, false, old, slot);
+            self.tables.remove_route(stream.port(), false, old, slot);
         }
         if stream.latch == Latch::Learned {
             return;
         }
-        stream.expected = remote.filter(|&remote| self.tables.add_route(stream.port, false, remote, slot));
+        stream.expected = remote.filter(|&remote| self.tables.add_route(stream.port(), false, remote, slot));
     }
 
     /// `source` is the stream's remote from now on. `false`: it is another stream's already and stays so.
     pub(super) fn learned(&mut self, now: Micros, slot: u32, source: SocketAddr) -> bool {
         let Some(stream) = self.streams.get_mut(slot) else { return false };
-        let port = stream.port;
+        let port = stream.port();
         if !self.tables.add_route(port, false, source, slot) {
             return false;
         }
-        for old in [stream.remote.take(), stream.expected.take()].into_iter().flatten() {
+        for old in [stream.sending.remote.take(), stream.expected.take()].into_iter().flatten() {
             if canonical(old) != canonical(source) {
                 self.tables.remove_route(port, false, old, slot);
             }
@@ -190,7 +191,7 @@ impl Relay {
         if let Some(old) = stream.rtcp.remote.take() {
             self.tables.remove_route(port, true, old, slot);
         }
-        stream.remote = Some(source);
+        stream.sending.remote = Some(source);
         stream.latch = Latch::Learned;
         stream.learning = Learning::default();
         stream.rtcp.proven = false;

@@ -52,7 +52,7 @@ impl Relay {
         source: SocketAddr,
         buf: &mut PacketBuf<'_>,
     ) -> Verdict {
-        let known = |stream: &Stream| stream.latch == Latch::Learned || stream.remote == Some(source);
+        let known = |stream: &Stream| stream.latch == Latch::Learned || stream.sending.remote == Some(source);
         if !self.streams.get(slot).is_some_and(known) {
             return self.count_drop(slot, DropReason::Learning);
         }
@@ -63,7 +63,7 @@ impl Relay {
     fn rtcp_owner(&self, port: PortId, source: SocketAddr, buf: &PacketBuf<'_>) -> Option<u32> {
         let ssrc = buf.as_slice().get(4..8)?.first_chunk()?;
         let slot = self.tables.claimed(port, u32::from_be_bytes(*ssrc))?;
-        let remote = self.streams.get(slot)?.remote?;
+        let remote = self.streams.get(slot)?.sending.remote?;
         (remote.ip().to_canonical() == source.ip().to_canonical()).then_some(slot)
     }
 
@@ -118,13 +118,13 @@ impl Relay {
         let len = write(now, stream, peer, &contents, &mut out);
         send(now, peer, &out[..len], buf)?;
         peer.rtcp.relayed = now;
-        Ok(Verdict::Forward { port: peer.port, is_rtcp: !peer.rtcp_mux, dest })
+        Ok(Verdict::Forward { port: peer.port(), is_rtcp: !peer.rtcp_mux, dest })
     }
 
     /// The peer lives; and where its RTCP comes from is where ours goes, once.
     fn note_rtcp(&mut self, now: Micros, slot: u32, source: SocketAddr, muxed: bool) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
-        stream.last_heard = now;
+        stream.last_rtcp = now;
         if stream.silent {
             stream.silent = false;
             self.events.push_back(Event::Resumed { id: stream.id });
@@ -136,7 +136,7 @@ impl Relay {
         if stream.rtcp.remote == Some(source) {
             return;
         }
-        let port = stream.port;
+        let port = stream.port();
         if self.tables.add_route(port, true, source, slot)
             && let Some(old) = stream.rtcp.remote.replace(source)
             && super::commands::canonical(old) != super::commands::canonical(source)
@@ -150,19 +150,19 @@ impl Relay {
         let ntp = self.ntp(now);
         let stream = self.streams.get_mut(slot)?;
         let dest = own_report_due(now, stream).then(|| stream.rtcp_destination())??;
-        let ssrc = stream.output.ssrc;
+        let ssrc = stream.sending.output.ssrc;
         let block = own_block(now, stream);
         let blocks = block.as_slice();
         let mut out = [0; 256];
         let mut writer = Writer::new(&mut out);
-        let idle = now.saturating_sub(stream.output.last_sent);
-        if stream.output.packets > 0 && idle < 2 * REPORT_INTERVAL {
+        let idle = now.saturating_sub(stream.sending.output.last_sent);
+        if stream.sending.output.packets > 0 && idle < 2 * REPORT_INTERVAL {
             let passed = idle * u64::from(stream.clock_rate) / 1_000_000;
             let info = SenderInfo {
                 ntp,
-                rtp_timestamp: stream.output.timestamp.wrapping_add(passed as u32),
-                packets: stream.output.packets as u32,
-                octets: stream.output.octets as u32,
+                rtp_timestamp: stream.sending.output.timestamp.wrapping_add(passed as u32),
+                packets: stream.sending.output.packets as u32,
+                octets: stream.sending.output.octets as u32,
             };
             writer.sender_report(ssrc, &info, blocks);
             stream.rtcp.round_trip.sent(ntp_middle(ntp), now, false);
@@ -173,13 +173,13 @@ impl Relay {
         let len = writer.len();
         buf.clear();
         send(now, stream, &out[..len], buf).ok()?;
-        Some(Outgoing { port: stream.port, is_rtcp: !stream.rtcp_mux, dest })
+        Some(Outgoing { port: stream.port(), is_rtcp: !stream.rtcp_mux, dest })
     }
 }
 
 /// Whether a learned stream's peer gets no reports from a partner.
 pub(super) fn own_report_due(now: Micros, stream: &Stream) -> bool {
-    stream.remote.is_some() && now.saturating_sub(stream.rtcp.relayed) >= PARTNER_QUIET
+    stream.sending.remote.is_some() && now.saturating_sub(stream.rtcp.relayed) >= PARTNER_QUIET
 }
 
 /// Takes our figures from a compound packet and collects what the partner gets.
@@ -225,8 +225,8 @@ fn keep<'a>(kept: &mut [Option<(u8, Feedback<'a>)>; 4], count: &mut usize, packe
 
 /// The block on what we send to the peer. Its times go on only if they answer the partner's own sender report.
 fn read_block(now: Micros, stream: &mut Stream, reports: Reports<'_>) -> Option<ReportBlock> {
-    let mut block = reports.iter().find(|block| block.ssrc == stream.output.ssrc)?;
-    stream.rtcp.reported = Some((block, stream.output.packets));
+    let mut block = reports.iter().find(|block| block.ssrc == stream.sending.output.ssrc)?;
+    stream.rtcp.reported = Some((block, stream.sending.output.packets));
     if !stream.rtcp.round_trip.reported(block.last_sr, block.delay_since_last_sr, now) {
         (block.last_sr, block.delay_since_last_sr) = (0, 0);
     }
@@ -257,22 +257,22 @@ fn own_block(now: Micros, stream: &mut Stream) -> Option<ReportBlock> {
 
 /// Writes for `peer` what `stream`'s peer said: SR or RR first, then our CNAME, feedback and goodbye.
 fn write(now: Micros, stream: &Stream, peer: &mut Stream, contents: &Contents<'_>, out: &mut [u8]) -> usize {
-    let ssrc = peer.output.ssrc;
+    let ssrc = peer.sending.output.ssrc;
     // Whether each side's packets are what the other one gets; otherwise its numbers mean nothing there.
     let forth = peer.maps(&stream.source);
     let back = stream.maps(&peer.source);
     let block = contents.block.filter(|_| back).map(|block| ReportBlock {
         ssrc: peer.source.ssrc,
-        highest_sequence: stream.output.unshift_sequence(block.highest_sequence),
+        highest_sequence: stream.sending.output.unshift_sequence(block.highest_sequence),
         ..block
     });
     let mut writer = Writer::new(out);
     match contents.sender.filter(|_| forth) {
         Some(info) => {
             let info = SenderInfo {
-                rtp_timestamp: peer.output.shift_timestamp(info.rtp_timestamp),
-                packets: peer.output.packets as u32,
-                octets: peer.output.octets as u32,
+                rtp_timestamp: peer.sending.output.shift_timestamp(info.rtp_timestamp),
+                packets: peer.sending.output.packets as u32,
+                octets: peer.sending.output.octets as u32,
                 ..info
             };
             writer.sender_report(ssrc, &info, block.as_slice());
@@ -294,15 +294,16 @@ fn write(now: Micros, stream: &Stream, peer: &mut Stream, contents: &Contents<'_
 
 /// Feedback on what we send to `stream`'s peer becomes feedback on what `peer` sends us.
 fn write_feedback(writer: &mut Writer<'_>, stream: &Stream, peer: &Stream, packet_type: u8, feedback: &Feedback<'_>) {
-    let (ours, theirs) = (stream.output.ssrc, peer.source.ssrc);
-    let sender = peer.output.ssrc;
+    let (ours, theirs) = (stream.sending.output.ssrc, peer.source.ssrc);
+    let sender = peer.sending.output.ssrc;
     match (packet_type, feedback.format) {
         // RFC 4585 §6.2.1: PID and BLP; only the PID is a sequence number.
         (RTPFB, FMT_NACK) if feedback.media == ours => {
             let entries = feedback.fci.as_chunks::<4>().0;
             if let Some(out) = writer.feedback(RTPFB, FMT_NACK, sender, theirs, 4 * entries.len()) {
                 for (out, [high, low, mask @ ..]) in out.as_chunks_mut::<4>().0.iter_mut().zip(entries) {
-                    let lost = stream.output.unshift_sequence(u32::from(u16::from_be_bytes([*high, *low]))) as u16;
+                    let lost =
+                        stream.sending.output.unshift_sequence(u32::from(u16::from_be_bytes([*high, *low]))) as u16;
                     let [high, low] = lost.to_be_bytes();
                     *out = [high, low, mask[0], mask[1]];
                 }
@@ -329,7 +330,7 @@ fn write_feedback(writer: &mut Writer<'_>, stream: &Stream, peer: &Stream, packe
 fn send(now: Micros, peer: &mut Stream, packet: &[u8], buf: &mut PacketBuf<'_>) -> Result<(), DropReason> {
     buf.with_room().get_mut(..packet.len()).ok_or(DropReason::Malformed)?.copy_from_slice(packet);
     let mut len = packet.len();
-    if let Some(tx) = &mut peer.tx {
+    if let Some(tx) = &mut peer.sending.tx {
         len = tx.protect_rtcp(buf.with_room(), len).map_err(|error| drop_reason(&error))?;
     }
     buf.set_len(len);

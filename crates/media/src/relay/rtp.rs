@@ -71,8 +71,8 @@ impl Relay {
     ) -> Result<u64, DropReason> {
         let Checked { header, authenticated, .. } = *checked;
         let stream = self.streams.get(slot).ok_or(DropReason::NoStream)?;
-        let (port, learned) = (stream.port, is_remote(stream, source));
-        if header.ssrc == stream.output.ssrc && !authenticated {
+        let (port, learned) = (stream.port(), is_remote(stream, source));
+        if header.ssrc == stream.sending.output.ssrc && !authenticated {
             // Our own packet come back (RFC 3550 §8.2).
             return Err(DropReason::Ssrc);
         }
@@ -142,11 +142,12 @@ impl Relay {
             return Err(if jumps { DropReason::Sequence } else { DropReason::Ssrc });
         }
         if stream.source.is_known() && stream.source.ssrc != header.ssrc {
-            self.tables.unclaim(stream.port, stream.source.ssrc, slot);
+            self.tables.unclaim(stream.port(), stream.source.ssrc, slot);
         }
+        stream.first_rtp.get_or_insert(now);
         self.generations += 1;
         let index = stream.source.restart(header.ssrc, header.sequence, self.generations);
-        self.tables.claim(stream.port, header.ssrc, slot);
+        self.tables.claim(stream.port(), header.ssrc, slot);
         Ok(index)
     }
 
@@ -167,10 +168,7 @@ impl Relay {
         stream.source.loss.packet(index);
         stream.source.jitter.packet(now, header.timestamp, stream.clock_rate);
         stream.received_octets += octets as u64;
-        (stream.last_heard, stream.last_rtp) = (now, now);
-        if stream.first_rtp.is_none() {
-            stream.first_rtp = Some(now);
-        }
+        stream.last_rtp = now;
         if stream.silent {
             stream.silent = false;
             self.events.push_back(Event::Resumed { id: stream.id });
@@ -180,12 +178,12 @@ impl Relay {
         }
         let peer = stream.peer.ok_or(DropReason::NoPartner)?;
         let (stream, peer) = self.streams.pair_mut(slot, peer).ok_or(DropReason::NoPartner)?;
-        if !peer.sends {
+        if !peer.sending.sends {
             return Err(DropReason::Direction);
         }
         let dest = peer.destination().ok_or(DropReason::NoPartner)?;
         let mark = stream.codec != CodecHint::NotAudio;
-        let out = peer.output.map(stream.source.generation, &header, now, stream.clock_rate, mark);
+        let out = peer.sending.output.map(stream.source.generation, &header, now, stream.clock_rate, mark);
         let out = out.ok_or(DropReason::Sequence)?;
 
         // The fixed header goes right before the payload: CSRC list, extension and padding are left behind (CALL-5).
@@ -193,20 +191,20 @@ impl Relay {
         if let Some(fixed) = buf.packet_mut().first_chunk_mut() {
             out.write_fixed(fixed);
         }
-        if let Some(tx) = &mut peer.tx {
+        if let Some(tx) = &mut peer.sending.tx {
             let len = buf.as_slice().len();
             let len = tx.protect_rtp(buf.with_room(), len).map_err(|error| drop_reason(&error))?;
             buf.set_len(len);
         }
-        peer.output.sent(now, octets);
-        Ok(Verdict::Forward { port: peer.port, is_rtcp: false, dest })
+        peer.sending.output.sent(now, octets);
+        Ok(Verdict::Forward { port: peer.port(), is_rtcp: false, dest })
     }
 }
 
 /// Whether packets of that address are the stream's without further proof.
 #[inline]
 fn is_remote(stream: &Stream, source: SocketAddr) -> bool {
-    stream.latch == Latch::Learned || stream.remote == Some(source)
+    stream.latch == Latch::Learned || stream.sending.remote == Some(source)
 }
 
 /// Checks a packet on its own and against its stream: version, lengths, payload type, authentication, rate, sequence.
@@ -218,14 +216,11 @@ fn check(
     (audio, video): (u32, u32),
     buf: &mut PacketBuf<'_>,
 ) -> Result<Checked, DropReason> {
-    if rtp::kind(buf.as_slice()) == Kind::Other && buf.as_slice().first().is_some_and(|first| first >> 6 == 3) {
-        return Err(DropReason::Version);
-    }
     let header = Header::parse(buf.as_slice()).map_err(|error| match error {
-        // Versions 0 and 1 are where STUN and DTLS are (RFC 7983 §7).
-        RtpError::Version(1) => DropReason::Version,
-        RtpError::Version(_) | RtpError::TooShort { .. } => DropReason::Malformed,
+        // Version 0 is where STUN and DTLS are (RFC 7983 §7).
+        RtpError::Version(0) | RtpError::TooShort { .. } => DropReason::Malformed,
         RtpError::Header { .. } | RtpError::Padding { .. } => DropReason::Malformed,
+        RtpError::Version(_) => DropReason::Version,
     })?;
     if !stream.payload_types.contains(header.payload_type) {
         return Err(DropReason::PayloadType);

@@ -38,15 +38,16 @@ pub enum Fit {
 
 /// The current source of a stream.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Source {
     pub window: Window,
-    pub ssrc: u32,
-    /// The sequence number that would prove a jump or a new SSRC: RFC 3550 §A.1 `bad_seq` and probation.
-    probation: Option<(u32, u16)>,
-    pub jitter: Jitter,
     /// Which source of the relay this is; 0: none yet.
     pub generation: u64,
+    pub ssrc: u32,
+    pub jitter: Jitter,
     pub loss: Loss,
+    /// The sequence number that would prove a jump or a new SSRC: RFC 3550 §A.1 `bad_seq` and probation.
+    probation: Option<(u32, u16)>,
     restarts: u8,
     refilled: Micros,
 }

@@ -48,29 +48,25 @@ pub struct Rtcp {
     pub cname: [u8; 16],
 }
 
-/// One side of one m-line. What the path of a packet touches comes first.
+/// One side of one m-line. A packet of many streams in turn finds nothing in the cache, so what its path touches lies
+/// together: first what the receiving side needs, then what the sending side needs, then the rest.
+#[repr(C, align(64))]
 pub struct Stream {
     pub payload_types: PtSet,
-    pub source: Source,
     pub rate: RateLimit,
-    pub last_heard: Micros,
     pub last_rtp: Micros,
     pub received_octets: u64,
+    pub rx: Option<Box<Context>>,
     pub peer: Option<u32>,
     pub clock_rate: u32,
-    pub port: PortId,
     pub latch: Latch,
     pub codec: CodecHint,
     pub receives: bool,
-    pub sends: bool,
     pub rtcp_mux: bool,
-    pub send_unproven: bool,
     pub silent: bool,
-    pub rx: Option<Box<Context>>,
-    pub tx: Option<Box<Context>>,
-    /// The learned remote.
-    pub remote: Option<SocketAddr>,
-    pub output: Output,
+    pub source: Source,
+
+    pub sending: Sending,
 
     pub drops: [u32; DropReason::COUNT],
     pub id: StreamId,
@@ -79,40 +75,55 @@ pub struct Stream {
     pub expected: Option<SocketAddr>,
     pub learning: Learning,
     pub first_rtp: Option<Micros>,
+    pub last_rtcp: Micros,
     /// Since when something should come.
     pub listening: Micros,
     pub rtcp: Rtcp,
+}
+
+/// What a packet needs that goes to the stream's peer.
+#[repr(C, align(64))]
+pub struct Sending {
+    pub output: Output,
+    pub tx: Option<Box<Context>>,
+    /// The learned remote.
+    pub remote: Option<SocketAddr>,
+    pub port: PortId,
+    pub sends: bool,
+    pub send_unproven: bool,
 }
 
 impl Stream {
     pub fn new(id: StreamId, port: PortId, now: Micros, rng: &mut ChaCha8Rng) -> Self {
         Stream {
             payload_types: PtSet::EMPTY,
-            source: Source::default(),
             rate: RateLimit::default(),
-            last_heard: 0,
             last_rtp: 0,
             received_octets: 0,
+            rx: None,
             peer: None,
             clock_rate: 8000,
-            port,
             latch: Latch::Idle,
             codec: CodecHint::default(),
             receives: false,
-            sends: false,
             rtcp_mux: false,
-            send_unproven: false,
             silent: false,
-            rx: None,
-            tx: None,
-            remote: None,
-            output: Output::new(rng),
+            source: Source::default(),
+            sending: Sending {
+                output: Output::new(rng),
+                tx: None,
+                remote: None,
+                port,
+                sends: false,
+                send_unproven: false,
+            },
             drops: [0; DropReason::COUNT],
             id,
             config: None,
             expected: None,
             learning: Learning::default(),
             first_rtp: None,
+            last_rtcp: 0,
             listening: now,
             rtcp: Rtcp { cname: random_cname(rng), ..Rtcp::default() },
         }
@@ -121,10 +132,16 @@ impl Stream {
     /// Where RTP goes: the learned remote, or the SDP's address where the peer is trusted.
     #[inline]
     pub fn destination(&self) -> Option<SocketAddr> {
-        if self.remote.is_some() || !self.send_unproven {
-            return self.remote;
+        if self.sending.remote.is_some() || !self.sending.send_unproven {
+            return self.sending.remote;
         }
         self.config.as_ref().and_then(|config| config.remote)
+    }
+
+    /// The port pair of the stream.
+    #[inline]
+    pub fn port(&self) -> PortId {
+        self.sending.port
     }
 
     /// Where RTCP goes.
@@ -132,7 +149,7 @@ impl Stream {
         if self.rtcp_mux {
             return self.destination();
         }
-        if self.rtcp.remote.is_some() || !self.send_unproven {
+        if self.rtcp.remote.is_some() || !self.sending.send_unproven {
             return self.rtcp.remote;
         }
         self.config.as_ref().and_then(|config| config.remote_rtcp)
@@ -140,7 +157,7 @@ impl Stream {
 
     /// The stream has no partner's numbers of that source: its RTP is not sent on.
     pub fn maps(&self, source: &Source) -> bool {
-        self.output.maps(source.generation)
+        self.sending.output.maps(source.generation)
     }
 
     /// The figures so far.
@@ -149,7 +166,7 @@ impl Stream {
         let mut drops = [0; DropReason::COUNT];
         drops.iter_mut().zip(self.drops).for_each(|(sum, count)| *sum = u64::from(count));
         StreamReport {
-            remote: self.remote,
+            remote: self.sending.remote,
             first_packet: self.first_rtp.map(at),
             last_packet: self.first_rtp.map(|_| at(self.last_rtp)),
             received: self.received(),
@@ -173,7 +190,7 @@ impl Stream {
 
     fn sent(&self) -> DirectionReport {
         let rtt = self.rtcp.round_trip.get();
-        let (packets, bytes) = (self.output.packets, self.output.octets);
+        let (packets, bytes) = (self.sending.output.packets, self.sending.output.octets);
         let Some((block, sent)) = self.rtcp.reported else {
             return DirectionReport { packets, bytes, rtt, ..DirectionReport::default() };
         };

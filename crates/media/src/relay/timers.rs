@@ -74,7 +74,7 @@ impl Relay {
             && !stream.silent
         {
             let limit = u64::try_from(limit.as_micros()).unwrap_or(Micros::MAX / 2);
-            let since = stream.last_heard.max(stream.listening);
+            let since = stream.last_rtp.max(stream.last_rtcp).max(stream.listening);
             if now >= since + limit {
                 stream.silent = true;
                 let for_ = std::time::Duration::from_micros(now - since);
