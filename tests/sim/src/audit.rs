@@ -298,6 +298,19 @@ impl Audit {
         for cdr in self.ended.values().filter(|cdr| !matches!(cdr.status, 401 | 407)) {
             *balance.entry(key(cdr.caller.reveal(), cdr.callee.reveal(), cdr.status)).or_default() -= 1;
         }
+        // A called phone that answered makes a record with 200, also where its caller had gone without a PRACK.
+        let unheard: Vec<(String, i64)> = balance
+            .iter()
+            .filter(|(what, count)| what.ends_with(": 504") && **count > 0)
+            .map(|(what, count)| (what.replace(": 504", ": 200"), *count))
+            .collect();
+        for (what, count) in unheard {
+            if let Some(answered) = balance.get_mut(&what).filter(|answered| **answered < 0) {
+                let same = count.min(-*answered);
+                *answered += same;
+                *balance.entry(what.replace(": 200", ": 504")).or_default() -= same;
+            }
+        }
         let wrong: Vec<String> = balance
             .into_iter()
             .filter(|(_, count)| *count != 0)

@@ -47,7 +47,8 @@ fn simulate(settings: Settings) -> ExitCode {
     let Settings { seed, runs, calls, media, traced } = settings;
     if traced {
         let (result, trace) = run(&plan::Plan { media, ..plan::draw(seed, calls) }, true);
-        println!("{trace}\n{result:#?}");
+        trace.lines().for_each(|line| println!("{line}"));
+        println!("{result:#?}");
         return if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let (mut done, mut answered, mut messages) = (0, 0, 0);

@@ -28,6 +28,11 @@ impl Trace {
         Self { on, lines: Vec::new() }
     }
 
+    /// All lines.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().map(String::as_str)
+    }
+
     fn push(&mut self, at: Duration, line: impl FnOnce() -> String) {
         if self.on {
             self.lines.push(format!("{:>11.4} {}", at.as_secs_f64(), line()));
