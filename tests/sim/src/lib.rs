@@ -7,6 +7,7 @@ pub mod media;
 pub mod net;
 pub mod plan;
 pub mod script;
+mod setup;
 pub mod shrink;
 pub mod trace;
 pub mod world;

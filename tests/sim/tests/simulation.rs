@@ -17,7 +17,7 @@ fn seeds(part: u64) -> Range<u64> {
     if let Some(seed) = setting("RINGFORT_SIM_SEED") {
         return if part == 0 { seed..seed + 1 } else { 0..0 };
     }
-    let calls = setting("RINGFORT_SIM_CALLS").unwrap_or(104_000);
+    let calls = setting("RINGFORT_SIM_CALLS").unwrap_or(106_000);
     let runs = calls.div_ceil(CALLS_PER_RUN as u64 * PARTS).max(1);
     part * runs + 1..(part + 1) * runs + 1
 }

@@ -1,0 +1,137 @@
+//! What a plan's system is made of: the site, the switch's configuration, and each phone's. Called by `world`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use ringfort_phone::{MediaSettings, PhoneConfig};
+use ringfort_sip::digest::{Algorithm, Credentials};
+use ringfort_sip::endpoint::ListenerInfo;
+use ringfort_sip::flow::{ListenerId, Target, Transport};
+use ringfort_sip::uri::HostPort;
+use ringfort_switch::config::{CallConfig, Listener, MediaConfig, Profile, ProfileKind, RegistrarConfig, SwitchConfig};
+use ringfort_switch::model::{
+    Extension, ExtensionId, ProfileId, Secret, SipCredentials, Site, SrtpPolicy, Tenant, TenantId,
+};
+
+use crate::plan::{PhonePlan, Plan};
+use crate::script;
+
+pub(crate) const DOMAIN: &str = "pbx.example";
+pub(crate) const SWITCH_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+pub(crate) fn number(extension: usize) -> String {
+    format!("{}", 101 + extension)
+}
+
+pub(crate) fn phone_address(index: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 77, 100 + (index / 200) as u8, 10 + (index % 200) as u8))
+}
+
+pub(crate) fn port(transport: Transport) -> u16 {
+    if transport.is_secure() { 5061 } else { 5060 }
+}
+
+pub(crate) fn site(plan: &Plan) -> Site {
+    let tenant = Tenant { id: TenantId(1), name: "Acme".into(), domains: vec![DOMAIN.into()] };
+    let extensions = (0..plan.extensions)
+        .map(|n| {
+            let credentials =
+                SipCredentials { user: format!("user{n}xq"), password: Secret::new(format!("pass{n}word")) };
+            let extension = Extension {
+                id: ExtensionId(n as u32 + 1),
+                tenant: TenantId(1),
+                number: number(n),
+                name: format!("Desk {n}"),
+                credentials,
+                srtp: SrtpPolicy::Offer,
+                max_calls: 6,
+                max_contacts: 10,
+                enabled: true,
+            };
+            (extension.id, extension)
+        })
+        .collect();
+    Site { revision: 1, tenants: vec![tenant], extensions }
+}
+
+pub(crate) fn switch_config() -> SwitchConfig {
+    let listeners = [Transport::Udp, Transport::Tcp, Transport::Tls]
+        .into_iter()
+        .zip(0u16..)
+        .map(|(transport, id)| Listener {
+            profile: ProfileId(0),
+            sip: ListenerInfo {
+                id: ListenerId(id),
+                transport,
+                local: SocketAddr::new(SWITCH_IP, port(transport)),
+                advertised: HostPort::new(SWITCH_IP.to_string(), Some(port(transport))),
+            },
+        })
+        .collect();
+    let profile = Profile {
+        id: ProfileId(0),
+        name: "phones".into(),
+        kind: ProfileKind::Internal,
+        digest: vec![Algorithm::Sha256, Algorithm::Md5],
+    };
+    SwitchConfig {
+        profiles: vec![profile],
+        listeners,
+        registrar: RegistrarConfig::default(),
+        calls: CallConfig {
+            max_duration: Duration::from_secs(600),
+            ring_for: Duration::from_secs(30),
+            session_expires: Duration::from_secs(300),
+            ..CallConfig::default()
+        },
+        media: MediaConfig {
+            advertised_v4: Some(SWITCH_IP),
+            advertised_v6: None,
+            ports: (10_000, 19_999),
+            codecs: Vec::new(),
+        },
+        nonce_lifetime: Duration::from_secs(300),
+        max_transactions: 10_000,
+        max_dialogs: 10_000,
+        product: Some("Ringfort".into()),
+    }
+}
+
+/// What the phones of an extension play, Hz.
+pub(crate) fn tone(extension: usize) -> u16 {
+    500 + 250 * extension as u16
+}
+
+pub(crate) fn phone_config(index: usize, plan: &PhonePlan, with_media: bool) -> PhoneConfig {
+    let address = phone_address(index);
+    let transport = plan.transport;
+    let own = SocketAddr::new(address, port(transport));
+    let listener = ListenerInfo { id: ListenerId(0), transport, local: own, advertised: HostPort::from(own) };
+    let server = Target::Connect {
+        transport,
+        listener: ListenerId(0),
+        remote: SocketAddr::new(SWITCH_IP, port(transport)),
+        server_name: None,
+    };
+    let n = plan.extension;
+    let credentials =
+        Credentials { realm: Some(DOMAIN.into()), user: format!("user{n}xq"), password: format!("pass{n}word") };
+    PhoneConfig {
+        display_name: format!("Phone{index}display"),
+        credentials: Some(credentials),
+        instance: Some(format!("urn:uuid:00000000-0000-4000-8000-{:012x}", 0xABCD_0000_u64 + index as u64)),
+        expires: plan.expires,
+        media: MediaSettings {
+            srtp: plan.srtp,
+            tone: with_media.then(|| tone(plan.extension)),
+            listen_for: (0..9).map(tone).collect(),
+            ..MediaSettings::new(address, 4000)
+        },
+        answer: plan.answer,
+        session: plan.session_timer.map(script::session_timer),
+        reliable: plan.reliable,
+        max_forwards: plan.max_forwards,
+        user_agent: Some(format!("Phone{index}Maker/1.{index}.77")),
+        ..PhoneConfig::new(&number(n), DOMAIN, server, listener)
+    }
+}
