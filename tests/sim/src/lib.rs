@@ -1,6 +1,6 @@
 //! Whole telephone systems in virtual time: the real switch, phones over the real message layer, and a network that
 //! loses, delays, doubles and reorders. Everything is drawn from a seed, so a failure replays:
-//! `make sim SEED=…`, or `RINGFORT_SIM_SEED=… cargo nextest run -p ringfort-sim`.
+//! `make sim SIM_SEED=… SIM_RUNS=1`, or `RINGFORT_SIM_SEED=… cargo nextest run -p ringfort-sim`.
 
 pub mod audit;
 pub mod media;
@@ -38,9 +38,10 @@ pub fn check(seed: u64, calls: usize, media: bool) -> Result<Summary, String> {
     let phones: String =
         smaller.phones.iter().enumerate().map(|(index, phone)| format!("phone {index}: {phone:?}\n")).collect();
     Err(format!(
-        "seed {seed} with {calls} calls broke: {}\nreplay: make sim SEED={seed} CALLS={calls}\n\
+        "seed {seed} with {calls} calls broke: {}\nreplay: make sim SIM_SEED={seed} SIM_RUNS=1 SIM_CALLS={calls}{}\n\
          smaller: {} phones, {} of {} steps broke: {}\n{trace}\n{phones}",
         failure.violations.join("\n"),
+        if media { " (with --media)" } else { "" },
         smaller.phones.len(),
         smaller.steps.len(),
         plan.steps.len(),
