@@ -76,7 +76,8 @@ pub const RULE_ALL: &str = "rate.all_strangers";
 pub struct RateLimiter {
     epoch: Instant,
     key: Keyed,
-    ranges: Vec<(Cidr, Option<Pace>)>,
+    ranges_v4: Vec<(Cidr, Option<Pace>)>,
+    ranges_v6: Vec<(Cidr, Option<Pace>)>,
     stranger: Option<Pace>,
     proven: Option<Pace>,
     all_strangers: Option<Pace>,
@@ -88,10 +89,13 @@ pub struct RateLimiter {
 impl RateLimiter {
     /// `epoch`: no later than the first `now`. `key`: random, secret, one per process.
     pub fn new(config: &RateConfig, epoch: Instant, key: [u8; 16]) -> Self {
+        let ranges = config.ranges.iter().map(|(range, rate)| (*range, rate.map(Pace::new)));
+        let (ranges_v4, ranges_v6) = ranges.partition(|(range, _)| range.is_ipv4());
         Self {
             epoch,
             key: Keyed::new(key),
-            ranges: config.ranges.iter().map(|(range, rate)| (*range, rate.map(Pace::new))).collect(),
+            ranges_v4,
+            ranges_v6,
             stranger: config.stranger.map(Pace::new),
             proven: config.proven.map(Pace::new),
             all_strangers: config.all_strangers.map(Pace::new),
@@ -142,12 +146,15 @@ impl RateLimiter {
     }
 
     fn pace_of(&self, source: IpAddr) -> Option<Pace> {
-        self.ranges.iter().find(|(range, _)| range.contains(source)).map_or(self.stranger, |(_, pace)| *pace)
+        let source = source.to_canonical();
+        let ranges = if source.is_ipv4() { &self.ranges_v4 } else { &self.ranges_v6 };
+        ranges.iter().find(|(range, _)| range.contains(source)).map_or(self.stranger, |(_, pace)| *pace)
     }
 
     /// Time since the epoch in units of 16 ns, never 0: 0 marks an empty bucket.
     fn ticks(&self, now: Instant) -> u64 {
-        ((now.saturating_duration_since(self.epoch).as_nanos() >> 4) as u64 + 1) & TAT_MASK
+        let time = now.saturating_duration_since(self.epoch);
+        (time.as_secs() * TICKS_PER_SECOND + u64::from(time.subsec_nanos() >> 4) + 1) & TAT_MASK
     }
 }
 

@@ -64,6 +64,11 @@ impl Cidr {
         Some(Self { address, prefix })
     }
 
+    /// Whether it is a range of IPv4 addresses.
+    pub fn is_ipv4(&self) -> bool {
+        self.address.is_ipv4()
+    }
+
     /// Whether the address lies in the range. An IPv4 address mapped into IPv6 is looked up as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

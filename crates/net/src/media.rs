@@ -26,6 +26,8 @@ use ports::{PortAt, Ports};
 
 /// Datagrams by one system call.
 const BATCH: usize = 64;
+/// Sockets reported by one wait: with a port for every stream, as many as packets come in a pause.
+const READY: usize = 1024;
 /// Packets handled before they are sent.
 const ROOM: usize = 256;
 /// Octets of a datagram: more does not come over any link in use, and room for encryption.
@@ -167,6 +169,8 @@ struct MediaThread {
     used: usize,
     pause: Duration,
     load: Load,
+    /// More was waiting than a pass takes: no pause now.
+    behind: bool,
 }
 
 /// How many packets come.
@@ -201,7 +205,7 @@ impl MediaThread {
         outbox: SyncSender<Event>,
     ) -> io::Result<Self> {
         let now = clock();
-        let epoll = Epoll::new(BATCH)?;
+        let epoll = Epoll::new(READY)?;
         epoll.add(waker.as_fd(), WAKER, Interest::READ)?;
         Ok(Self {
             relay: Relay::new(config.relay, crate::sys::random(), now, ntp()),
@@ -219,12 +223,13 @@ impl MediaThread {
             used: 0,
             pause: config.pause,
             load: Load { since: now, packets: 0, heavy: false },
+            behind: false,
         })
     }
 
     /// Runs until the shard lets go of its end of the queue.
     fn run(&mut self) -> io::Result<()> {
-        let mut ready = Vec::with_capacity(BATCH);
+        let mut ready = Vec::with_capacity(READY);
         loop {
             let due = match self.unsent_events.is_empty() {
                 true => self.relay.poll_timeout().map(|at| at.saturating_duration_since(clock())),
@@ -232,10 +237,11 @@ impl MediaThread {
             };
             self.epoll.wait(due, &mut ready)?;
             let now = clock();
+            self.behind = ready.len() == READY;
             if !self.pass(now, &ready) {
                 return Ok(());
             }
-            if self.load.heavy && !self.pause.is_zero() {
+            if self.load.heavy && !self.behind && !self.pause.is_zero() {
                 self.stats.paused.one();
                 std::thread::sleep(self.pause);
             }
@@ -320,7 +326,11 @@ impl MediaThread {
             total += count as u32;
             self.stats.received.add(count as u64);
             // A socket that never runs dry must not starve the others: a batch is a quarter of the room.
-            if count < asked || total as usize >= ROOM {
+            if count < asked {
+                return total;
+            }
+            if total as usize >= ROOM {
+                self.behind = true;
                 return total;
             }
         }

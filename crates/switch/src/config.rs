@@ -92,7 +92,7 @@ impl CallConfig {
     /// The session timer that we ask for (RFC 4028); none where it is turned off.
     pub fn session(&self) -> Option<SessionTimer> {
         let expires = self.session_expires.as_secs() as u32;
-        (expires > 0).then(|| SessionTimer { expires, min_se: self.min_se.as_secs() as u32, refresher: None })
+        (expires > 0).then_some(SessionTimer { expires, min_se: self.min_se.as_secs() as u32, refresher: None })
     }
 }
 

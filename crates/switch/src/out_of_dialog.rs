@@ -15,6 +15,7 @@ use crate::call::ClientUse;
 use crate::crossing;
 use crate::io::{Level, Output};
 use crate::model::{ExtensionId, TenantId};
+use crate::registrar::Registrant;
 
 /// What a request may ask of us (RFC 3261 §8.2).
 const SUPPORTED: Supported<'static> = Supported {
@@ -105,10 +106,13 @@ impl Switch {
             self.notice(Level::Warn, Some(tenant), None, "registrar.address", text);
             return self.answer(now, tx, 403);
         }
-        let realm = self.directory.realm(tenant);
-        let clock = &self.clock;
-        let outcome = self.registrar.register(now, clock, request, flow, extension, &self.own_addresses, realm);
-        match outcome {
+        let registrant = Registrant {
+            extension,
+            clock: &self.clock,
+            own_addresses: &self.own_addresses,
+            realm: self.directory.realm(tenant),
+        };
+        match self.registrar.register(now, request, flow, &registrant) {
             Ok(registered) => {
                 self.counters.registrations_accepted += 1;
                 let number = extension.number.clone();

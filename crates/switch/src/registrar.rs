@@ -98,6 +98,17 @@ impl Contact {
     }
 }
 
+/// Who registers, and what of the system the registrar needs for it.
+#[derive(Clone, Copy)]
+pub struct Registrant<'a> {
+    pub extension: &'a Extension,
+    pub clock: &'a Clock,
+    /// No contact may name one of these: its calls would come back for ever.
+    pub own_addresses: &'a [SocketAddr],
+    /// Host part of the extension's own address.
+    pub realm: &'a str,
+}
+
 /// A REGISTER that was refused: what the phone is told, and which rule did it.
 #[derive(Debug)]
 pub struct RegisterRefused {
@@ -176,13 +187,11 @@ impl Registrar {
     pub fn register(
         &mut self,
         now: Instant,
-        clock: &Clock,
         request: &Message,
         flow: &Flow,
-        extension: &Extension,
-        own_addresses: &[SocketAddr],
-        realm: &str,
+        registrant: &Registrant<'_>,
     ) -> Result<Registered, Box<RegisterRefused>> {
+        let Registrant { extension, clock, own_addresses, realm } = *registrant;
         let header_expires = self.header_expires(request)?;
         let wildcard = request.is_wildcard_contact();
         let parsed: Vec<NameAddr<'_>> = request

@@ -29,7 +29,7 @@ fn sipp(place: &Place, system: &Ringfort, scenario: &str, side: u32, port: u16, 
         .arg(format!("{}:5060", system.ip()))
         .arg("-sf")
         .arg(file)
-        .args(["-i", &place.ip(side as usize).to_string(), "-p", &port.to_string()])
+        .args(["-i", &place.ip(side).to_string(), "-p", &port.to_string()])
         .args(["-m", &calls.to_string(), "-r", &RATE.to_string(), "-l", "4000"])
         .args(["-nostdin", "-timeout", "240s", "-timeout_error", "-key", "domain", "pbx.example"])
         .args(["-s", &extension.number, "-au", &extension.user, "-ap", &extension.password])
