@@ -25,7 +25,7 @@ use crate::sys::epoll::{Epoll, Interest, Ready, Waker};
 use ports::{PortAt, Ports};
 
 /// Datagrams by one system call.
-const BATCH: usize = 64;
+const BATCH: usize = ports::MOST;
 /// Sockets reported by one wait: with a port for every stream, as many as packets come in a pause.
 const READY: usize = 1024;
 /// Packets handled before they are sent.
@@ -57,6 +57,7 @@ pub(crate) struct MediaLink {
     backlog: VecDeque<Command>,
     sent: bool,
     retry_at: Option<Instant>,
+    ended: bool,
 }
 
 impl MediaLink {
@@ -71,6 +72,9 @@ impl MediaLink {
     /// # Errors
     /// The media thread has ended.
     pub(crate) fn flush(&mut self, now: Instant) -> io::Result<()> {
+        if self.ended {
+            return Err(io::Error::other("the media thread has ended"));
+        }
         if !self.sent && self.backlog.is_empty() {
             return Ok(());
         }
@@ -101,7 +105,7 @@ impl MediaLink {
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        self.events.try_recv().ok()
+        self.events.try_recv().inspect_err(|error| self.ended |= *error == TryRecvError::Disconnected).ok()
     }
 }
 
@@ -137,8 +141,15 @@ pub(crate) fn spawn(
         shard.wake();
     };
     let handle = std::thread::Builder::new().name("media-0".to_owned()).spawn(run)?;
-    let link =
-        MediaLink { commands: Some(commands), events, waker, backlog: VecDeque::new(), sent: false, retry_at: None };
+    let link = MediaLink {
+        commands: Some(commands),
+        events,
+        waker,
+        backlog: VecDeque::new(),
+        sent: false,
+        retry_at: None,
+        ended: false,
+    };
     Ok((link, handle))
 }
 
@@ -307,16 +318,19 @@ impl MediaThread {
         true
     }
 
-    /// Reads what waits on one socket, and handles each packet. Returns how many there were.
+    /// Reads what waits on one socket, and handles each packet. Returns how many there were. It asks for as many as the
+    /// socket had of late: asking for one more than there is costs a futile look into the queue each time, and what is
+    /// left is reported by the next wait.
     fn read_port(&mut self, now: Instant, socket: u32) -> u32 {
+        let pass = self.stats.passes.get();
         let mut total = 0;
         loop {
             if self.used == ROOM {
                 self.send_packets();
             }
-            let Some((fd, at)) = self.ports.get(socket) else { return total };
             let first = self.used;
-            let asked = BATCH.min(ROOM - first);
+            let Some((fd, at, wanted)) = self.ports.reading(socket, pass) else { return total };
+            let asked = wanted.min(ROOM - first);
             // An error is an ICMP answer to something sent before; the next packet comes with the next pass.
             let count = self.recv.recv_at(fd, first, asked).unwrap_or(0);
             for slot in first..first + count {
@@ -325,10 +339,11 @@ impl MediaThread {
             self.used += count;
             total += count as u32;
             self.stats.received.add(count as u64);
-            // A socket that never runs dry must not starve the others: a batch is a quarter of the room.
-            if count < asked {
+            self.ports.found(socket, asked, count);
+            if count < asked || asked == 1 {
                 return total;
             }
+            // A socket that never runs dry must not starve the others.
             if total as usize >= ROOM {
                 self.behind = true;
                 return total;

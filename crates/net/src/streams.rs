@@ -412,3 +412,92 @@ impl Streams {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[allow(clippy::disallowed_methods)]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    struct Bench {
+        streams: Streams,
+        epoll: Epoll,
+        listener: TcpListener,
+        peers: Vec<TcpStream>,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new(limits: ConnectionLimits) -> Self {
+            let streams = Streams::new(limits, Limits::default(), None, Arc::default());
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            Self { streams, epoll: Epoll::new(8).unwrap(), listener, peers: Vec::new(), now: start() }
+        }
+
+        /// A connection that says it comes from there.
+        fn accept(&mut self, remote: &str) -> Result<ConnId, &'static str> {
+            let local = self.listener.local_addr().unwrap();
+            self.peers.push(TcpStream::connect(local).unwrap());
+            let (socket, _) = self.listener.accept().unwrap();
+            let at = ListenerAt { id: ListenerId(0), transport: Transport::Tcp, local };
+            self.streams.accept(self.now, &self.epoll, at, socket, remote.parse().unwrap())
+        }
+
+        fn pass_time(&mut self, time: Duration, known: bool) {
+            self.now += time;
+            self.streams.handle_timeout(self.now, &self.epoll, &mut Vec::new(), |_| known);
+        }
+    }
+
+    #[test]
+    fn one_source_has_so_many_half_open_connections_and_no_more() {
+        let limits = ConnectionLimits { strangers_per_source: 2, ..ConnectionLimits::default() };
+        let mut bench = Bench::new(limits);
+        let first = bench.accept("[2001:db8::1]:1000").unwrap();
+        bench.accept("[2001:db8::2]:1000").unwrap();
+        assert_eq!(bench.accept("[2001:db8::3]:1000"), Err("connections.strangers_per_source"));
+        bench.accept("[2001:db8:0:1::1]:1000").unwrap();
+        // A phone that is known does not count, nor does one that is gone.
+        bench.streams.settle(first);
+        let third = bench.accept("[2001:db8::3]:1000").unwrap();
+        assert!(bench.accept("[2001:db8::4]:1000").is_err());
+        bench.streams.close(third, CloseReason::Peer);
+        bench.accept("[2001:db8::4]:1000").unwrap();
+        for port in 1000..1010 {
+            bench.accept(&format!("127.0.0.1:{port}")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_half_open_connection_ends_after_its_time_and_leaves_nothing_behind() {
+        let limits = ConnectionLimits::default();
+        let mut bench = Bench::new(limits);
+        let id = bench.accept("203.0.113.5:1000").unwrap();
+        bench.pass_time(limits.first_message - Duration::from_millis(1), false);
+        assert!(bench.streams.get(id).is_some());
+        bench.pass_time(Duration::from_millis(1), false);
+        assert!(bench.streams.get(id).is_none());
+        assert_eq!(bench.streams.poll_timeout(), None);
+        assert!(bench.streams.by_remote.is_empty() && bench.streams.strangers_of.is_empty());
+        assert_eq!(bench.streams.poll_event(), Some(StreamEvent::Closed(id)));
+    }
+
+    #[test]
+    fn a_known_phone_may_be_silent_for_longer_than_a_stranger() {
+        let limits = ConnectionLimits::default();
+        let mut bench = Bench::new(limits);
+        let id = bench.accept("203.0.113.5:1000").unwrap();
+        bench.streams.get(id).unwrap().spoke = true;
+        bench.streams.first_message(id);
+        bench.pass_time(limits.stranger_idle, true);
+        assert!(!bench.streams.get(id).unwrap().stranger);
+        bench.pass_time(limits.idle - limits.stranger_idle - Duration::from_millis(1), false);
+        assert!(bench.streams.get(id).is_some());
+        bench.pass_time(Duration::from_millis(1), false);
+        assert!(bench.streams.get(id).is_none());
+    }
+}

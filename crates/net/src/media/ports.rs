@@ -27,7 +27,14 @@ struct Open {
     socket: UdpSocket,
     at: PortAt,
     is_v6: bool,
+    /// How many datagrams to ask for next.
+    wanted: usize,
+    /// The pass in which it was last read.
+    read_in: u64,
 }
+
+/// Datagrams asked for by one system call, at most.
+pub(super) const MOST: usize = 64;
 
 const NONE: u32 = u32::MAX;
 
@@ -86,7 +93,7 @@ impl Ports {
             return Err(error);
         }
         let is_v6 = address.is_ipv6();
-        self.open[index as usize] = Some(Open { socket, at, is_v6 });
+        self.open[index as usize] = Some(Open { socket, at, is_v6, wanted: 1, read_in: 0 });
         self.index[place(at.number(), is_v6)] = index;
         Ok(())
     }
@@ -119,6 +126,29 @@ impl Ports {
         let open = self.open.get(index as usize)?.as_ref()?;
         debug_assert_eq!(self.index[place(open.at.number(), open.is_v6)], index);
         Some((open.socket.as_fd(), open.at))
+    }
+
+    /// The socket and how many datagrams to ask it for: more than last time if it was ready in the pass before, too.
+    #[inline]
+    pub(super) fn reading(&mut self, index: u32, pass: u64) -> Option<(BorrowedFd<'_>, PortAt, usize)> {
+        let open = self.open.get_mut(index as usize)?.as_mut()?;
+        if open.wanted == 1 && open.read_in + 1 >= pass {
+            open.wanted = 4;
+        }
+        open.read_in = pass;
+        Some((open.socket.as_fd(), open.at, open.wanted))
+    }
+
+    /// How many there were of how many asked for.
+    #[inline]
+    pub(super) fn found(&mut self, index: u32, asked: usize, count: usize) {
+        let Some(Some(open)) = self.open.get_mut(index as usize) else { return };
+        open.wanted = match count {
+            _ if count < asked => count.max(1),
+            // One of one says nothing about a second one.
+            1 => 1,
+            _ => (asked * 4).min(MOST),
+        };
     }
 
     /// The index of the socket to send from.
