@@ -118,7 +118,7 @@ fn media_address(config: &Config, v4: bool) -> Option<IpAddr> {
     })
 }
 
-/// Local addresses of media: one for each family that is used, loopback where nothing else is listened on.
+/// Local addresses of media: one for each family that is used, on loopback where nothing else is listened on.
 fn media_addresses(config: &Config) -> Vec<IpAddr> {
     let family = |v4: bool| {
         let explicit = if v4 { config.media.address } else { config.media.address_v6 };
@@ -128,11 +128,11 @@ fn media_addresses(config: &Config) -> Vec<IpAddr> {
             return None;
         }
         let inside = own.all(|ip| ip.is_loopback()) && explicit.is_none_or(|ip| ip.is_loopback());
-        Some(match (v4, inside) {
-            (true, true) => Ipv4Addr::LOCALHOST.into(),
-            (true, false) => Ipv4Addr::UNSPECIFIED.into(),
-            (false, true) => Ipv6Addr::LOCALHOST.into(),
-            (false, false) => Ipv6Addr::UNSPECIFIED.into(),
+        // Inside, the very address that the SDP names (127.0.0.0/8 has many); outside, whatever the packets come to.
+        Some(match media_address(config, v4) {
+            Some(named) if inside => named,
+            Some(_) | None if v4 => Ipv4Addr::UNSPECIFIED.into(),
+            Some(_) | None => Ipv6Addr::UNSPECIFIED.into(),
         })
     };
     [family(true), family(false)].into_iter().flatten().collect()

@@ -39,7 +39,7 @@ impl Switch {
             ClientUse::Relayed { call, to, tx: asked, offer } => {
                 if status >= 200 {
                     self.clients.remove(&tx);
-                    self.on_relayed_answer(now, call, to, asked, offer, response);
+                    self.on_relayed_answer(now, call, to, asked, offer, dialog, response);
                 }
             }
             ClientUse::Refresh { call, leg, offered } => {
@@ -307,7 +307,7 @@ impl Switch {
 
     pub(crate) fn on_reliable_timeout(&mut self, now: Instant, tx: ServerTx) {
         // RFC 3262 §3: the caller never acknowledged what it asked to be able to acknowledge.
-        let Some(&id) = self.servers.get(&tx) else { return };
+        let Some(&id) = self.servers.get(&tx) else { return self.answer(now, tx, 504) };
         self.end_call(now, id, None, 504, EndCause::PeerGone, &Headers::default(), "the caller does not answer");
     }
 

@@ -157,6 +157,7 @@ impl Switch {
     }
 
     /// The other side answered what `to` asked for.
+    #[allow(clippy::too_many_arguments, reason = "each is a different fact about one answer")]
     pub(crate) fn on_relayed_answer(
         &mut self,
         now: Instant,
@@ -164,11 +165,12 @@ impl Switch {
         to: usize,
         tx: ServerTx,
         offer: Offer,
+        dialog: Option<DialogId>,
         response: &Message,
     ) {
         let status = response.status();
         if status < 300 && offer != Offer::None {
-            return self.on_offer_accepted(now, id, to, tx, offer, response);
+            return self.on_offer_accepted(now, id, to, tx, offer, dialog, response);
         }
         let mut answer = Response::new(match status {
             200..=299 | 488 | 491 | 415 | 469 | 600.. => status,
@@ -187,6 +189,7 @@ impl Switch {
         }
     }
 
+    #[allow(clippy::too_many_arguments, reason = "each is a different fact about one answer")]
     fn on_offer_accepted(
         &mut self,
         now: Instant,
@@ -194,13 +197,19 @@ impl Switch {
         to: usize,
         tx: ServerTx,
         offer: Offer,
+        answered_in: Option<DialogId>,
         response: &Message,
     ) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(peer) = call.peer_of(to) else { return };
+        let is_invite = response.cseq().method == Method::Invite;
+        let Some((call, peer)) = self.calls.get_mut(&id).and_then(|c| c.peer_of(to).map(|peer| (c, peer))) else {
+            // The call ended while the question was on its way: both who asked and who answered are told so.
+            if let (true, Some(dialog)) = (is_invite, answered_in) {
+                self.endpoint.ack(now, dialog, Headers::default(), None);
+            }
+            return self.answer(now, tx, 481);
+        };
         let (media, peer_media) = (call.legs[to].media, call.legs[peer].media);
         let dialog = call.legs[peer].dialog;
-        let is_invite = response.cseq().method == Method::Invite;
         let sdp = session_description(response);
         let ready = match (offer, &sdp) {
             (Offer::Late, _) => call
@@ -329,6 +338,7 @@ impl Switch {
 
     pub(crate) fn on_refresh_failed(&mut self, now: Instant, id: CallId, leg: usize) {
         if self.calls.contains_key(&id) {
+            self.forget_dialog(id, leg);
             let words = crossing::reason("SIP", 408, "Session expired");
             self.end_call(now, id, Some(leg), 200, EndCause::PeerGone, &words, "a side does not answer any more");
         }
@@ -362,8 +372,18 @@ impl Switch {
     /// The side that `asking` talks to is gone.
     fn peer_gone(&mut self, now: Instant, id: CallId, asking: usize) {
         let Some(peer) = self.calls.get(&id).and_then(|c| c.peer_of(asking)) else { return };
+        self.forget_dialog(id, peer);
         let words = crossing::reason("SIP", 481, "The other side is gone");
         self.end_call(now, id, Some(peer), 200, EndCause::PeerGone, &words, "a side does not answer any more");
+    }
+
+    /// A leg that answered 481, 408 or not at all has no dialog any more (RFC 5057 §5.1): there is nobody to send a
+    /// BYE to, and nothing to wait for.
+    fn forget_dialog(&mut self, id: CallId, leg: usize) {
+        if let Some(dialog) = self.calls.get(&id).and_then(|call| call.legs[leg].dialog) {
+            self.dialogs.remove(&dialog);
+            self.endpoint.end_dialog(dialog);
+        }
     }
 
     /// RFC 3261 §14.2: not now.
