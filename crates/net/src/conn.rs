@@ -19,6 +19,8 @@ use crate::sys::would_block;
 const READ_BUDGET: usize = 128 * 1024;
 /// Plain text that rustls may hold while the socket takes no more.
 const TLS_BUFFER: usize = 64 * 1024;
+/// What a queued message costs beside its octets, so that many small ones have a bound, too.
+const QUEUED_OVERHEAD: usize = 64;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,13 @@ impl CloseReason {
 struct Queued {
     payload: Bytes,
     token: Option<TransmitToken>,
+}
+
+impl Queued {
+    /// Its share of the queue's limit, octets.
+    fn cost(&self) -> usize {
+        self.payload.len() + QUEUED_OVERHEAD
+    }
 }
 
 pub(crate) struct Conn {
@@ -170,13 +179,14 @@ impl Conn {
         }
     }
 
-    /// Queues a message, if it and what waits already stay within `limit` octets.
+    /// Queues a message, if it and what waits already stay within `limit` octets, their overhead included.
     pub(crate) fn enqueue(&mut self, payload: Bytes, token: Option<TransmitToken>, limit: usize) -> bool {
-        if self.queued + payload.len() > limit || self.closing {
+        let queued = Queued { payload, token };
+        if self.queued + queued.cost() > limit || self.closing {
             return false;
         }
-        self.queued += payload.len();
-        self.queue.push_back(Queued { payload, token });
+        self.queued += queued.cost();
+        self.queue.push_back(queued);
         true
     }
 
@@ -256,7 +266,7 @@ impl Conn {
     fn finish_first(&mut self) {
         self.gone = 0;
         if let Some(done) = self.queue.pop_front() {
-            self.queued -= done.payload.len();
+            self.queued -= done.cost();
         }
     }
 

@@ -12,8 +12,8 @@ pub trait JournalSink: Send + 'static {
     /// Makes what was appended safe. Called once a pass, before the sends of that pass.
     ///
     /// # Errors
-    /// What the disk says. The shard logs it, counts it and goes on: a telephone system without a journal is better
-    /// than none.
+    /// What the disk says. The shard logs it, counts it, goes on, because a telephone system without a journal is
+    /// better than none, and calls again soon: the sink keeps what it could not write.
     fn flush(&mut self) -> io::Result<()>;
 }
 

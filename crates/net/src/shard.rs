@@ -43,6 +43,10 @@ const BATCHES: usize = 8;
 const ACCEPTS: usize = 64;
 /// How long a listener rests when the process has no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_millis(200);
+/// When records that could not be written are tried again, if no new ones come before.
+const JOURNAL_RETRY: Duration = Duration::from_millis(200);
+/// How often it is said that they still cannot.
+const JOURNAL_TELL: Duration = Duration::from_secs(1);
 /// A longest datagram.
 const DATAGRAM: usize = 65_536;
 /// Rounds of draining the core in one pass: a send that fails at once can make it send again.
@@ -107,6 +111,14 @@ pub(crate) struct Shard<C, J> {
     pongs: Vec<(usize, SocketAddr, Option<IpAddr>, Vec<u8>)>,
     resumed: Vec<ConnId>,
     journal_dirty: bool,
+    journal_trouble: Option<JournalTrouble>,
+}
+
+/// Records that could not be written; those after them are tried with them.
+#[derive(Clone, Copy)]
+struct JournalTrouble {
+    retry_at: Instant,
+    told_at: Instant,
 }
 
 #[allow(clippy::disallowed_methods)]
@@ -172,6 +184,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
             pongs: Vec::new(),
             resumed: Vec::new(),
             journal_dirty: false,
+            journal_trouble: None,
         })
     }
 
@@ -204,7 +217,8 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let resting = self.listening.iter().filter_map(|listener| listener.resting_until).min();
-        [self.core.poll_timeout(), self.streams.poll_timeout(), self.media.poll_timeout(), resting]
+        let journal = self.journal_trouble.map(|trouble| trouble.retry_at);
+        [self.core.poll_timeout(), self.streams.poll_timeout(), self.media.poll_timeout(), resting, journal]
             .into_iter()
             .flatten()
             .min()
@@ -430,7 +444,10 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         }
     }
 
+    /// Takes what has come whole. Of the pings of one pass the first is charged like a message, and one pong answers
+    /// them all: a peer that sends nothing else, or does not read, costs little.
     fn read_messages(&mut self, now: Instant, id: ConnId) {
+        let mut pinged = false;
         loop {
             let Some(conn) = self.streams.get(id) else { return };
             if conn.paused_until.is_some() || conn.closing {
@@ -440,12 +457,17 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
             match conn.peek() {
                 Ok(None) => return,
                 Ok(Some(Frame::Crlf)) => drop(conn.take()),
-                Ok(Some(Frame::Ping)) => {
+                Ok(Some(Frame::Ping)) if pinged => {
                     drop(conn.take());
                     self.stats.keepalives.one();
-                    let payload = Bytes::from_static(frame::PONG);
-                    let pong = Transmit { target: Target::Flow(flow), payload, token: None };
-                    self.streams.send_to_flow(&self.epoll, id, pong);
+                }
+                Ok(Some(Frame::Ping)) => {
+                    if !self.may_enter(now, remote) {
+                        return self.streams.pause(now, &self.epoll, id);
+                    }
+                    // Taken in the next round.
+                    pinged = true;
+                    self.pong(id, flow);
                 }
                 Ok(Some(Frame::Message(_))) => {
                     if !self.may_enter(now, remote) {
@@ -472,17 +494,22 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         }
     }
 
+    /// Answers the pings of a pass (RFC 5626 §4.4.1), unless the peer has not read what it was sent before.
+    fn pong(&mut self, id: ConnId, flow: Flow) {
+        if self.streams.get(id).is_some_and(|conn| !conn.wants_write()) {
+            let payload = Bytes::from_static(frame::PONG);
+            let pong = Transmit { target: Target::Flow(flow), payload, token: None };
+            self.streams.send_to_flow(&self.epoll, id, pong);
+        }
+    }
+
     /// Drains the core: records are made safe, then messages are sent. A send that fails is told to the core, which may
     /// have something to say to that.
     fn drain(&mut self, now: Instant) {
         for _ in 0..ROUNDS {
             self.collect(now);
-            if self.journal_dirty {
-                self.journal_dirty = false;
-                if let Err(error) = self.journal.flush() {
-                    self.stats.journal_errors.one();
-                    tracing::error!(rule = "journal", %error, "records not written");
-                }
+            if self.journal_dirty || self.journal_trouble.is_some_and(|trouble| trouble.retry_at <= now) {
+                self.flush_journal(now);
             }
             let failed = self.send_all(now);
             let mut told = !failed.is_empty();
@@ -502,6 +529,22 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         }
         // What is left comes out in the next pass, which this makes sure of.
         self.waker.wake();
+    }
+
+    fn flush_journal(&mut self, now: Instant) {
+        self.journal_dirty = false;
+        let Err(error) = self.journal.flush() else {
+            if self.journal_trouble.take().is_some() {
+                tracing::info!(rule = "journal", "records are written again");
+            }
+            return;
+        };
+        self.stats.journal_errors.one();
+        let told_at = self.journal_trouble.map(|trouble| trouble.told_at).filter(|at| now < *at + JOURNAL_TELL);
+        if told_at.is_none() {
+            tracing::error!(rule = "journal", %error, "records not written; tried again until they are");
+        }
+        self.journal_trouble = Some(JournalTrouble { retry_at: now + JOURNAL_RETRY, told_at: told_at.unwrap_or(now) });
     }
 
     fn collect(&mut self, _now: Instant) {

@@ -473,6 +473,18 @@ mod tests {
     }
 
     #[test]
+    fn many_small_messages_fill_a_queue_as_few_large_ones_do() {
+        let mut bench = Bench::new(ConnectionLimits::default());
+        let id = bench.accept("203.0.113.5:1000").unwrap();
+        let conn = bench.streams.get(id).unwrap();
+        let small = bytes::Bytes::from_static(b"\r\n");
+        let room = 6_600;
+        assert_eq!((0..200).filter(|_| conn.enqueue(small.clone(), None, room)).count(), 100);
+        conn.write().unwrap();
+        assert_eq!((0..200).filter(|_| conn.enqueue(small.clone(), None, room)).count(), 100);
+    }
+
+    #[test]
     fn a_half_open_connection_ends_after_its_time_and_leaves_nothing_behind() {
         let limits = ConnectionLimits::default();
         let mut bench = Bench::new(limits);

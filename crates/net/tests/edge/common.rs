@@ -41,6 +41,8 @@ pub struct Shared {
     /// Every answer is recorded in the journal first.
     pub journalled: Mutex<bool>,
     pub journal: Mutex<Vec<&'static str>>,
+    /// So many flushes fail.
+    pub failing_flushes: Mutex<u32>,
 }
 
 struct EchoCore {
@@ -132,6 +134,11 @@ impl JournalSink for Journal {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.journal.lock().unwrap().push("flush");
+        let mut failing = self.0.failing_flushes.lock().unwrap();
+        if *failing > 0 {
+            *failing -= 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         Ok(())
     }
 }

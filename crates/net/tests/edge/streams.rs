@@ -79,6 +79,57 @@ fn a_ping_is_answered_with_a_pong_rfc5626_4_4_1() {
 }
 
 #[test]
+fn a_million_pings_that_come_together_get_few_pongs_and_hold_up_nobody_rfc5626_4_4_1() {
+    const PINGS: usize = 1_000_000;
+    let edge = Edge::start(config());
+    let mut pinging = connect(edge.local(0));
+    pinging.write_all(&b"\n\n".repeat(PINGS)).unwrap();
+    let mut other = connect(edge.local(0));
+    other.write_all(options(1).as_bytes()).unwrap();
+    read_answers(&mut other, 1);
+    wait_for("all pings", || edge.handle.stats().keepalives == PINGS as u64);
+    let passes = edge.handle.stats().passes;
+    assert!(passes < 5_000, "{passes} passes");
+    pinging.shutdown(Shutdown::Write).unwrap();
+    let mut pongs = Vec::new();
+    pinging.read_to_end(&mut pongs).unwrap();
+    assert!((2..=passes as usize * 2).contains(&pongs.len()), "{} octets in {passes} passes", pongs.len());
+}
+
+#[test]
+fn pings_of_a_peer_that_has_not_read_what_it_was_sent_get_no_pong() {
+    // More than any socket buffer takes.
+    const BIG: usize = 32 << 20;
+    let mut config = config();
+    config.connections.write_queue = BIG + 4096;
+    let edge = Edge::start(config);
+    let mut deaf = connect(edge.local(0));
+    deaf.write_all(options(1).as_bytes()).unwrap();
+    read_answers(&mut deaf, 1);
+    edge.put_out([to_flow(flow_of(&edge, 1), 1, Bytes::from(vec![b'x'; BIG]))]);
+    for _ in 0..100 {
+        deaf.write_all(b"\r\n\r\n").unwrap();
+    }
+    wait_for("the pings", || edge.handle.stats().keepalives == 100);
+    deaf.read_exact(&mut vec![0; BIG]).unwrap();
+    deaf.write_all(options(2).as_bytes()).unwrap();
+    assert!(read_answers(&mut deaf, 1).starts_with("SIP/2.0 200"));
+}
+
+#[test]
+fn pings_count_towards_the_rate_of_their_source() {
+    let mut config = config();
+    config.rate.ranges.insert(0, ("127.0.0.0/8".parse().unwrap(), Some(Rate::new(5, 1))));
+    let edge = Edge::start(config);
+    let mut stream = connect(edge.local(0));
+    wait_for("a ping over the rate", || {
+        stream.write_all(b"\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 2]).unwrap();
+        edge.handle.stats().dropped_rate_source > 0
+    });
+}
+
+#[test]
 fn a_stream_that_cannot_be_cut_into_messages_is_answered_and_closed_rfc3261_18_3() {
     let edge = Edge::start(config());
     let mut stream = connect(edge.local(0));

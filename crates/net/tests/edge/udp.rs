@@ -121,6 +121,18 @@ fn records_are_safe_before_the_answer_that_depends_on_them_is_sent() {
 }
 
 #[test]
+fn records_that_could_not_be_written_are_tried_again_without_a_next_one() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
+    *edge.shared.journalled.lock().unwrap() = true;
+    *edge.shared.failing_flushes.lock().unwrap() = 2;
+    let socket = client("127.0.0.1:0");
+    socket.send_to(options(1).as_bytes(), edge.local(0)).unwrap();
+    assert!(receive(&socket).0.starts_with("SIP/2.0 200"), "the system goes on without its journal");
+    wait_for("the third try", || *edge.shared.journal.lock().unwrap() == ["append", "flush", "flush", "flush"]);
+    assert_eq!(edge.handle.stats().journal_errors, 2);
+}
+
+#[test]
 fn a_datagram_that_the_kernel_refuses_is_reported_to_its_sender() {
     let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
     edge.put_out([
