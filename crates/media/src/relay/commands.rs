@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::learn::{Learning, Standing, standing};
+use super::learn::{Learning, Left, Standing, standing};
 use super::stream::{Latch, Stream};
 use super::{Micros, Relay};
 use crate::srtp::Context;
@@ -85,15 +85,15 @@ impl Relay {
         for (ssrc, sequence) in stream.learning.candidates() {
             self.tables.bury(now, stream.port(), ssrc, sequence, slot);
         }
-        self.end_turn(stream.port(), slot);
+        self.end_turn(now, stream.port(), slot);
         let report = Box::new(stream.report(self.epoch));
         self.events.push_back(Event::Closed { id: stream.id, report });
     }
 
     /// The stream is no longer its port's learner; the next one that waits is.
-    pub(super) fn end_turn(&mut self, port: crate::types::PortId, slot: u32) {
+    pub(super) fn end_turn(&mut self, now: Micros, port: crate::types::PortId, slot: u32) {
         if let Some(next) = self.tables.stop_learning(port, slot) {
-            self.begin_learning(next);
+            self.begin_learning(now, next);
         }
     }
 
@@ -128,28 +128,29 @@ impl Relay {
             Latch::Waiting | Latch::Learning => relearn,
         };
         if starts {
-            self.learn_anew(slot);
+            self.learn_anew(now, slot);
         }
         self.expect(slot, remote);
     }
 
     /// Starts learning, or waits until the port's other learner is done.
-    fn learn_anew(&mut self, slot: u32) {
+    fn learn_anew(&mut self, now: Micros, slot: u32) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
         let (id, port) = (stream.id, stream.port());
         if self.tables.start_learning(port, slot) {
-            self.begin_learning(slot);
+            self.begin_learning(now, slot);
         } else {
             stream.latch = Latch::Waiting;
             self.events.push_back(Event::PortBusy { id, port });
         }
     }
 
-    /// The stream is its port's learner: what it had learned before is forgotten.
-    fn begin_learning(&mut self, slot: u32) {
+    /// The stream is its port's learner: what it had learned before is forgotten, but for where late packets come from.
+    fn begin_learning(&mut self, now: Micros, slot: u32) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
         stream.latch = Latch::Learning;
-        stream.learning = Learning::default();
+        stream.learning = stream.learning.anew(stream.sending.remote.map(|remote| Left::new(now, remote)));
+        stream.rtcp.left = stream.rtcp.remote.map(|remote| Left::new(now, remote)).or(stream.rtcp.left);
         stream.rtcp.proven = false;
         let port = stream.port();
         if let Some(remote) = stream.sending.remote.take() {
@@ -201,7 +202,7 @@ impl Relay {
             stream.rtcp.remote = rtcp.filter(|&rtcp| self.tables.add_route(port, true, rtcp, slot));
         }
         self.events.push_back(Event::Learned { id: stream.id, remote: source });
-        self.end_turn(port, slot);
+        self.end_turn(now, port, slot);
         true
     }
 

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Micros;
+use super::commands::canonical;
 
 /// Consecutive packets that prove an address at the right host.
 const HOST_PACKETS: u8 = 2;
@@ -13,6 +14,9 @@ const OTHER_PACKETS: u8 = 5;
 const OTHER_SPAN: Micros = 40_000;
 /// How long after the first packet any other address may still be learned.
 const WINDOW: Micros = 5_000_000;
+/// How long after offer/answer moved a peer its old address proves nothing. Packets on the way arrive in that time; a
+/// peer that stayed is learned again afterwards.
+const LATE: Micros = 2_000_000;
 /// Packets that may be missing between two that are consecutive.
 const MAX_STEP: u16 = 16;
 
@@ -74,9 +78,32 @@ struct Candidate {
     since: Micros,
 }
 
+/// The address that a peer had before offer/answer moved it. Late packets from there carry its own SSRC and even its
+/// authentication, so nothing else tells them from those of the new address.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    source: SocketAddr,
+    until: Micros,
+}
+
+impl Left {
+    pub fn new(now: Micros, source: SocketAddr) -> Self {
+        Left { source: canonical(source), until: now + LATE }
+    }
+
+    /// Whether a packet from there may be a late one of the old address.
+    pub fn is_late(&self, now: Micros, source: SocketAddr) -> bool {
+        now < self.until && self.source == canonical(source)
+    }
+}
+
 /// What came so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Learning {
+    /// Where the peer was before.
+    left: Option<Left>,
+    /// SSRC and sequence number of the newest packet that proves nothing.
+    passed_over: Option<(u32, u16)>,
     /// The first packet from anywhere.
     first: Option<Micros>,
     preferred_seen: bool,
@@ -85,7 +112,17 @@ pub struct Learning {
 }
 
 impl Learning {
+    /// Learning where the peer went that was at `left`; without, it goes on from where it was before that.
+    pub fn anew(&self, left: Option<Left>) -> Self {
+        Learning { left: left.or(self.left), ..Learning::default() }
+    }
+
     pub fn packet(&mut self, seen: Seen) -> Step {
+        let is_late = self.left.is_some_and(|left| left.is_late(seen.now, seen.source));
+        if is_late && seen.standing != Standing::Exact {
+            self.pass_over(seen.ssrc, seen.sequence);
+            return Step::Wait;
+        }
         let first = *self.first.get_or_insert(seen.now);
         match seen.standing {
             Standing::Exact => Step::Learned,
@@ -110,9 +147,15 @@ impl Learning {
 }
 
 impl Learning {
-    /// SSRC and newest sequence number of the addresses being proven.
+    /// A packet came that proves nothing, but its sender may go on after the stream.
+    pub fn pass_over(&mut self, ssrc: u32, sequence: u16) {
+        self.passed_over = Some((ssrc, sequence));
+    }
+
+    /// SSRC and newest sequence number of the addresses being proven, and of the newest packet passed over.
     pub fn candidates(&self) -> impl Iterator<Item = (u32, u16)> {
-        [self.host, self.other].into_iter().flatten().map(|candidate| (candidate.ssrc, candidate.sequence))
+        let proving = [self.host, self.other].into_iter().flatten();
+        self.passed_over.into_iter().chain(proving.map(|candidate| (candidate.ssrc, candidate.sequence)))
     }
 }
 

@@ -132,10 +132,14 @@ impl Relay {
         if muxed || stream.rtcp.proven {
             return;
         }
-        stream.rtcp.proven = true;
         if stream.rtcp.remote == Some(source) {
+            stream.rtcp.proven = true;
             return;
         }
+        if stream.rtcp.left.is_some_and(|left| left.is_late(now, source)) {
+            return;
+        }
+        stream.rtcp.proven = true;
         let port = stream.port();
         if self.tables.add_route(port, true, source, slot)
             && let Some(old) = stream.rtcp.remote.replace(source)

@@ -223,6 +223,9 @@ fn check(
         RtpError::Version(_) => DropReason::Version,
     })?;
     if !stream.payload_types.contains(header.payload_type) {
+        if stream.rx.is_none() && !is_remote(stream, source) {
+            stream.learning.pass_over(header.ssrc, header.sequence);
+        }
         return Err(DropReason::PayloadType);
     }
     let authenticated = match &mut stream.rx {

@@ -8,7 +8,7 @@ use rand::rngs::ChaCha8Rng;
 use rustc_hash::FxHashMap;
 
 use super::Micros;
-use super::learn::Learning;
+use super::learn::{Learning, Left};
 use super::output::Output;
 use super::source::{RateLimit, Source};
 use crate::emodel;
@@ -34,6 +34,8 @@ pub struct Rtcp {
     /// Where RTCP goes when it is not multiplexed, and whether something came from there.
     pub remote: Option<SocketAddr>,
     pub proven: bool,
+    /// Where RTCP went before offer/answer moved the peer.
+    pub left: Option<Left>,
     pub round_trip: RoundTrip,
     /// The peer's last sender report: middle of its NTP time, and when it came.
     pub sender_report: Option<(u32, Micros)>,

@@ -210,3 +210,56 @@ fn a_stream_that_relearns_on_a_busy_port_keeps_its_old_address_meanwhile() {
     net.close(3);
     assert_eq!(net.talk(PORT, &mut a), dropped(DropReason::Learning), "now it is its turn");
 }
+
+/// A was learned at [`A`]; offer/answer moves it to another port of its host.
+fn moved() -> (Net, Phone) {
+    let mut net = call();
+    let mut a = Phone::new(A, 1);
+    net.talk(PORT, &mut a).unwrap();
+    net.configure(1, config("192.0.2.1:4999"), true);
+    net.events();
+    (net, a)
+}
+
+#[test]
+fn late_packets_from_the_old_address_are_not_learned_after_relearning() {
+    // Its SDP's address, and what a NAT makes of it; the disguise is the old address, too.
+    for (new, lost) in [("192.0.2.1:4999", 0), ("192.0.2.1:40123", 1), ("203.0.113.5:7000", 4)] {
+        for old in [A, "[::ffff:192.0.2.1]:4000"] {
+            let (mut net, mut a) = moved();
+            a.source = addr(old);
+            for _ in 0..20 {
+                assert_eq!(net.talk(PORT, &mut a), dropped(DropReason::Learning));
+            }
+            a.source = addr(new);
+            for _ in 0..lost {
+                assert_eq!(net.talk(PORT, &mut a), dropped(DropReason::Learning));
+            }
+            net.talk(PORT, &mut a).unwrap();
+            assert_eq!(learned(&mut net), [(1, new.to_string())]);
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_stayed_at_its_old_address_is_learned_there_two_seconds_after_relearning() {
+    let (mut net, mut a) = moved();
+    // 99 packets within the two seconds, and the first of the two that prove another port of the host.
+    for _ in 0..100 {
+        assert_eq!(net.talk(PORT, &mut a), dropped(DropReason::Learning));
+    }
+    net.talk(PORT, &mut a).unwrap();
+    assert_eq!(learned(&mut net), [(1, A.to_string())]);
+}
+
+#[test]
+fn the_old_address_is_still_known_after_relearning_twice_and_counts_once_the_sdp_names_it() {
+    let (mut net, mut a) = moved();
+    net.configure(1, config("192.0.2.1:4888"), true);
+    for _ in 0..20 {
+        assert_eq!(net.talk(PORT, &mut a), dropped(DropReason::Learning));
+    }
+    net.configure(1, config(A), true);
+    net.talk(PORT, &mut a).unwrap();
+    assert_eq!(learned(&mut net), [(1, A.to_string())]);
+}

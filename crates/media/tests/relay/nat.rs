@@ -169,6 +169,21 @@ fn packets_of_a_call_that_ended_before_it_was_learned_do_not_fall_into_the_next_
     }
 }
 
+#[test]
+fn packets_refused_for_their_payload_type_do_not_fall_into_the_next_call_either() {
+    let (mut net, _, mut b) = two_calls();
+    b.rtp.payload_type = 77;
+    assert_eq!(net.talk(PORT, &mut b), dropped(DropReason::PayloadType));
+    net.close(3);
+    net.stream(5, PORT, behind_nat());
+    net.stream(6, PortId(10_006), far(6));
+    net.connect(5, 6);
+    b.rtp.payload_type = 8;
+    for _ in 0..50 {
+        assert_eq!(net.talk(PORT, &mut b), dropped(DropReason::Ssrc));
+    }
+}
+
 /// Random lives of twelve phones behind one NAT on two shared ports: calls, hang-ups, lost BYEs (a phone talks on with
 /// pauses of less than a minute), moved bindings, re-INVITEs. Each phone's voice is its own number, so that a crossing
 /// would be heard.

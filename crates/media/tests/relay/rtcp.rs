@@ -344,3 +344,23 @@ fn malformed_rtcp_and_a_flood_of_it_are_counted() {
     let passed = (0..500).filter(|_| c.net.send(PORT, true, addr(A_RTCP), &packet).is_ok()).count();
     assert_eq!((passed, c.net.drops(1, DropReason::Rate)), (100, 400));
 }
+
+#[test]
+fn late_rtcp_from_the_old_address_is_read_but_not_where_ours_goes_after_relearning() {
+    for (ms, late_dest) in [(0, "192.0.2.1:4801"), (2_000, A_RTCP)] {
+        let Call { mut net, mut a, .. } = plain();
+        let from_a = compound(|w| _ = w.receiver_report(SSRC_A, &[]));
+        let from_b = compound(|w| _ = w.receiver_report(SSRC_B, &[]));
+        net.send(PORT, true, addr(A_RTCP), &from_a).unwrap();
+        net.configure(1, config("192.0.2.1:4800"), true);
+        a.source = addr("192.0.2.1:4800");
+        net.talk(PORT, &mut a).unwrap();
+        net.ms(ms);
+        net.send(PORT, true, addr(A_RTCP), &from_a).unwrap();
+        assert_eq!(net.send(PORT_B, true, addr(B_RTCP), &from_b).unwrap().dest, addr(late_dest));
+        if ms == 0 {
+            net.send(PORT, true, addr("192.0.2.1:4777"), &from_a).unwrap();
+            assert_eq!(net.send(PORT_B, true, addr(B_RTCP), &from_b).unwrap().dest, addr("192.0.2.1:4777"));
+        }
+    }
+}

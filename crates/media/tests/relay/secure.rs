@@ -156,3 +156,23 @@ fn late_authentic_packets_pass_as_far_as_the_replay_list_goes() {
     assert_eq!(newest.wrapping_sub(late), 127);
     assert_eq!(net.send(PORT, false, a.source, &packets[199 - 128]), dropped(DropReason::Replay));
 }
+
+#[test]
+fn late_authentic_packets_from_the_old_address_are_not_learned_after_relearning() {
+    let suite = CryptoSuite::ALL[0];
+    let mut net = Net::new();
+    net.call(secure(A, suite, 1, 2), StreamConfig { send_unproven: true, ..config(B) });
+    let (mut a, mut tx) = (Phone::new(A, 1), Context::new(&keys(suite, 1)));
+    let mut talk = |net: &mut Net, source: &str| {
+        net.ms(20);
+        let packet = protect(&mut tx, &a.next().bytes());
+        net.send(PORT, false, addr(source), &packet)
+    };
+    talk(&mut net, A).unwrap();
+    net.configure(1, secure("192.0.2.1:4999", suite, 1, 2), true);
+    for _ in 0..20 {
+        assert_eq!(talk(&mut net, A), dropped(DropReason::Learning));
+    }
+    talk(&mut net, "192.0.2.1:40123").unwrap();
+    assert_eq!(net.report(1).remote, Some(addr("192.0.2.1:40123")));
+}
