@@ -31,7 +31,11 @@ impl Challengers {
 
     fn get(&mut self, tenant: TenantId, profile: &crate::config::Profile, realm: &str) -> &mut Challenger {
         let (lifetime, seed) = (self.nonce_lifetime, self.seed);
-        self.made.entry((tenant, profile.id)).or_insert_with(|| {
+        let key = (tenant, profile.id);
+        if self.made.get(&key).is_some_and(|c| c.realm() != realm) {
+            self.made.remove(&key);
+        }
+        self.made.entry(key).or_insert_with(|| {
             // Each challenger has a seed of its own: a nonce of one realm is worth nothing in another.
             let own = Sha256::new()
                 .chain_update(seed)

@@ -3,6 +3,7 @@
 
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
+use ringfort_sip::reason::Reason;
 use ringfort_sip::write::{Body, Headers};
 
 use HeaderName as H;
@@ -27,14 +28,36 @@ const LONGEST: usize = 512;
 pub fn cross(message: &Message, allowed: &[HeaderName]) -> Headers {
     let mut headers = Headers::default();
     for name in allowed {
-        for value in message.headers(*name) {
-            if value.len() > LONGEST {
-                continue;
+        for value in message.headers(*name).filter(|v| v.len() <= LONGEST) {
+            match name {
+                H::Reason => cross_reason(value, &mut headers),
+                // RFC 3261 §20.33 allows a comment behind the seconds: it stays here.
+                H::RetryAfter => {
+                    let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+                    if digits > 0 {
+                        headers.push("Retry-After", String::from_utf8_lossy(&value[..digits]));
+                    }
+                }
+                _ => {
+                    headers.push(name.as_str(), String::from_utf8_lossy(value));
+                }
             }
-            headers.push(name.as_str(), String::from_utf8_lossy(value));
         }
     }
     headers
+}
+
+/// RFC 3326: protocol and cause cross; a text crosses where nothing in it looks like an address or a host name, for
+/// gateways write those into it.
+fn cross_reason(line: &[u8], headers: &mut Headers) {
+    for said in Reason::parse_all(line) {
+        let Some(cause) = said.cause else { continue };
+        let harmless = |text: &str| !text.contains(['.', ':', '@', '"', '\\']) && !text.contains(char::is_control);
+        match said.text.filter(|text| harmless(text)) {
+            Some(text) => headers.push("Reason", format_args!("{};cause={cause};text=\"{text}\"", said.protocol)),
+            None => headers.push("Reason", format_args!("{};cause={cause}", said.protocol)),
+        };
+    }
 }
 
 /// The body as it is, with its type: bodies of MESSAGE and INFO are the parties' own.

@@ -40,7 +40,7 @@ pub use crate::clock::Clock;
 use crate::config::{ProfileKind, SwitchConfig};
 use crate::directory::Directory;
 use crate::io::{Counters, Level, Notice, Output};
-use crate::model::{CallId, ExtensionId, Site, TenantId};
+use crate::model::{CallId, Extension, ExtensionId, SipCredentials, Site, TenantId};
 use crate::out_of_dialog::Errand;
 use crate::record::Binding;
 use crate::registrar::Registrar;
@@ -66,6 +66,8 @@ pub struct Switch {
     /// Callers that have no final answer yet.
     servers: FxHashMap<ServerTx, CallId>,
     dialogs: FxHashMap<DialogId, DialogUse>,
+    /// Changes that wait for the other side's answer: should their sender cancel, it is cancelled there.
+    relayed: FxHashMap<ServerTx, ClientTx>,
     /// MESSAGEs on their way.
     errands: FxHashMap<ServerTx, Errand>,
     /// Calls at once, by extension.
@@ -97,6 +99,7 @@ impl Switch {
             clients: FxHashMap::default(),
             servers: FxHashMap::default(),
             dialogs: FxHashMap::default(),
+            relayed: FxHashMap::default(),
             errands: FxHashMap::default(),
             busy: FxHashMap::default(),
             bans: Arc::new(BanSet::empty()),
@@ -115,15 +118,29 @@ impl Switch {
 
     /// After a restart: what the journal kept. Call ids go on from `next_call`.
     pub fn restore(&mut self, now: Instant, bindings: Vec<Binding>, next_call: CallId) {
-        let listeners = self.config.listeners.len();
+        let offered = bindings.len();
         let known: Vec<Binding> = bindings
             .into_iter()
-            .filter(|b| usize::from(b.listener) < listeners && self.directory.extension(b.extension).is_some())
+            .filter(|b| self.directory.extension(b.extension).is_some_and(|e| e.enabled))
+            .filter_map(|b| self.on_listener_of_today(b))
             .collect();
-        let offered = known.len();
         let taken = self.registrar.restore(now, &self.clock, known);
         self.next_call = self.next_call.max(next_call.0);
         self.notice(Level::Info, None, None, "registrar", format!("{taken} of {offered} registrations restored"));
+    }
+
+    /// The configuration may have changed while the process was down: a binding belongs to the listener with its
+    /// transport and address, wherever that stands now.
+    fn on_listener_of_today(&self, mut binding: Binding) -> Option<Binding> {
+        let same = |l: &config::Listener| {
+            let ip = l.sip.local.ip();
+            l.sip.transport.as_str() == binding.transport
+                && l.sip.local.port() == binding.local.port()
+                && (ip.is_unspecified() || ip == binding.local.ip())
+        };
+        let place = self.config.listeners.iter().position(same)?;
+        binding.listener = place as u16;
+        Some(binding)
     }
 
     pub fn handle_message(&mut self, now: Instant, message: Message, flow: Flow) {
@@ -183,6 +200,7 @@ impl Switch {
                 let text = format!("stream {} shares port {} with one that is still learning", id.0, port.0);
                 self.notice(Level::Debug, None, None, "media.port", text);
             }
+            media::Event::PortFailed { id, port } => self.on_port_failed(now, id, port),
             media::Event::Report { .. } => {}
         }
         self.handle_events(now);
@@ -191,10 +209,19 @@ impl Switch {
     /// The next revision of what the administrator manages. Calls that run go on as they began.
     pub fn apply_site(&mut self, now: Instant, site: Arc<Site>) {
         let revision = site.revision;
-        let before = std::mem::replace(&mut self.directory, Directory::new(Arc::new(Site::default())));
+        let empty = Directory::new(Arc::new(Site::default()));
+        let before = std::mem::replace(&mut self.directory, empty);
+        let credentials_before: FxHashMap<ExtensionId, SipCredentials> = self
+            .registrar
+            .extensions()
+            .into_iter()
+            .filter_map(|id| Some((id, before.extension(id)?.credentials.clone())))
+            .collect();
         self.directory = Directory::following(site, Some(before));
         for extension in self.registrar.extensions() {
-            if self.directory.extension(extension).is_none_or(|e| !e.enabled) {
+            // A phone that knows the old password only is not to ring any more: it may be a thief's.
+            let same = |e: &Extension| credentials_before.get(&extension) == Some(&e.credentials);
+            if !self.directory.extension(extension).is_some_and(|e| e.enabled && same(e)) {
                 for record in self.registrar.unregister(extension, None) {
                     self.outputs.push_back(Output::Journal(record));
                 }
@@ -216,6 +243,7 @@ impl Switch {
                         self.finish_quality(done);
                     }
                 }
+                Timer::Refresh(dialog) => self.on_refresh_due(now, dialog),
                 Timer::Sweep => self.sweep(now),
             }
             self.handle_events(now);
@@ -237,9 +265,10 @@ impl Switch {
         self.endpoint.poll_transmit().map(Output::Transmit)
     }
 
-    /// No call is left.
+    /// No call is left, every BYE has been answered or given up, and all media have reported.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty()
+        let bye_waits = self.dialogs.values().any(|d| matches!(d, DialogUse::ByeOnAck));
+        self.calls.is_empty() && self.clients.is_empty() && !bye_waits && self.streams.is_settled()
     }
 
     /// Whether a registered phone uses this source: the rate limiter gives it room that strangers do not get.

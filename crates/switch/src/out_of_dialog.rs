@@ -44,30 +44,30 @@ impl Switch {
             self.notice(Level::Debug, None, None, "format", text);
             let mut response = Response::new(rejection.status).reason(rejection.reason);
             response.headers = rejection.headers;
-            let _ = self.endpoint.respond(now, tx, response);
+            self.endpoint.respond_stateless(&request, &flow, response);
             return;
         }
         match request.method() {
             Method::Invite => self.on_invite(now, tx, &request, &flow),
             Method::Register => self.on_register(now, tx, &request, &flow),
-            Method::Options => self.on_options(now, tx),
+            Method::Options => self.on_options(&request, &flow),
             Method::Message => self.on_message(now, tx, &request, &flow),
             // RFC 3261 §12.2.2 and RFC 6665 §4.1.3: these live in a dialog or follow a subscription.
             Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify | Method::Cancel => {
-                self.answer(now, tx, 481);
+                self.endpoint.respond_stateless(&request, &flow, Response::new(481));
             }
             Method::Subscribe | Method::Publish => self.on_event_package(now, tx, &request, &flow),
-            Method::Refer => self.answer(now, tx, 405),
+            Method::Refer => self.endpoint.respond_stateless(&request, &flow, Response::new(405)),
             Method::Ack => {}
-            Method::Other(_) => self.answer(now, tx, 501),
+            Method::Other(_) => self.endpoint.respond_stateless(&request, &flow, Response::new(501)),
         }
     }
 
-    fn on_options(&mut self, now: Instant, tx: ServerTx) {
+    fn on_options(&mut self, request: &Message, flow: &Flow) {
         // RFC 3261 §11.2: what an INVITE would get, with what we can do. While stopping, it would get 503.
         let status = if self.draining { 503 } else { 200 };
         let response = Response::new(status).header("Accept", "application/sdp").header("Accept-Language", "en");
-        let _ = self.endpoint.respond(now, tx, response);
+        self.endpoint.respond_stateless(request, flow, response);
     }
 
     /// Authenticates a request of a phone; `None` when it has been answered. Strangers on an external profile get
@@ -86,7 +86,7 @@ impl Switch {
             return None;
         };
         if !self.profile_of(flow).kind.authenticates() {
-            self.answer(now, tx, refusal);
+            self.endpoint.respond_stateless(request, flow, Response::new(refusal));
             return None;
         }
         match self.authenticate(now, request, flow, tenant) {

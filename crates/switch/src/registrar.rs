@@ -2,6 +2,7 @@
 //! what happens here is told to the journal, so that phones ring after a restart (RUN-1).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfort_sip::flow::{ConnId, Flow, ListenerId, Target, Transport};
@@ -19,15 +20,18 @@ use crate::record::{Binding, JournalRecord, UnixMillis};
 
 /// Longest Contact URI that is kept, in bytes.
 const LONGEST_CONTACT: usize = 512;
-/// Most Path values that are kept for one contact.
-const MOST_PATHS: usize = 8;
+/// Path of one contact, in bytes of all its lines together.
+const LONGEST_PATH: usize = 2_048;
+/// Longest `+sip.instance` and Call-ID that are kept, in bytes.
+const LONGEST_INSTANCE: usize = 128;
+const LONGEST_CALL_ID: usize = 256;
 
 /// One registered contact.
 #[derive(Clone, Debug)]
 pub struct Contact {
     /// The URI as the phone wrote it: the Request-URI of calls to it.
     pub uri: Box<str>,
-    pub path: Box<[Box<str>]>,
+    pub path: Arc<[Box<str>]>,
     pub instance: Option<Box<str>>,
     pub reg_id: Option<u32>,
     /// Thousandths.
@@ -199,6 +203,8 @@ impl Registrar {
             .filter(|_| !wildcard)
             .collect::<Result<_, _>>()
             .map_err(|e| RegisterRefused::new(400, "registrar.contact", format!("Contact cannot be read: {e}")))?;
+        check_sizes(request, parsed.len(), extension)?;
+        let path = path_of(request);
         let mut next = self.contacts.get(&extension.id).cloned().unwrap_or_default();
         next.retain(|c| c.expires > now);
         let mut outcome = Registered { headers: Headers::default(), records: Vec::new(), added: 0, removed: 0 };
@@ -217,30 +223,33 @@ impl Registrar {
                 outcome.removed += 1;
             }
         } else {
+            let mut refreshed: Vec<String> = Vec::with_capacity(parsed.len());
             for address in &parsed {
                 let wanted = self.lifetime(address, header_expires)?;
-                let contact = self.contact(now, request, flow, address, wanted, own_addresses)?;
+                let contact = self.contact(now, request, flow, address, wanted, &path, own_addresses)?;
                 let old = next.iter().position(|c| c.is_same_binding(&contact));
+                let was_there = old.is_some();
                 if let Some(i) = old {
                     check_order(&next[i], request)?;
-                    next.remove(i);
+                    let key = next.remove(i).key();
+                    // The journal knows the binding by its old key, should that have changed.
+                    if wanted.is_zero() || key != contact.key() {
+                        outcome.records.push(JournalRecord::Unbound { extension: extension.id, key });
+                    }
                 }
                 if wanted.is_zero() {
-                    if old.is_some() {
-                        outcome.removed += 1;
-                        outcome.records.push(JournalRecord::Unbound { extension: extension.id, key: contact.key() });
-                    }
+                    outcome.removed += usize::from(was_there);
                     continue;
                 }
-                if old.is_none() {
-                    outcome.added += 1;
-                }
+                outcome.added += usize::from(!was_there);
+                refreshed.push(contact.key());
                 outcome.records.push(JournalRecord::Bound(contact.record(extension, clock)));
                 next.push(contact);
             }
             while next.len() > extension.max_contacts as usize {
                 // A phone that restarts leaves its old contact behind: the one nearest to its end makes room.
-                let oldest = (0..next.len()).min_by_key(|&i| next[i].expires).expect("the list is longer than 0");
+                let others = (0..next.len()).filter(|&i| !refreshed.contains(&next[i].key()));
+                let Some(oldest) = others.min_by_key(|&i| next[i].expires) else { break };
                 let gone = next.remove(oldest);
                 outcome.records.push(JournalRecord::Unbound { extension: extension.id, key: gone.key() });
                 outcome.removed += 1;
@@ -411,6 +420,7 @@ impl Registrar {
         Ok(asked.min(self.config.max_expires))
     }
 
+    #[allow(clippy::too_many_arguments, reason = "each is a different fact about one contact")]
     fn contact(
         &self,
         now: Instant,
@@ -418,6 +428,7 @@ impl Registrar {
         flow: &Flow,
         address: &NameAddr<'_>,
         lifetime: Duration,
+        path: &Arc<[Box<str>]>,
         own_addresses: &[SocketAddr],
     ) -> Result<Contact, Box<RegisterRefused>> {
         let text = address.uri.trim();
@@ -433,11 +444,6 @@ impl Registrar {
         if address_in(text).is_some_and(|a| own_addresses.contains(&a)) {
             return Err(RegisterRefused::new(403, "registrar.loop", "the Contact is this system's own address"));
         }
-        let path: Box<[Box<str>]> = request
-            .headers(HeaderName::Path)
-            .take(MOST_PATHS)
-            .map(|p| String::from_utf8_lossy(p).into_owned().into_boxed_str())
-            .collect();
         let q = address
             .param("q")
             .and_then(|q| q.parse::<f32>().ok())
@@ -447,8 +453,8 @@ impl Registrar {
         Ok(Contact {
             uri: text.into(),
             by_flow: flow.conn.is_some() || !path.is_empty() || !address_is_source,
-            path,
-            instance: address.param("+sip.instance").map(|i| i.trim_matches(['"', '<', '>']).into()),
+            path: path.clone(),
+            instance: instance_of(address)?,
             reg_id: address.param("reg-id").and_then(|r| r.parse().ok()),
             q,
             call_id: request.call_id().into(),
@@ -489,7 +495,7 @@ impl Registrar {
             out.push("Contact", value);
         }
         let mut path_seen = false;
-        for path in request.headers(HeaderName::Path).take(MOST_PATHS) {
+        for path in request.headers(HeaderName::Path) {
             path_seen = true;
             out.push("Path", String::from_utf8_lossy(path));
         }
@@ -513,6 +519,35 @@ impl Contact {
             Transport::Tls | Transport::Ws | Transport::Wss => false,
         }
     }
+}
+
+/// What one REGISTER may hold and what of it is kept, in bounds: a phone has a few contacts, and none needs kilobytes.
+fn check_sizes(request: &Message, contacts: usize, extension: &Extension) -> Result<(), Box<RegisterRefused>> {
+    if contacts > extension.max_contacts as usize {
+        let words = format!("{contacts} contacts are more than the {} that it may have", extension.max_contacts);
+        return Err(RegisterRefused::new(403, "registrar.max_contacts", words));
+    }
+    let path: usize = request.headers(HeaderName::Path).map(<[u8]>::len).sum();
+    if path > LONGEST_PATH || request.call_id().len() > LONGEST_CALL_ID {
+        let words = format!("a Path of {path} bytes or a Call-ID of {} is too long", request.call_id().len());
+        return Err(RegisterRefused::new(400, "registrar.contact", words));
+    }
+    Ok(())
+}
+
+fn path_of(request: &Message) -> Arc<[Box<str>]> {
+    request.headers(HeaderName::Path).map(|p| String::from_utf8_lossy(p).into_owned().into_boxed_str()).collect()
+}
+
+/// `+sip.instance` without its quotes and brackets (RFC 5626 §4.1).
+fn instance_of(address: &NameAddr<'_>) -> Result<Option<Box<str>>, Box<RegisterRefused>> {
+    let Some(instance) = address.param("+sip.instance") else { return Ok(None) };
+    let instance = instance.trim_matches(['"', '<', '>']);
+    if instance.len() > LONGEST_INSTANCE || instance.contains(['"', '<', '>', '\\', ';']) {
+        let words = "expected +sip.instance to be a URN in quotes and angle brackets";
+        return Err(RegisterRefused::new(400, "registrar.contact", words));
+    }
+    Ok(Some(instance.into()))
 }
 
 /// RFC 3261 §10.3 step 7: within one Call-ID, an older or equal CSeq must not undo a later one.

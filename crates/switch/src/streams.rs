@@ -64,6 +64,11 @@ impl Streams {
         }
     }
 
+    /// No closed call waits for its figures.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.closing.is_empty()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.uses.len()
     }
@@ -98,6 +103,11 @@ impl Streams {
 
     pub(crate) fn learned(&mut self, id: StreamId) {
         self.ports.learned(id);
+    }
+
+    /// The call that a stream belongs to, while it is up.
+    pub(crate) fn call_of(&self, id: StreamId) -> Option<CallId> {
+        self.uses.get(&id).map(|stream| stream.call)
     }
 
     pub(crate) fn resumed(&mut self, id: StreamId) {

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use ringfort_sip::dialog::DialogId;
+
 use crate::model::CallId;
 
 /// What a wake-up is for.
@@ -15,6 +17,8 @@ pub enum Timer {
     MaxDuration(CallId),
     /// The relay did not report on a closed call's media in time.
     Quality(CallId),
+    /// A session refresh that could not be sent is due again.
+    Refresh(DialogId),
     /// Bindings are looked over: expired ones go, phones behind NAT get a keep-alive.
     Sweep,
 }

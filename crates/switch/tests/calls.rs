@@ -585,3 +585,182 @@ fn an_unknown_required_extension_is_refused_with_420_rfc_3261_section_8_2_2_3() 
     assert_eq!(refused.status(), 420);
     assert_eq!(refused.header_str(HeaderName::Unsupported).as_deref(), Some("nothing-we-know"));
 }
+
+#[test]
+fn a_call_cancelled_while_its_answer_waits_for_a_prack_ends_on_both_sides_rfc_3262_section_3() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register("user-b", B);
+    let call_id = w.invite("user-a", A, "102", &offer(), "Supported: 100rel\r\n");
+    let invite_b = w.take(B);
+    w.send(B, &reply(&invite_b, 183, "btag", &contact(B), &answer()));
+    w.send(B, &reply(&invite_b, 200, "btag", &contact(B), &answer()));
+    w.take_starting(B, "ACK ");
+    let n = call_id.split(['-', '@']).nth(1).expect("the serial").to_owned();
+    w.send(
+        A,
+        &format!(
+            "CANCEL sip:102@{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {A};branch=z9hG4bKi{n}x2;rport\r\n\
+             From: \"Mallory\" <sip:user-a@{DOMAIN}>;tag=t{call_id}\r\nTo: <sip:102@{DOMAIN}>\r\nCall-ID: {call_id}\r\n\
+             CSeq: 2 CANCEL\r\nMax-Forwards: 70\r\n\r\n"
+        ),
+    );
+    let bye = w.take_starting(B, "BYE ");
+    w.send(B, &reply(&bye, 200, "", "", ""));
+    assert_eq!((w.cdrs()[0].status, w.cdrs()[0].answered), (487, None));
+    w.assert_empty();
+}
+
+#[test]
+fn a_caller_that_never_sends_the_prack_loses_the_call_on_both_sides() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register("user-b", B);
+    w.invite("user-a", A, "102", &offer(), "Supported: 100rel\r\n");
+    let invite_b = w.take(B);
+    w.send(B, &reply(&invite_b, 183, "btag", &contact(B), &answer()));
+    w.send(B, &reply(&invite_b, 200, "btag", &contact(B), &answer()));
+    w.pass(Duration::from_secs(40));
+    w.take_starting(B, "BYE ");
+    assert_eq!(w.take_final(A).status(), 504);
+    assert_eq!(w.cdrs()[0].cause, Some(EndCause::PeerGone));
+}
+
+#[test]
+fn a_tls_phone_that_refuses_srtp_is_asked_again_with_plain_rtp() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register_tls("user-b", B);
+    w.invite("user-a", A, "102", &offer(), "");
+    let secure = w.take_starting(B, "INVITE ");
+    assert!(body_text(&secure).contains("RTP/SAVP") && body_text(&secure).contains("a=crypto:"));
+    w.send_tls(B, &reply(&secure, 488, "btag", "", ""));
+    let plain = w.take_starting(B, "INVITE ");
+    assert!(body_text(&plain).contains("RTP/AVP 0 8 101"), "{}", body_text(&plain));
+    w.send_tls(B, &reply(&plain, 200, "btag", &contact(B), &answer()));
+    assert_eq!(w.take_final(A).status(), 200);
+}
+
+#[test]
+fn a_phone_that_wants_a_longer_session_is_asked_again_rfc_4028_section_7_3() {
+    let mut cfg = config();
+    cfg.calls.session_expires = Duration::from_secs(600);
+    let mut w = World::with(cfg, site());
+    w.register("user-a", A);
+    w.register("user-b", B);
+    w.invite("user-a", A, "102", &offer(), "");
+    let first = w.take(B);
+    assert_eq!(first.header_str(HeaderName::SessionExpires).as_deref(), Some("600"));
+    w.send(B, &reply(&first, 422, "btag", "Min-SE: 1200\r\n", ""));
+    let second = w.take_starting(B, "INVITE ");
+    assert_eq!(second.header_str(HeaderName::SessionExpires).as_deref(), Some("1200"));
+    w.send(B, &reply(&second, 180, "btag", &contact(B), ""));
+    while let Some(m) = w.try_take(A) {
+        assert!(m.status() < 200, "the caller hears nothing of it");
+    }
+}
+
+#[test]
+fn a_side_that_lost_its_dialog_ends_the_call_with_a_bye_to_both() {
+    let mut w = World::new();
+    let call = w.call(A, B);
+    w.send(A, &call.from_a("INVITE", 3, "", &sdp_with("198.51.100.10", 4000, "0 101", "a=sendonly\r\n")));
+    let reinvite = w.take_starting(B, "INVITE ");
+    w.send(B, &reply(&reinvite, 481, "", "", ""));
+    w.take_starting(B, "BYE ");
+    assert_eq!(w.take_final(A).status(), 488);
+    let bye = w.take_starting(A, "BYE ");
+    w.send(A, &reply(&bye, 200, "", "", ""));
+    assert_eq!(w.cdrs()[0].cause, Some(EndCause::PeerGone));
+    w.assert_empty();
+}
+
+#[test]
+fn an_info_that_a_phone_leaves_unanswered_does_not_take_the_call_with_it() {
+    let mut w = World::new();
+    let call = w.call(A, B);
+    w.send(A, &call.from_a("INFO", 3, "Content-Type: application/dtmf-relay\r\n", "Signal=5\r\n"));
+    w.take_starting(B, "INFO ");
+    w.pass(Duration::from_secs(40));
+    assert_eq!(w.status().calls, 1);
+    // RFC 4320 §4.2: an answer that late would only be noise.
+    assert!(w.try_take(A).is_none_or(|m| m.status() == 100));
+}
+
+#[test]
+fn a_cancelled_change_is_cancelled_on_the_other_side_too() {
+    let mut w = World::new();
+    let call = w.call(A, B);
+    let held = sdp_with("198.51.100.10", 4000, "0 101", "a=sendonly\r\n");
+    w.send(A, &call.from_a("INVITE", 3, "", &held));
+    let reinvite = w.take_starting(B, "INVITE ");
+    w.send(B, &reply(&reinvite, 100, "", "", ""));
+    w.send(A, &call.from_a("CANCEL", 3, "", "").replace("bKacancel3", "bKainvite3"));
+    let cancel = w.take_starting(B, "CANCEL ");
+    w.send(B, &reply(&cancel, 200, "", "", ""));
+    w.send(B, &reply(&reinvite, 487, "", "", ""));
+    assert_eq!(w.status().calls, 1);
+    w.send(A, &call.from_a("BYE", 4, "", ""));
+    let bye = w.take_starting(B, "BYE ");
+    w.send(B, &reply(&bye, 200, "", "", ""));
+    w.assert_empty();
+}
+
+#[test]
+fn a_bye_that_waits_for_the_ack_survives_another_request_in_between() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register("user-b", B);
+    let call_id = w.invite("user-a", A, "102", &offer(), "");
+    let invite_b = w.take(B);
+    w.send(B, &reply(&invite_b, 200, "btag", &contact(B), &answer()));
+    let ok = w.take_final(A);
+    let call = Established {
+        a: A.into(),
+        b: B.into(),
+        call_id,
+        invite: invite_b.clone(),
+        ok,
+        ack_b: invite_b,
+        cseq_a: 2,
+        cseq_b: 1,
+    };
+    w.send(B, &call.from_b("BYE", 1, "", ""));
+    w.send(A, &call.from_a("INFO", 3, "", ""));
+    assert_eq!(w.take_final(A).status(), 481);
+    w.send(A, &call.from_a("ACK", 2, "", ""));
+    let bye = w.take_starting(A, "BYE ");
+    w.send(A, &reply(&bye, 200, "", "", ""));
+    w.assert_empty();
+}
+
+#[test]
+fn a_stopping_system_is_idle_only_when_its_byes_are_answered_and_the_media_have_reported() {
+    let mut w = World::new();
+    let _call = w.call(A, B);
+    w.command(Command::HangupAll);
+    assert!(!w.switch.is_idle(), "two BYEs are on their way");
+    for side in [A, B] {
+        let bye = w.take_starting(side, "BYE ");
+        w.send(side, &reply(&bye, 200, "", "", ""));
+    }
+    assert!(!w.switch.is_idle(), "the relay has not reported");
+    w.report_closed();
+    assert!(w.switch.is_idle());
+}
+
+#[test]
+fn a_media_port_that_another_program_has_ends_the_call_with_a_word_instead_of_silence() {
+    let mut w = World::new();
+    let _call = w.call(A, B);
+    let opened =
+        w.media.iter().find_map(|c| if let media::Command::Open { id, port } = c { Some((*id, *port)) } else { None });
+    let (id, port) = opened.expect("a stream was opened");
+    w.media_event(media::Event::PortFailed { id, port });
+    assert_eq!(w.status().calls, 0);
+    assert!(w.notices.iter().any(|n| n.rule == "media.port" && n.text.contains(&port.0.to_string())));
+    w.media.clear();
+    w.invite("user-c", B3, "101", &offer(), "");
+    let again = w.media.iter().any(|c| matches!(c, media::Command::Open { port: p, .. } if *p == port));
+    assert!(!again, "the next call gets other ports");
+}

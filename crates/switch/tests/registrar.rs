@@ -225,3 +225,72 @@ fn a_changed_password_and_a_removed_extension_take_effect_with_the_next_revision
     assert_eq!(w.status().registrations, 0);
     assert_eq!(w.status().extensions, 2);
 }
+
+#[test]
+fn more_contacts_than_an_extension_may_have_are_refused_at_once() {
+    let mut w = World::new();
+    let many: Vec<String> = (0..50).map(|i| format!("<sip:x@198.51.100.10:{}>", 6000 + i)).collect();
+    assert_eq!(w.register_with("user-a", PHONE, &many.join(", "), "").status(), 403);
+    assert_eq!(w.status().registrations, 0);
+}
+
+#[test]
+fn overlong_fields_of_a_registration_are_refused() {
+    let mut w = World::new();
+    let instance = format!("<sip:user-a@{PHONE}>;+sip.instance=\"<urn:uuid:{}>\"", "a".repeat(200));
+    assert_eq!(w.register_with("user-a", PHONE, &instance, "").status(), 400);
+    let path = format!("Path: <sip:{}.example;lr>\r\n", "p".repeat(1500)).repeat(2);
+    assert_eq!(w.register_with("user-a", PHONE, &format!("<sip:user-a@{PHONE}>"), &path).status(), 400);
+    assert_eq!(w.status().registrations, 0);
+}
+
+#[test]
+fn a_short_registration_is_not_pushed_out_by_the_older_ones_it_stands_beside() {
+    let mut w = World::new();
+    for i in 1..=3 {
+        w.register_with("user-a", PHONE, &format!("<sip:p{i}@198.51.100.10>;expires=3600"), "");
+    }
+    let ok = w.register_with("user-a", PHONE, "<sip:new@198.51.100.10>;expires=60", "");
+    assert!(contacts(&ok).iter().any(|c| c.contains("sip:new@")), "{:?}", contacts(&ok));
+    assert_eq!(contacts(&ok).len(), 3);
+}
+
+#[test]
+fn a_phone_with_the_old_password_does_not_ring_after_the_password_was_changed() {
+    let mut w = World::new();
+    w.register("user-b", OTHER);
+    let mut next = site();
+    let extension = next.extensions.get_mut(&ringfort_switch::model::ExtensionId(2)).expect("it is there");
+    extension.credentials.password = ringfort_switch::model::Secret::new("another one altogether");
+    w.switch.apply_site(w.now, std::sync::Arc::new(next));
+    assert_eq!(w.status().registrations, 0);
+}
+
+#[test]
+fn phones_still_get_in_when_the_first_domain_of_their_tenant_has_changed() {
+    let mut w = World::new();
+    w.register("user-a", PHONE);
+    let mut next = site();
+    next.tenants[0].domains = vec!["new.example".into(), DOMAIN.into()];
+    w.switch.apply_site(w.now, std::sync::Arc::new(next));
+    assert_eq!(w.register("user-a", PHONE).status(), 200);
+}
+
+#[test]
+fn a_binding_comes_back_on_the_listener_with_its_transport_and_address() {
+    let mut before = World::new();
+    before.register("user-b", OTHER);
+    let bindings: Vec<_> = before
+        .journal
+        .iter()
+        .filter_map(|r| if let JournalRecord::Bound(b) = r { Some(b.clone()) } else { None })
+        .collect();
+    let mut moved = config();
+    moved.listeners.remove(0);
+    for (i, l) in moved.listeners.iter_mut().enumerate() {
+        l.sip.id = ringfort_sip::flow::ListenerId(i as u16);
+    }
+    let mut after = World::with(moved, site());
+    after.switch.restore(after.now, bindings, ringfort_switch::model::CallId(1));
+    assert_eq!(after.status().registrations, 0, "its listener is gone");
+}

@@ -25,7 +25,8 @@ impl Endpoint {
         if self.writer.listener(r.target.listener()).is_none() {
             return Err(EndpointError::UnknownListener);
         }
-        if !self.has_room(Priority::Normal) {
+        // What we begin ourselves was let in before: strangers' requests leave room for it.
+        if !self.has_room(Priority::High) {
             return Err(EndpointError::Full);
         }
         if r.call_id.is_none() {

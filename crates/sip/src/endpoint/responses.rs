@@ -138,7 +138,7 @@ impl Endpoint {
             self.dialog_over(fork);
         }
         let Some(client) = self.clients.get_mut(tx.0) else { return };
-        let again = matches!(status, 401 | 407 | 413 | 415 | 420 | 422 | 423 | 494);
+        let again = matches!(status, 401 | 407 | 413 | 415 | 420 | 422 | 423 | 488 | 494 | 606);
         let bye = client.dialog.filter(|_| client.kind == Kind::Bye && !matches!(status, 401 | 407));
         if (200..300).contains(&status) {
             client.source = Source::Own;

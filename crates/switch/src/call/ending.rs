@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use ringfort_media::types::StreamId;
+use ringfort_media::types::{PortId, StreamId};
 use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::Response;
 use ringfort_sip::method::Method;
 use ringfort_sip::write::Headers;
 
-use super::{CALLER, Call, DialogUse, LegState};
+use super::{CALLER, Call, ClientUse, DialogUse, LegState};
 use crate::Switch;
 use crate::crossing;
 use crate::io::{Level, Output};
@@ -33,6 +33,7 @@ impl Switch {
     ) {
         self.cancel_forks(now, id, None, words);
         let Some(mut call) = self.calls.remove(&id) else { return };
+        self.servers.remove(&call.invite);
         self.count_extension(&call, -1);
         for (at, timer) in [(call.ring_timer.take(), Timer::Ring(id)), (call.max_timer.take(), Timer::MaxDuration(id))]
         {
@@ -64,7 +65,6 @@ impl Switch {
         for (index, leg) in legs.into_iter().enumerate() {
             match leg.state {
                 LegState::Asking(tx) => {
-                    self.servers.remove(&tx);
                     if by != Some(index) {
                         let mut response = Response::new(status);
                         response.headers = words.clone();
@@ -92,7 +92,13 @@ impl Switch {
         if !acked {
             self.endpoint.ack(now, dialog, Headers::default(), None);
         }
-        let _ = self.endpoint.dialog_request(now, dialog, Method::Bye, words.clone(), None);
+        self.send_bye(now, dialog, words.clone());
+    }
+
+    pub(crate) fn send_bye(&mut self, now: Instant, dialog: DialogId, words: Headers) {
+        if let Ok(client) = self.endpoint.dialog_request(now, dialog, Method::Bye, words, None) {
+            self.clients.insert(client, ClientUse::Ending);
+        }
     }
 
     /// The ACK (or its absence) that a BYE has waited for.
@@ -130,6 +136,23 @@ impl Switch {
         let why = format!("no media for {} s", for_.as_secs());
         let words = crossing::reason("Q.850", 41, "No media");
         self.end_call(now, id, None, 200, EndCause::MediaTimeout, &words, &why);
+    }
+
+    /// Another program has the port, or the process may open no more sockets: the port is left alone for a while, and
+    /// the call, which would be silent, ends with a word.
+    pub(crate) fn on_port_failed(&mut self, now: Instant, id: StreamId, port: PortId) {
+        self.streams.ports.failed(now, port);
+        let call = self.streams.call_of(id);
+        let text = format!(
+            "UDP ports {} and {} cannot be used: another program has them, or the limit of open files is reached",
+            port.rtp(),
+            port.rtcp()
+        );
+        self.notice(Level::Warn, None, call, "media.port", text);
+        if let Some(call) = call {
+            let words = crossing::reason("Q.850", 47, "No media port");
+            self.end_call(now, call, None, 503, EndCause::Internal, &words, "a media port could not be opened");
+        }
     }
 
     pub(crate) fn on_session_expired(&mut self, now: Instant, dialog: DialogId) {

@@ -28,6 +28,10 @@ pub(crate) enum ClientUse {
     Abandoned,
     /// A request within a call that was asked for by the other side: its answer goes back there.
     Relayed { call: CallId, to: usize, tx: ServerTx, offer: Offer },
+    /// A relayed re-INVITE that its sender has cancelled: should `peer` accept it all the same, it is taken back.
+    Withdrawn { call: CallId, peer: usize },
+    /// A BYE: the system is not idle before it is answered or given up.
+    Ending,
     /// Our own refresh of a session (RFC 4028).
     Refresh { call: CallId, leg: usize, offered: bool },
     /// One copy of a MESSAGE.
@@ -83,6 +87,8 @@ pub(crate) struct Leg {
     pub state: LegState,
     /// The caller's leg: our 2xx has been acknowledged. A callee's leg: we have acknowledged.
     pub acked: bool,
+    /// It has refused UPDATE: refreshes go by re-INVITE.
+    pub refuses_update: bool,
     pub secure: bool,
 }
 
@@ -112,10 +118,16 @@ pub(crate) struct Call {
     pub late_offer: bool,
     /// The best refusal so far, and the Reason that came with it.
     pub best: Option<(u16, ringfort_sip::write::Headers)>,
+    /// The caller's INVITE.
+    pub invite: ServerTx,
     /// The caller has been told that a phone rings.
     pub ringing_told: bool,
+    /// The caller has been told something.
+    pub progress_told: bool,
     /// An answer that is due in the ACK to this leg, where a 2xx of it carried the offer.
     pub owes_answer_to: Option<usize>,
+    /// CSeq of the request whose ACK brings it: an ACK of an earlier one that is repeated is not it.
+    pub owes_answer_cseq: u32,
     pub reliable_caller: bool,
 }
 
@@ -150,7 +162,7 @@ impl Call {
     pub fn state_name(&self) -> &'static str {
         match self.phase {
             Phase::Answered { .. } => "answered",
-            Phase::Setup if self.ringing_told => "ringing",
+            Phase::Setup if self.progress_told => "ringing",
             Phase::Setup => "trying",
         }
     }

@@ -4,11 +4,21 @@
 /// server trouble) must not reach him (RFC 3261 §16.7 for proxies; RFC 7092 §3 leaves it to the B2BUA).
 pub(crate) fn for_caller(status: u16) -> u16 {
     match status {
-        // A phone that redirects, asks for credentials or does not know itself cannot be reached just now.
-        300..=399 | 401 | 403 | 404 | 405 | 407 | 410 | 416 | 420 | 421 | 423 | 436..=438 | 481..=485 => 480,
-        // A failing phone is no failing system: 5xx would make a caller's trunk fail over and ring twice.
-        500..=599 => 480,
-        other => other,
+        408 | 415 | 480 | 486..=488 | 600..=699 => status,
+        // A phone that redirects, asks for credentials or does not know itself cannot be reached just now, and a failing
+        // phone is no failing system: 5xx would make a caller's trunk fail over and ring twice.
+        _ => 480,
+    }
+}
+
+/// The status that one side of a call gets for the other's refusal of its request within the call. None of them says
+/// that the call is over (RFC 5057 §5.1) where it is not.
+pub(crate) fn within_call(status: u16, is_offer: bool) -> u16 {
+    match status {
+        200..=299 | 415 | 469 | 488 | 491 | 500 | 600..=699 => status,
+        405 | 501 if !is_offer => 501,
+        _ if is_offer => 488,
+        _ => 500,
     }
 }
 

@@ -6,6 +6,7 @@ use ringfort_media::bridge::AnswerIn;
 use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, FailCause, Response, ServerTx};
 use ringfort_sip::message::Message;
+use ringfort_sip::method::Method;
 use ringfort_sip::write::{Body, Headers};
 
 use super::outcome::{better, for_caller};
@@ -20,16 +21,25 @@ use crate::timers::Timer;
 
 impl Switch {
     pub(crate) fn on_response(&mut self, now: Instant, tx: ClientTx, dialog: Option<DialogId>, response: &Message) {
-        let Some(&purpose) = self.clients.get(&tx) else { return };
         let status = response.status();
-        if status >= 300 {
+        let Some(&purpose) = self.clients.get(&tx) else {
+            // RFC 3261 §13.2.2.4: a fork further on answers as well.
+            if let (200..=299, Some(dialog), Method::Invite) = (status, dialog, response.cseq().method) {
+                self.end_stray_answer(now, dialog);
+            }
+            return;
+        };
+        if status >= 200 {
             self.clients.remove(&tx);
         }
         match purpose {
             ClientUse::Fork { call, leg } => match status {
-                101..=199 => self.on_fork_progress(now, call, leg, dialog, response),
-                200..=299 => self.on_fork_answer(now, tx, call, leg, dialog, response),
-                _ => self.on_fork_refusal(now, call, leg, status, crossing::cross(response, crossing::REFUSAL)),
+                // RFC 6228: a fork further on ended early; it concerns nobody else.
+                199 => {}
+                101..=198 => self.on_fork_progress(now, call, leg, dialog, response),
+                200..=299 => self.on_fork_answer(now, call, leg, dialog, response),
+                422 => self.on_fork_interval(now, tx, call, leg),
+                _ => self.on_fork_refusal(now, tx, call, leg, status, crossing::cross(response, crossing::REFUSAL)),
             },
             ClientUse::Abandoned => {
                 if let (200..=299, Some(dialog)) = (status, dialog) {
@@ -38,22 +48,22 @@ impl Switch {
             }
             ClientUse::Relayed { call, to, tx: asked, offer } => {
                 if status >= 200 {
-                    self.clients.remove(&tx);
+                    self.relayed.remove(&asked);
                     self.on_relayed_answer(now, call, to, asked, offer, dialog, response);
                 }
             }
             ClientUse::Refresh { call, leg, offered } => {
                 if status >= 200 {
-                    self.clients.remove(&tx);
                     self.on_refresh_answer(now, call, leg, offered, dialog, response);
                 }
             }
-            ClientUse::Errand(errand) => {
+            ClientUse::Withdrawn { call, peer } => {
                 if status >= 200 {
-                    self.clients.remove(&tx);
+                    self.on_withdrawn_answer(now, call, peer, dialog, status);
                 }
-                self.on_errand_answer(now, errand, status);
             }
+            ClientUse::Ending => {}
+            ClientUse::Errand(errand) => self.on_errand_answer(now, errand, status),
         }
     }
 
@@ -75,11 +85,15 @@ impl Switch {
                         format!("a phone is unreachable: {error}"),
                     );
                 }
-                self.on_fork_refusal(now, call, leg, status, Headers::default());
+                self.on_fork_refusal(now, tx, call, leg, status, Headers::default());
             }
-            ClientUse::Abandoned => {}
-            ClientUse::Relayed { call, to, tx: asked, offer } => self.on_relayed_failure(now, call, to, asked, offer),
-            ClientUse::Refresh { call, leg, .. } => self.on_refresh_failed(now, call, leg),
+            ClientUse::Abandoned | ClientUse::Ending => {}
+            ClientUse::Withdrawn { call, .. } => self.roll_back(now, call),
+            ClientUse::Relayed { call, tx: asked, offer, .. } => {
+                self.relayed.remove(&asked);
+                self.on_relayed_failure(now, call, asked, offer, cause);
+            }
+            ClientUse::Refresh { call, .. } => self.on_refresh_failed(now, call),
             ClientUse::Errand(errand) => self.on_errand_answer(now, errand, status),
         }
     }
@@ -118,12 +132,15 @@ impl Switch {
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
         self.streams.drain(id, &mut call.bridge, &mut self.outputs);
-        if body.is_none() && call.ringing_told {
+        // One 180 is enough, but a 183 does not stand for it: silence is no ringing.
+        let rings = response.status() == 180;
+        if body.is_none() && (call.ringing_told || !rings && call.progress_told) {
             return;
         }
-        call.ringing_told = true;
-        let (reliable, with_media) = (call.reliable_caller, body.is_some());
-        let status = if with_media && response.status() != 180 { 183 } else { 180 };
+        call.ringing_told |= rings;
+        call.progress_told = true;
+        let reliable = call.reliable_caller;
+        let status = if rings || body.is_none() { 180 } else { 183 };
         let mut answer = Response::new(status);
         answer.headers = crossing::cross(response, crossing::PROGRESS);
         answer.body = body;
@@ -145,17 +162,7 @@ impl Switch {
         }
     }
 
-    fn on_fork_answer(
-        &mut self,
-        now: Instant,
-        tx: ClientTx,
-        id: CallId,
-        leg: usize,
-        dialog: Option<DialogId>,
-        response: &Message,
-    ) {
-        // The transaction stays for other 2xx of a fork further on (RFC 3261 §13.2.2.4).
-        self.clients.insert(tx, ClientUse::Abandoned);
+    fn on_fork_answer(&mut self, now: Instant, id: CallId, leg: usize, dialog: Option<DialogId>, response: &Message) {
         let Some(dialog) = dialog else { return };
         let waiting = self
             .calls
@@ -193,7 +200,7 @@ impl Switch {
                 let text = format!("a phone's answer cannot be used: {reject}");
                 self.notice(Level::Warn, None, Some(id), "media", text);
                 self.end_stray_answer(now, dialog);
-                return self.on_fork_refusal(now, id, leg, 488, warning(&reject));
+                return self.fork_over(now, id, leg, 488, warning(&reject));
             }
         };
 
@@ -215,7 +222,8 @@ impl Switch {
         let end = now + self.config.calls.max_duration;
         call.max_timer = Some(end);
         self.timers.set(end, Timer::MaxDuration(id));
-        self.servers.remove(&asked);
+        // `servers` keeps the caller's request until its ACK: a 2xx that waits for a PRACK (RFC 3262 §3) can still be
+        // cancelled.
         self.dialogs.insert(dialog, DialogUse::Leg { call: id, leg });
         let (tenant, text) = (call.tenant, format!("{} answered", call.cdr.callee));
         self.notice(Level::Info, Some(tenant), Some(id), "call", text);
@@ -235,27 +243,37 @@ impl Switch {
     }
 
     /// A phone says no. When none is left, the caller hears the best of what they said.
-    fn on_fork_refusal(&mut self, now: Instant, id: CallId, leg: usize, status: u16, words: Headers) {
+    fn on_fork_refusal(&mut self, now: Instant, tx: ClientTx, id: CallId, leg: usize, status: u16, words: Headers) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if call.legs[leg].state == LegState::Gone || call.is_answered() {
             return;
         }
-        let heard = for_caller(status);
-        if heard == 488 && call.bridge.fall_back_to_plain(now, call.legs[leg].media, &mut self.streams.ports) {
-            return self.retry_plain(now, id, leg);
+        let media = call.legs[leg].media;
+        if matches!(status, 415 | 488 | 606) && call.bridge.fall_back_to_plain(now, media, &mut self.streams.ports) {
+            return self.retry_plain(now, tx, id, leg);
         }
+        self.fork_over(now, id, leg, status, words);
+    }
+
+    /// One phone less: when none is left, the caller hears the best of what they said.
+    fn fork_over(&mut self, now: Instant, id: CallId, leg: usize, status: u16, words: Headers) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let heard = for_caller(status);
         call.legs[leg].state = LegState::Gone;
         let media = call.legs[leg].media;
         call.bridge.remove_leg(now, media, &mut self.streams.ports);
         self.streams.drain(id, &mut call.bridge, &mut self.outputs);
-        if call.best.as_ref().is_none_or(|(best, _)| better(heard, *best)) {
+        // RFC 3261 §16.7 step 5: a 6xx ends all branches at once.
+        let decided = (600..=699).contains(&heard);
+        if decided || call.best.as_ref().is_none_or(|(best, _)| better(heard, *best)) {
             call.best = Some((heard, words));
         }
-        let decided = (600..=699).contains(&heard);
         if call.open_forks() > 0 && !decided {
             return;
         }
-        // RFC 3261 §16.7 step 5: a 6xx ends all branches at once.
+        let elsewhere = crossing::reason("SIP", heard, "Declined by another phone");
+        self.cancel_forks(now, id, None, &elsewhere);
+        let Some(call) = self.calls.get_mut(&id) else { return };
         let (status, headers) = call.best.take().unwrap_or((480, Headers::default()));
         self.counters.calls_failed += 1;
         let cause = if status == 408 { EndCause::NoAnswer } else { EndCause::Rejected };
@@ -263,10 +281,10 @@ impl Switch {
     }
 
     /// SRTP was offered to a phone that cannot: the same phone is asked again with plain RTP where the policy allows it.
-    fn retry_plain(&mut self, now: Instant, id: CallId, leg: usize) {
+    fn retry_plain(&mut self, now: Instant, tx: ClientTx, id: CallId, leg: usize) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let media = call.legs[leg].media;
-        let LegState::Calling { tx, rung } = call.legs[leg].state else { return };
+        let LegState::Calling { rung, .. } = call.legs[leg].state else { return };
         let sdp = call.bridge.offer_for(now, media, &mut self.streams.ports);
         self.streams.drain(id, &mut call.bridge, &mut self.outputs);
         let again =
@@ -277,13 +295,30 @@ impl Switch {
                 call.legs[leg].state = LegState::Calling { tx, rung };
                 self.clients.insert(tx, ClientUse::Fork { call: id, leg });
             }
-            None => self.on_fork_refusal(now, id, leg, 480, Headers::default()),
+            None => self.fork_over(now, id, leg, 480, Headers::default()),
+        }
+    }
+
+    /// RFC 4028 §7.3: the phone wants a longer session interval; the endpoint knows which.
+    fn on_fork_interval(&mut self, now: Instant, tx: ClientTx, id: CallId, leg: usize) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let LegState::Calling { rung, .. } = call.legs[leg].state else { return };
+        match self.endpoint.resend_with(now, tx, Headers::default()) {
+            Ok(tx) => {
+                call.legs[leg].state = LegState::Calling { tx, rung };
+                self.clients.insert(tx, ClientUse::Fork { call: id, leg });
+            }
+            Err(_) => self.fork_over(now, id, leg, 480, Headers::default()),
         }
     }
 
     pub(crate) fn on_cancelled(&mut self, now: Instant, tx: ServerTx, cancel: &Message) {
-        let Some(&id) = self.servers.get(&tx) else { return };
         let words = crossing::cross(cancel, crossing::ENDING);
+        if let Some(client) = self.relayed.remove(&tx) {
+            return self.withdraw(now, client, words);
+        }
+        let Some(&id) = self.servers.get(&tx) else { return };
+        self.take_back_answer(id, 487);
         self.end_call(now, id, Some(CALLER), 487, EndCause::Cancelled, &words, "the caller gave up");
     }
 
@@ -307,8 +342,21 @@ impl Switch {
 
     pub(crate) fn on_reliable_timeout(&mut self, now: Instant, tx: ServerTx) {
         // RFC 3262 §3: the caller never acknowledged what it asked to be able to acknowledge.
-        let Some(&id) = self.servers.get(&tx) else { return self.answer(now, tx, 504) };
-        self.end_call(now, id, None, 504, EndCause::PeerGone, &Headers::default(), "the caller does not answer");
+        if let Some(&id) = self.servers.get(&tx) {
+            self.take_back_answer(id, 504);
+            let words = crossing::reason("SIP", 504, "The caller does not answer");
+            self.end_call(now, id, Some(CALLER), 504, EndCause::PeerGone, &words, "the caller does not answer");
+        }
+        self.answer(now, tx, 504);
+    }
+
+    /// A phone has answered, but the caller never got the 2xx: for him the call was never answered.
+    fn take_back_answer(&mut self, id: CallId, status: u16) {
+        if let Some(call) = self.calls.get_mut(&id).filter(|c| c.is_answered()) {
+            call.cdr.status = status;
+            call.cdr.answered = None;
+            self.counters.calls_answered -= 1;
+        }
     }
 
     /// Gives up every phone that still rings, but for `keep`.
@@ -332,6 +380,6 @@ impl Switch {
         self.dialogs.remove(&dialog);
         self.endpoint.ack(now, dialog, Headers::default(), None);
         let reason = crossing::reason("SIP", 487, "Call completed elsewhere or given up");
-        let _ = self.endpoint.dialog_request(now, dialog, ringfort_sip::method::Method::Bye, reason, None);
+        self.send_bye(now, dialog, reason);
     }
 }

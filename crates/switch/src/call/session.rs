@@ -1,23 +1,25 @@
 //! Within a call: hold and resume, other codecs, session refreshes, INFO and MESSAGE — asked for by one side, put to
 //! the other, answered with what that one says.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ringfort_media::bridge::AnswerIn;
 use ringfort_sip::dialog::DialogId;
-use ringfort_sip::endpoint::{EndpointError, Response, ServerTx};
+use ringfort_sip::endpoint::{ClientTx, EndpointError, FailCause, Response, ServerTx};
 use ringfort_sip::flow::Flow;
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
 use ringfort_sip::write::{Body, Headers};
 
-use super::outcome::for_caller;
+use super::outcome::within_call;
 use super::setup::{session_description, warning};
 use super::{CALLER, ClientUse, DialogUse, LegState, Offer};
 use crate::Switch;
 use crate::crossing;
 use crate::model::CallId;
 use crate::record::EndCause;
+use crate::timers::Timer;
 
 impl Switch {
     pub(crate) fn on_dialog_request(
@@ -32,9 +34,12 @@ impl Switch {
             Some(&DialogUse::Leg { call, leg }) => (call, leg),
             Some(DialogUse::ByeOnAck) | None => {
                 // The call is over on our side: a crossing BYE is right (RFC 3261 §15.1.2), all else comes too late.
-                let status = if request.method() == Method::Bye { 200 } else { 481 };
+                // Only a BYE takes away what waits for the ACK.
+                if request.method() != Method::Bye {
+                    return self.answer(now, tx, 481);
+                }
                 self.dialogs.remove(&dialog);
-                return self.answer(now, tx, status);
+                return self.answer(now, tx, 200);
             }
         };
         match request.method() {
@@ -81,21 +86,30 @@ impl Switch {
         let Some(peer) = call.peer_of(leg) else { return self.try_again(now, tx) };
         let Some(dialog) = call.legs[peer].dialog else { return self.try_again(now, tx) };
         let sdp = session_description(request);
+        if sdp.is_none() && (!request.body().is_empty() || method == Method::Update) {
+            let mut headers = Headers::default();
+            headers.push("Accept", "application/sdp");
+            return self.answer_with(now, tx, 415, headers);
+        }
         let (media, peer_media) = (call.legs[leg].media, call.legs[peer].media);
         if let Some(sdp) = sdp.as_deref()
             && call.bridge.is_refresh(media, sdp)
         {
             // A refresh by re-INVITE (RFC 4028 §7.4) changes nothing: the other side need not hear of it.
-            let answer = call
-                .bridge
-                .offer_received(media, sdp)
-                .and_then(|()| call.bridge.answer_for(now, media, AnswerIn::Final, &mut self.streams.ports));
+            if let Err(reject) = call.bridge.offer_received(media, sdp) {
+                return self.answer_with(now, tx, reject.status(), warning(&reject));
+            }
+            let answer = call.bridge.answer_for(now, media, AnswerIn::Final, &mut self.streams.ports);
+            if answer.is_err() {
+                call.bridge.rollback(now, &mut self.streams.ports);
+            }
             self.streams.drain(id, &mut call.bridge, &mut self.outputs);
             return match answer {
                 Ok(sdp) => {
                     let _ = self.endpoint.respond(now, tx, Response::new(200).body(Body::sdp(sdp)));
                 }
-                Err(reject) => self.answer_with(now, tx, reject.status(), warning(&reject)),
+                // Our own refresh of the other side is under way: in a moment it works.
+                Err(_) => self.answer(now, tx, 491),
             };
         }
         let (body, offer) = match sdp {
@@ -124,6 +138,10 @@ impl Switch {
         match self.endpoint.dialog_request(now, dialog, method, headers, body) {
             Ok(client) => {
                 self.clients.insert(client, ClientUse::Relayed { call: id, to: leg, tx, offer });
+                self.relayed.insert(tx, client);
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.owes_answer_cseq = request.cseq().number;
+                }
             }
             Err(error) => {
                 let call = self.calls.get_mut(&id).expect("it was just seen");
@@ -146,7 +164,7 @@ impl Switch {
         allowed: &[ringfort_sip::header::HeaderName],
     ) {
         let dialog = self.calls.get(&id).and_then(|c| c.peer_of(leg).and_then(|peer| c.legs[peer].dialog));
-        let Some(dialog) = dialog else { return self.answer(now, tx, 480) };
+        let Some(dialog) = dialog else { return self.try_again(now, tx) };
         let (headers, body) = (crossing::cross(request, allowed), crossing::cross_body(request));
         match self.endpoint.dialog_request(now, dialog, method, headers, body) {
             Ok(client) => {
@@ -172,10 +190,7 @@ impl Switch {
         if status < 300 && offer != Offer::None {
             return self.on_offer_accepted(now, id, to, tx, offer, dialog, response);
         }
-        let mut answer = Response::new(match status {
-            200..=299 | 488 | 491 | 415 | 469 | 600.. => status,
-            other => for_caller(other),
-        });
+        let mut answer = Response::new(within_call(status, offer != Offer::None));
         answer.headers = crossing::cross(response, crossing::REFUSAL);
         if offer == Offer::None {
             answer.body = crossing::cross_body(response);
@@ -184,8 +199,8 @@ impl Switch {
         }
         let _ = self.endpoint.respond(now, tx, answer);
         // RFC 5057 §5.1: these say that the dialog is gone, not that the request was unwelcome.
-        if matches!(status, 408 | 481) {
-            self.peer_gone(now, id, to);
+        if status == 481 || status == 408 && offer != Offer::None {
+            self.peer_gone(now, id);
         }
     }
 
@@ -233,7 +248,10 @@ impl Switch {
             Ok(sdp) => {
                 match (offer, dialog) {
                     // The asking side's answer comes in its ACK and goes on in ours.
-                    (Offer::Late, _) => call.owes_answer_to = Some(peer),
+                    (Offer::Late, _) => {
+                        call.owes_answer_to = Some(peer);
+                        call.legs[peer].acked = false;
+                    }
                     (_, Some(dialog)) if is_invite => self.endpoint.ack(now, dialog, Headers::default(), None),
                     _ => {}
                 }
@@ -248,13 +266,54 @@ impl Switch {
         }
     }
 
-    pub(crate) fn on_relayed_failure(&mut self, now: Instant, id: CallId, to: usize, tx: ServerTx, offer: Offer) {
-        if offer != Offer::None {
+    pub(crate) fn on_relayed_failure(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        tx: ServerTx,
+        offer: Offer,
+        cause: FailCause,
+    ) {
+        let is_offer = offer != Offer::None;
+        if is_offer {
             self.roll_back(now, id);
         }
-        // RFC 4320 §4.2: 408 is of no use to a non-INVITE; RFC 3261 §12.2.1.2: no answer at all ends the dialog.
-        self.answer(now, tx, 480);
-        self.peer_gone(now, id, to);
+        // RFC 4320 §4.2: 408 is of no use to a non-INVITE.
+        self.answer(now, tx, within_call(503, is_offer));
+        // RFC 3261 §12.2.1.2: no answer at all ends the dialog. An INFO that a phone leaves unanswered, or a connection
+        // that was lost just now, does not take the call with it.
+        if is_offer && cause == FailCause::Timeout {
+            self.peer_gone(now, id);
+        }
+    }
+
+    /// The asking side cancelled its re-INVITE before the other one answered.
+    pub(crate) fn withdraw(&mut self, now: Instant, client: ClientTx, words: Headers) {
+        let Some(&ClientUse::Relayed { call, to, .. }) = self.clients.get(&client) else { return };
+        let Some(peer) = self.calls.get(&call).and_then(|c| c.peer_of(to)) else { return };
+        self.clients.insert(client, ClientUse::Withdrawn { call, peer });
+        self.endpoint.cancel(now, client, words);
+    }
+
+    /// The other side answered a change that was withdrawn: where it accepted, it is asked back to what was agreed.
+    pub(crate) fn on_withdrawn_answer(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        peer: usize,
+        dialog: Option<DialogId>,
+        status: u16,
+    ) {
+        self.roll_back(now, id);
+        if status >= 300 {
+            return;
+        }
+        let Some(dialog) = dialog else { return };
+        self.endpoint.ack(now, dialog, Headers::default(), None);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(sdp) = call.bridge.refresh_offer(call.legs[peer].media) else { return };
+        self.streams.drain(id, &mut call.bridge, &mut self.outputs);
+        self.offer_again(now, id, peer, dialog, sdp);
     }
 
     pub(crate) fn on_ack(&mut self, now: Instant, dialog: DialogId, ack: &Message) {
@@ -265,7 +324,13 @@ impl Switch {
         };
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.legs[leg].acked = true;
-        let Some(owed) = call.owes_answer_to.filter(|owed| call.peer_of(*owed) == Some(leg)) else { return };
+        if leg == CALLER {
+            self.servers.remove(&call.invite);
+        }
+        let owed = call.owes_answer_to.filter(|owed| call.peer_of(*owed) == Some(leg));
+        let Some(owed) = owed.filter(|_| ack.cseq().number == call.owes_answer_cseq) else {
+            return self.reoffer_if_needed(now, id);
+        };
         call.owes_answer_to = None;
         call.legs[owed].acked = true;
         let (media, owed_media, owed_dialog) = (call.legs[leg].media, call.legs[owed].media, call.legs[owed].dialog);
@@ -291,12 +356,14 @@ impl Switch {
     /// RFC 4028 §7.4: UPDATE where the peer takes it, else a re-INVITE with what was agreed.
     pub(crate) fn on_refresh_due(&mut self, now: Instant, dialog: DialogId) {
         let Some(&DialogUse::Leg { call: id, leg }) = self.dialogs.get(&dialog) else { return };
-        let update = self.endpoint.dialog(dialog).is_some_and(|d| d.peer_allows(Method::Update));
-        let (method, body) = if update {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let allowed = self.endpoint.dialog(dialog).is_some_and(|d| d.peer_allows(Method::Update));
+        let (method, body) = if allowed && !call.legs[leg].refuses_update {
             (Method::Update, None)
         } else {
-            let Some(call) = self.calls.get_mut(&id) else { return };
-            let Some(sdp) = call.bridge.refresh_offer(call.legs[leg].media) else { return };
+            let Some(sdp) = call.bridge.refresh_offer(call.legs[leg].media) else {
+                return self.refresh_later(now, dialog);
+            };
             (Method::Invite, Some(Body::sdp(sdp)))
         };
         let offered = body.is_some();
@@ -304,9 +371,20 @@ impl Switch {
             Ok(client) => {
                 self.clients.insert(client, ClientUse::Refresh { call: id, leg, offered });
             }
-            Err(_) if offered => self.roll_back(now, id),
-            Err(_) => {}
+            Err(_) => {
+                if offered {
+                    self.roll_back(now, id);
+                }
+                self.refresh_later(now, dialog);
+            }
         }
+    }
+
+    /// The refresh could not be sent, or was refused for now: once more in a few seconds (RFC 3261 §14.1's times), as
+    /// long as the session lasts.
+    fn refresh_later(&mut self, now: Instant, dialog: DialogId) {
+        let wait = self.endpoint.glare_wait(dialog).max(Duration::from_secs(1));
+        self.timers.set(now + wait, Timer::Refresh(dialog));
     }
 
     pub(crate) fn on_refresh_answer(
@@ -331,16 +409,22 @@ impl Switch {
         } else if offered {
             self.roll_back(now, id);
         }
-        if matches!(status, 408 | 481) {
-            self.on_refresh_failed(now, id, leg);
+        match (status, dialog) {
+            (408 | 481, _) => self.on_refresh_failed(now, id),
+            (300.., Some(dialog)) => {
+                if let (405 | 501, Some(call)) = (status, self.calls.get_mut(&id)) {
+                    call.legs[leg].refuses_update = true;
+                }
+                self.refresh_later(now, dialog);
+            }
+            _ => {}
         }
     }
 
-    pub(crate) fn on_refresh_failed(&mut self, now: Instant, id: CallId, leg: usize) {
+    pub(crate) fn on_refresh_failed(&mut self, now: Instant, id: CallId) {
         if self.calls.contains_key(&id) {
-            self.forget_dialog(id, leg);
             let words = crossing::reason("SIP", 408, "Session expired");
-            self.end_call(now, id, Some(leg), 200, EndCause::PeerGone, &words, "a side does not answer any more");
+            self.end_call(now, id, None, 200, EndCause::PeerGone, &words, "a side does not answer any more");
         }
     }
 
@@ -354,36 +438,30 @@ impl Switch {
         let media = call.legs[CALLER].media;
         let Ok(sdp) = call.bridge.offer_for(now, media, &mut self.streams.ports) else { return };
         self.streams.drain(id, &mut call.bridge, &mut self.outputs);
+        self.offer_again(now, id, CALLER, dialog, sdp);
+    }
+
+    /// A re-INVITE of our own, with an offer that the bridge has made for that leg.
+    fn offer_again(&mut self, now: Instant, id: CallId, leg: usize, dialog: DialogId, sdp: Bytes) {
         match self.endpoint.dialog_request(now, dialog, Method::Invite, Headers::default(), Some(Body::sdp(sdp))) {
             Ok(client) => {
-                self.clients.insert(client, ClientUse::Refresh { call: id, leg: CALLER, offered: true });
+                self.clients.insert(client, ClientUse::Refresh { call: id, leg, offered: true });
             }
             Err(_) => self.roll_back(now, id),
         }
     }
 
-    fn roll_back(&mut self, now: Instant, id: CallId) {
+    pub(crate) fn roll_back(&mut self, now: Instant, id: CallId) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.bridge.rollback(now, &mut self.streams.ports);
             self.streams.drain(id, &mut call.bridge, &mut self.outputs);
         }
     }
 
-    /// The side that `asking` talks to is gone.
-    fn peer_gone(&mut self, now: Instant, id: CallId, asking: usize) {
-        let Some(peer) = self.calls.get(&id).and_then(|c| c.peer_of(asking)) else { return };
-        self.forget_dialog(id, peer);
+    /// A side has no dialog any more, or does not answer: both get a BYE, the gone one too (RFC 3261 §12.2.1.2).
+    fn peer_gone(&mut self, now: Instant, id: CallId) {
         let words = crossing::reason("SIP", 481, "The other side is gone");
-        self.end_call(now, id, Some(peer), 200, EndCause::PeerGone, &words, "a side does not answer any more");
-    }
-
-    /// A leg that answered 481, 408 or not at all has no dialog any more (RFC 5057 §5.1): there is nobody to send a
-    /// BYE to, and nothing to wait for.
-    fn forget_dialog(&mut self, id: CallId, leg: usize) {
-        if let Some(dialog) = self.calls.get(&id).and_then(|call| call.legs[leg].dialog) {
-            self.dialogs.remove(&dialog);
-            self.endpoint.end_dialog(dialog);
-        }
+        self.end_call(now, id, None, 200, EndCause::PeerGone, &words, "a side does not answer any more");
     }
 
     /// RFC 3261 §14.2: not now.

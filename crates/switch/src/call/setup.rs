@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ringfort_guard::{Admitted, Authentication, Entry, Facts, Format, Reach, Verdict};
 use ringfort_media::bridge::{Bridge, LegPolicy, SdpReject, SrtpPolicy as MediaSrtp};
-use ringfort_sip::endpoint::{OutRequest, ServerTx};
+use ringfort_sip::endpoint::{OutRequest, Response, ServerTx};
 use ringfort_sip::flow::{Flow, ListenerId, Target, Transport};
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
@@ -87,12 +87,20 @@ impl Switch {
             dialog: None,
             state: LegState::Asking(tx),
             acked: false,
+            refuses_update: false,
             secure: flow.transport.is_secure(),
         };
         let admitted = self.admit(now, caller, flow);
         let routed = admitted.and_then(|proof| Ok((self.route(now, tenant, &proof, caller, request)?, proof)));
         match routed {
             Ok((callee, proof)) => self.start_call(now, proof, tx, cdr, leg, callee, request, flow),
+            // Nothing is kept for a stranger (RFC 3261 §8.2.7).
+            Err(refusal) if caller.is_none() => {
+                let mut response = Response::new(refusal.status);
+                response.headers = refusal.headers.clone();
+                self.refused(now, None, cdr, refusal);
+                self.endpoint.respond_stateless(request, flow, response);
+            }
             Err(refusal) => self.refused(now, Some(tx), cdr, refusal),
         }
     }
@@ -228,10 +236,14 @@ impl Switch {
             max_timer: None,
             late_offer,
             best: None,
+            invite: tx,
             ringing_told: false,
+            progress_told: false,
             owes_answer_to: None,
-            reliable_caller: request.has_option(HeaderName::Supported, "100rel")
-                || request.has_option(HeaderName::Require, "100rel"),
+            owes_answer_cseq: request.cseq().number,
+            // Without an offer of his, the first reliable answer would have to carry ours (RFC 3261 §13.2.1).
+            reliable_caller: request.has_option(HeaderName::Require, "100rel")
+                || request.has_option(HeaderName::Supported, "100rel") && !late_offer,
         };
         let mut problem = None;
         for fork in forks {
@@ -312,6 +324,7 @@ impl Switch {
             dialog: None,
             state: LegState::Calling { tx, rung: false },
             acked: false,
+            refuses_update: false,
             secure: fork.secure,
         });
         Ok(())
@@ -333,7 +346,7 @@ impl Switch {
                     policy: self.leg_policy(contact.flow.local, target.remote(), transport, srtp),
                     profile: slot.profile,
                     secure: transport.is_secure(),
-                    tcp_alternative: self.tcp_beside(slot.profile, transport, &contact.uri),
+                    tcp_alternative: self.tcp_beside(slot.profile, &target, &contact.uri),
                     target,
                 }
             })
@@ -341,8 +354,9 @@ impl Switch {
     }
 
     /// RFC 3261 §18.1.1: a TCP listener of the same profile, where the phone's Contact does not insist on UDP.
-    fn tcp_beside(&self, profile: ProfileId, transport: Transport, contact: &str) -> Option<ListenerId> {
-        if transport != Transport::Udp {
+    /// A phone behind NAT is reached by its flow alone.
+    fn tcp_beside(&self, profile: ProfileId, target: &Target, contact: &str) -> Option<ListenerId> {
+        if target.transport() != Transport::Udp || matches!(target, Target::Flow(_)) {
             return None;
         }
         let insists = Uri::parse(contact).ok()?.param("transport").is_some();
@@ -472,7 +486,7 @@ pub(crate) fn session_description(message: &Message) -> Option<Vec<u8>> {
 pub(crate) fn warning(reject: &SdpReject) -> Headers {
     let mut headers = Headers::default();
     let words: String = reject.to_string().chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
-    headers.push("Warning", format_args!("{} ringfort \"{words}\"", reject.warn_code()));
+    headers.push("Warning", format_args!("{} - \"{words}\"", reject.warn_code()));
     headers
 }
 

@@ -14,7 +14,7 @@ use rand::rngs::ChaCha12Rng;
 use ringfort_media::types as media;
 use ringfort_sip::digest::{Algorithm, Credentials, authorize};
 use ringfort_sip::endpoint::ListenerInfo;
-use ringfort_sip::flow::{Flow, ListenerId, Transport};
+use ringfort_sip::flow::{ConnId, Flow, ListenerId, Transport};
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::{Limits, Message};
 use ringfort_sip::uri::HostPort;
@@ -177,6 +177,36 @@ impl World {
             Err(error) => self.switch.handle_malformed(self.now, &error, &raw, flow),
         }
         self.drain();
+    }
+
+    /// As [`Self::send`], by a connection to the TLS listener.
+    pub fn send_tls(&mut self, from: &str, text: &str) {
+        let flow = Flow {
+            transport: Transport::Tls,
+            listener: ListenerId(2),
+            conn: Some(ConnId(77)),
+            local: at("192.0.2.1:5061"),
+            remote: at(from),
+        };
+        let message = Message::parse_framed(Bytes::from(wire(text)), &Limits::default()).expect("a good message");
+        self.switch.handle_message(self.now, message, flow);
+        self.drain();
+    }
+
+    /// Registers `user` over TLS.
+    pub fn register_tls(&mut self, user: &str, from: &str) {
+        let request = |cseq: u32, auth: &str| {
+            format!(
+                "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bKtls{cseq}\r\n\
+                 From: <sip:{user}@{DOMAIN}>;tag=tls\r\nTo: <sip:{user}@{DOMAIN}>\r\nCall-ID: tls@{user}\r\n\
+                 CSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{from};transport=tls>\r\nMax-Forwards: 70\r\n{auth}\r\n"
+            )
+        };
+        self.send_tls(from, &request(1, ""));
+        let challenge = self.take(from);
+        let auth = self.answer_to(&challenge, user, "REGISTER", &format!("sip:{DOMAIN}"));
+        self.send_tls(from, &request(2, &auth));
+        assert_eq!(self.take(from).status(), 200);
     }
 
     /// Lets time pass, waking the switch whenever it asks.
@@ -373,6 +403,7 @@ impl World {
     pub fn assert_empty(&mut self) {
         self.report_closed();
         self.pass(Duration::from_secs(70));
+        self.report_closed();
         let s = self.status();
         let left = (s.calls, s.transactions, s.dialogs, s.media_streams, s.media_ports);
         assert_eq!(left, (0, 0, 0, 0, 0), "calls, transactions, dialogs, streams, ports");
