@@ -19,11 +19,19 @@ pub struct PortPoolConfig {
     pub max_streams_per_port: u32,
     /// How long a port is avoided after a stream left it that had not learned its remote: its peer may still send.
     pub quarantine: Duration,
+    /// How long a port is avoided that could not be opened: another program has it, or a limit was reached.
+    pub avoid_for: Duration,
 }
 
 impl Default for PortPoolConfig {
     fn default() -> Self {
-        Self { first: 10_000, last: 20_000, max_streams_per_port: 500, quarantine: Duration::from_secs(5) }
+        Self {
+            first: 10_000,
+            last: 20_000,
+            max_streams_per_port: 500,
+            quarantine: Duration::from_secs(5),
+            avoid_for: Duration::from_secs(60),
+        }
     }
 }
 
@@ -34,6 +42,8 @@ struct Port {
     unlearned: u32,
     /// Nothing new may come here before.
     quarantined_until: Option<Instant>,
+    /// It could not be opened; not to be tried before.
+    avoided_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +58,15 @@ pub struct PortPool {
     config: PortPoolConfig,
     ports: FxHashMap<u16, Port>,
     holders: FxHashMap<StreamId, Holder>,
-    /// Ports in use that may take another stream: all of theirs are learned, there is room, no quarantine.
+    /// Ports in use that may take another stream: all of theirs are learned, there is room, and nothing
+    /// speaks against it.
     shareable: BTreeSet<u16>,
-    /// Ports without a stream and without quarantine.
+    /// Ports without a stream that are neither in quarantine nor avoided.
     free: BTreeSet<u16>,
     /// Ports in quarantine, oldest first; an entry whose time is not the port's own is stale.
     quarantine: VecDeque<(Instant, u16)>,
+    /// Ports that could not be opened, oldest first, with stale entries likewise.
+    avoided: VecDeque<(Instant, u16)>,
     next_stream: u64,
 }
 
@@ -74,6 +87,7 @@ impl PortPool {
             shareable: BTreeSet::new(),
             free,
             quarantine: VecDeque::new(),
+            avoided: VecDeque::new(),
             next_stream: first.0,
         }
     }
@@ -86,13 +100,14 @@ impl PortPool {
     }
 
     /// A port for a stream that has not learned its remote: first one in use whose streams are all learned, then a free
-    /// one, then the one that has been in quarantine longest. `None`: every port has an unlearned stream or is full, or
-    /// the stream has a port already.
+    /// one, then the one that has been in quarantine longest. `None`: every port has an unlearned stream, is full or is
+    /// avoided, or the stream has a port already.
     pub fn acquire(&mut self, now: Instant, stream: StreamId) -> Option<PortId> {
         if self.holders.contains_key(&stream) {
             return None;
         }
         self.end_quarantines(now);
+        self.end_avoidance(now);
         let number = self.shareable.first().or_else(|| self.free.first()).copied().or_else(|| self.quarantined())?;
         let port = self.ports.entry(number).or_default();
         port.streams += 1;
@@ -148,6 +163,18 @@ impl PortPool {
         self.file(number);
     }
 
+    /// The port could not be opened: nobody gets it for a while. Streams that have it keep it until they are released.
+    pub fn failed(&mut self, now: Instant, port: PortId) {
+        let number = port.0;
+        if !self.ports.contains_key(&number) && !self.free.contains(&number) {
+            return;
+        }
+        let until = now + self.config.avoid_for;
+        self.ports.entry(number).or_default().avoided_until = Some(until);
+        self.avoided.push_back((until, number));
+        self.file(number);
+    }
+
     /// The port of a stream.
     pub fn port_of(&self, stream: StreamId) -> Option<PortId> {
         self.holders.get(&stream).map(|holder| holder.port)
@@ -176,7 +203,7 @@ impl PortPool {
     /// Puts the port into the set it belongs to.
     fn file(&mut self, number: u16) {
         let port = self.ports.get(&number).copied().unwrap_or_default();
-        let open = port.quarantined_until.is_none() && port.unlearned == 0;
+        let open = port.quarantined_until.is_none() && port.avoided_until.is_none() && port.unlearned == 0;
         set(&mut self.free, number, open && port.streams == 0);
         set(&mut self.shareable, number, open && port.streams > 0 && port.streams < self.config.max_streams_per_port);
         if open && port.streams == 0 {
@@ -202,13 +229,30 @@ impl PortPool {
         }
     }
 
+    fn end_avoidance(&mut self, now: Instant) {
+        while let Some(&(until, number)) = self.avoided.front()
+            && until <= now
+        {
+            self.avoided.pop_front();
+            if let Some(port) = self.ports.get_mut(&number)
+                && port.avoided_until == Some(until)
+            {
+                port.avoided_until = None;
+                self.file(number);
+            }
+        }
+    }
+
     /// The port that has been in quarantine longest and could take a stream otherwise.
     fn quarantined(&mut self) -> Option<u16> {
         let max = self.config.max_streams_per_port;
         let index = self.quarantine.iter().position(|&(until, number)| {
-            self.ports
-                .get(&number)
-                .is_some_and(|port| port.quarantined_until == Some(until) && port.unlearned == 0 && port.streams < max)
+            self.ports.get(&number).is_some_and(|port| {
+                port.quarantined_until == Some(until)
+                    && port.avoided_until.is_none()
+                    && port.unlearned == 0
+                    && port.streams < max
+            })
         })?;
         let (until, number) = self.quarantine.remove(index)?;
         self.end_quarantine(number, until);
@@ -229,7 +273,7 @@ mod tests {
     use super::*;
 
     fn pool(first: u16, last: u16) -> PortPool {
-        PortPool::new(PortPoolConfig { first, last, max_streams_per_port: 3, quarantine: Duration::from_secs(5) })
+        PortPool::new(PortPoolConfig { first, last, max_streams_per_port: 3, ..PortPoolConfig::default() })
     }
 
     fn start() -> Instant {
@@ -298,6 +342,44 @@ mod tests {
         pool.release(now, b);
         pool.release(now + Duration::from_secs(1), a);
         assert_eq!(take(&mut pool, now + Duration::from_secs(2)).unwrap().1, port_b);
+    }
+
+    #[test]
+    fn a_port_that_could_not_be_opened_is_avoided_for_a_minute_even_when_nothing_else_is_left() {
+        let (mut pool, now) = (pool(10_000, 10_003), start());
+        let (a, port) = take(&mut pool, now).unwrap();
+        pool.failed(now, PortId(port));
+        pool.release(now, a);
+        let (b, other) = take(&mut pool, now).unwrap();
+        assert_ne!(other, port);
+        let late = now + Duration::from_secs(59);
+        assert!(take(&mut pool, late).is_none());
+        // A second failure counts from itself.
+        pool.failed(late, PortId(other));
+        pool.learned(b);
+        pool.release(late, b);
+        assert_eq!(take(&mut pool, now + Duration::from_secs(60)).unwrap().1, port);
+        assert!(take(&mut pool, late + Duration::from_secs(59)).is_none());
+        assert_eq!(take(&mut pool, late + Duration::from_secs(60)).unwrap().1, other);
+        assert_eq!(pool.streams(), 2);
+    }
+
+    #[test]
+    fn a_port_that_failed_twice_or_is_not_of_the_pool_leaves_nothing_behind() {
+        let (mut pool, now) = (pool(10_000, 10_001), start());
+        for port in [9_998, 10_001, 10_002] {
+            pool.failed(now, PortId(port));
+        }
+        assert_eq!(take(&mut pool, now).unwrap().1, 10_000);
+        pool.release(now, StreamId(1));
+        let later = now + Duration::from_secs(30);
+        pool.failed(now, PortId(10_000));
+        pool.failed(later, PortId(10_000));
+        assert!(take(&mut pool, now + Duration::from_secs(60)).is_none(), "the second one counts");
+        let (id, _) = take(&mut pool, later + Duration::from_secs(60)).unwrap();
+        pool.learned(id);
+        pool.release(later, id);
+        assert!(pool.ports.is_empty() && pool.avoided.is_empty());
     }
 
     #[test]

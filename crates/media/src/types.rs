@@ -271,6 +271,8 @@ pub enum Event {
     /// Another stream is still learning its remote on that port (CALL-5: one at a time). This one takes packets from
     /// the very address of its SDP alone until the other has learned or is closed.
     PortBusy { id: StreamId, port: PortId },
+    /// The stream's port could not be opened: nothing will ever flow. The stream itself stays until `Command::Close`.
+    PortFailed { id: StreamId, port: PortId },
 }
 
 /// Why a packet was dropped (CALL-5: what fails is counted).

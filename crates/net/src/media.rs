@@ -104,6 +104,7 @@ impl MediaLink {
         self.retry_at
     }
 
+    /// The next event. That the thread has ended is told by [`MediaLink::flush`].
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.try_recv().inspect_err(|error| self.ended |= *error == TryRecvError::Disconnected).ok()
     }
@@ -267,6 +268,8 @@ impl MediaThread {
         for ready in ready {
             if ready.token == WAKER {
                 self.waker.drain();
+                // Before a command closes a socket and another one takes its index.
+                self.send_packets();
                 go_on = self.read_commands(now);
             } else {
                 received += self.read_port(now, ready.token as u32);
@@ -302,7 +305,8 @@ impl MediaThread {
                 && let Err(error) = self.ports.open(&self.epoll, id, port)
             {
                 self.stats.bind_failed.one();
-                tracing::error!(rule = "media", alarm = true, %port, %error, "media port cannot be bound");
+                tracing::error!(rule = "media.port", alarm = true, %port, %error, "media port cannot be bound");
+                self.unsent_events.push_back(Event::PortFailed { id, port });
             }
             let closed = match command {
                 Command::Close { id } => Some(id),
@@ -429,5 +433,29 @@ impl MediaThread {
         if handed || !self.unsent_events.is_empty() {
             self.shard.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringfort_media::types::StreamId;
+
+    #[test]
+    fn the_end_of_the_media_thread_is_noticed_without_a_command() {
+        let (commands, inbox) = sync_channel(1);
+        let (outbox, events) = sync_channel(1);
+        let waker = Waker::new().unwrap();
+        let backlog = VecDeque::new();
+        let mut link =
+            MediaLink { commands: Some(commands), events, waker, backlog, sent: false, retry_at: None, ended: false };
+        assert_eq!(link.poll_event(), None);
+        link.flush(clock()).unwrap();
+        // What it said last is heard first.
+        outbox.send(Event::Resumed { id: StreamId(1) }).unwrap();
+        drop((inbox, outbox));
+        assert_eq!(link.poll_event(), Some(Event::Resumed { id: StreamId(1) }));
+        assert_eq!(link.poll_event(), None);
+        link.flush(clock()).unwrap_err();
     }
 }

@@ -22,7 +22,8 @@ fn learned(net: &mut Net) -> Vec<(u64, String)> {
             | Event::Silent { .. }
             | Event::Resumed { .. }
             | Event::Report { .. }
-            | Event::PortBusy { .. } => None,
+            | Event::PortBusy { .. }
+            | Event::PortFailed { .. } => None,
         })
         .collect()
 }

@@ -65,20 +65,25 @@ impl Ports {
     }
 
     /// A stream comes to a port. Its sockets are bound if it is the first.
+    ///
+    /// # Errors
+    /// One of them cannot be bound. Then none is, and the stream has not come: the next one tries again.
     pub(super) fn open(&mut self, epoll: &Epoll, stream: StreamId, port: PortId) -> io::Result<()> {
-        if self.streams.insert(stream, port).is_some() {
+        if self.streams.contains_key(&stream) {
             return Ok(());
         }
-        let users = self.users.entry(port).or_default();
-        *users += 1;
-        if *users > 1 {
-            return Ok(());
-        }
-        for address in self.bind.clone() {
-            for is_rtcp in [false, true] {
-                self.bind(epoll, address, PortAt { port, is_rtcp })?;
+        if !self.users.contains_key(&port) {
+            for address in self.bind.clone() {
+                for is_rtcp in [false, true] {
+                    if let Err(error) = self.bind(epoll, address, PortAt { port, is_rtcp }) {
+                        self.unbind(port);
+                        return Err(error);
+                    }
+                }
             }
         }
+        self.streams.insert(stream, port);
+        *self.users.entry(port).or_default() += 1;
         Ok(())
     }
 
@@ -107,6 +112,11 @@ impl Ports {
             return;
         }
         self.users.remove(&port);
+        self.unbind(port);
+    }
+
+    /// Closes what is open of a port's sockets.
+    fn unbind(&mut self, port: PortId) {
         for is_rtcp in [false, true] {
             for is_v6 in [false, true] {
                 let entry = &mut self.index[place(PortAt { port, is_rtcp }.number(), is_v6)];
@@ -203,16 +213,24 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_is_an_error_and_can_be_left_again() {
+    fn a_port_that_is_taken_is_an_error_leaves_no_socket_and_can_be_opened_later() {
         let epoll = Epoll::new(4).unwrap();
         let mut ports = Ports::new(&["127.0.0.1".parse().unwrap()], 65_536);
         let port = free_pair();
         let taken = UdpSocket::bind(("127.0.0.1", port.rtcp())).unwrap();
-        assert!(ports.open(&epoll, StreamId(1), port).is_err());
-        ports.close(StreamId(1));
-        assert_eq!(ports.len(), 0);
+        for id in [1, 2] {
+            assert!(ports.open(&epoll, StreamId(id), port).is_err());
+            assert_eq!(ports.len(), 0);
+            assert_eq!(ports.find(PortAt { port, is_rtcp: false }, false), None);
+        }
         drop(taken);
-        ports.open(&epoll, StreamId(1), port).unwrap();
+        ports.open(&epoll, StreamId(3), port).unwrap();
         assert_eq!(ports.len(), 2);
+        // The streams that could not come have nothing to leave.
+        ports.close(StreamId(1));
+        ports.close(StreamId(2));
+        assert_eq!(ports.len(), 2);
+        ports.close(StreamId(3));
+        assert_eq!(ports.len(), 0);
     }
 }

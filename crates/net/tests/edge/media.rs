@@ -161,18 +161,29 @@ fn calls_that_share_ports_do_not_hear_each_other() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_counted_and_the_rest_goes_on() {
+fn a_port_that_is_taken_is_reported_the_rest_goes_on_and_it_opens_once_it_is_free() {
     let edge = Edge::start(config());
     let (alice, bob) = (client("127.0.0.2:0"), client("127.0.0.3:0"));
     let ports = free_pairs(3);
-    let _taken = UdpSocket::bind(("127.0.0.1", ports[2].rtp())).unwrap();
+    let taken = UdpSocket::bind(("127.0.0.1", ports[2].rtcp())).unwrap();
     edge.put_out(open(9, ports[2], local(&alice)));
-    wait_for("the failure", || edge.handle.media_stats().bind_failed == 1);
+    let failed = Seen::Media(Event::PortFailed { id: StreamId(9), port: ports[2] });
+    wait_for("the failure", || edge.seen().contains(&failed));
+    assert_eq!((edge.handle.media_stats().bind_failed, edge.handle.media_stats().sockets), (1, 0));
     edge.put_out(
         open(1, ports[0], local(&alice)).into_iter().chain(open(2, ports[1], local(&bob))).chain([connect(1, 2)]),
     );
     wait_for("the ports", || edge.handle.media_stats().sockets == 4);
     flows(&alice, ports[0], &bob, ports[1], 1);
+    edge.put_out([close(9)]);
+    edge.wait_seen("the report", |seen| match seen {
+        Seen::Media(Event::Closed { id: StreamId(9), .. }) => Some(()),
+        _ => None,
+    });
+    drop(taken);
+    edge.put_out(open(3, ports[2], local(&alice)).into_iter().chain([connect(1, 3)]));
+    wait_for("the port", || edge.handle.media_stats().sockets == 6);
+    assert_eq!(edge.handle.media_stats().bind_failed, 1);
 }
 
 #[test]
