@@ -56,7 +56,12 @@ fn run_calls(place: &Place, system: &Ringfort, calls: u32) -> anyhow::Result<()>
 fn holds(pid: u32) -> anyhow::Result<(u64, usize)> {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok());
-    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+    // The journal's maintenance has a file open now and then: the least of a few looks counts.
+    let mut descriptors = usize::MAX;
+    for _ in 0..5 {
+        descriptors = descriptors.min(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count());
+        std::thread::sleep(Duration::from_millis(300));
+    }
     Ok((pss.unwrap_or_default(), descriptors))
 }
 
@@ -75,7 +80,7 @@ fn ten_thousand_calls_leave_memory_descriptors_ports_and_tables_as_they_were() -
 
     let counters = &system.ctl(&["status"])?["counters"];
     assert_eq!(counters["calls_answered"], u64::from(BEFORE + CALLS), "{counters}");
-    assert_eq!(descriptors_after, descriptors, "open descriptors");
+    assert!(descriptors_after <= descriptors, "{descriptors} open descriptors before, {descriptors_after} after");
     assert!(
         memory_after <= memory + MAY_GROW_KIB,
         "{memory} KiB before and {memory_after} KiB after {CALLS} calls: {} KiB more than the {MAY_GROW_KIB} that may stay",
