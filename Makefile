@@ -5,12 +5,12 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
+# Where rustup and Debian put programs that a fresh shell may not look for.
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 # `make run RELEASE=1` and `make deb` build with optimisation; the default builds faster.
 PROFILE_FLAG := $(if $(RELEASE),--release,)
 NEXTEST_PROFILE ?= $(if $(CI),ci,default)
 NEXTEST := $(CARGO) nextest run --profile $(NEXTEST_PROFILE) --no-tests fail
-# Where a developer keeps the published texts and messages that `make conformance` reads besides our own tables.
-RINGFORT_SHARED ?= $(wildcard $(CURDIR)/../shared)
 # `make run DATA=/srv/phones CONFIG=ringfort.toml`
 DATA ?= data
 CONFIG ?=
@@ -25,11 +25,14 @@ help: ## what can be done here
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the server, test it by two built-in phones, keep it in the foreground until Ctrl-C
-	@$(CARGO) build --quiet $(PROFILE_FLAG) -p ringfort --bin ringfort
-	@exec "$$(scripts/binary-path.sh $(PROFILE_FLAG))" run --selftest --data "$(DATA)" $(if $(CONFIG),--config "$(CONFIG)",)
+	@scripts/setup.sh build
+	@$(CARGO) build $(PROFILE_FLAG) -p ringfort --bin ringfort
+	@exec $(CARGO) run --quiet $(PROFILE_FLAG) -p ringfort --bin ringfort -- run --selftest --data "$(DATA)" $(if $(CONFIG),--config "$(CONFIG)",)
 
-test: ## every test, with the real programs (SIPp, baresip, linphone, …): a missing one is a failure
-	RINGFORT_TEST_PROGRAMS=required $(NEXTEST) --workspace
+test: ## every test, with the real programs (SIPp, baresip, linphone, …): what is missing is installed
+	@scripts/setup.sh
+	$(CARGO) build --workspace --bins
+	RINGFORT_BIN="$$(scripts/binary-path.sh)" RINGFORT_TEST_PROGRAMS=required $(NEXTEST) --workspace
 
 bench: ## figures: micro-benchmarks, then load with the scenarios that other servers were measured with (BENCH=--quick)
 	scripts/bench.sh $(BENCH)
@@ -44,7 +47,7 @@ sim: ## a long run of simulated telephone systems: a million calls; `make sim SI
 	$(CARGO) run --release -p ringfort-sim -- --seed $(SIM_SEED) --runs $(SIM_RUNS) --calls $(SIM_CALLS)
 
 conformance: ## tests against published messages and vectors (RFC 4475, 5118, 3711, 6188, 7714, …)
-	RINGFORT_SHARED="$(RINGFORT_SHARED)" $(NEXTEST) --workspace -E 'test(/rfc_?\d{4}/) or binary(/torture/)'
+	$(NEXTEST) --workspace -E 'test(/rfc_?\d{4}/) or binary(/torture/)'
 
 fuzz-replay: ## run the fuzz targets over the committed corpus
 	$(NEXTEST) --workspace -E 'binary(/corpus/)'

@@ -1,58 +1,96 @@
 #!/usr/bin/env bash
 # Installs what building and testing Ringfort need on Debian and Ubuntu, and only what is missing.
-# Nothing is installed that is there already; a machine that has everything is left alone.
+#   setup.sh         everything that `make test` and `make lint` need
+#   setup.sh build   what `make run` needs: a C compiler and the like
+# A machine that has everything is left alone, in less than a second.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+: "${HOME:=/root}"
+export HOME PATH="$PATH:$HOME/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin"
+scope=${1:-all}
 
 # command it must give : package that brings it
-programs=(
-  "sipp:sip-tester" "baresip:baresip-core" "linphonec:linphone-cli" "sipsak:sipsak" "tshark:tshark" "sox:sox"
-  "nft:nftables" "ip:iproute2" "cc:gcc" "c++:g++" "make:make" "pkg-config:pkg-config" "python3:python3"
-)
+programs=("cc:gcc")
 # packages without a command of their own: file that shows they are there : package
 files=("/usr/include/stdlib.h:libc6-dev" "/etc/ssl/certs/ca-certificates.crt:ca-certificates")
+if [ "$scope" = all ]; then
+  programs+=(
+    "sipp:sip-tester" "baresip:baresip-core" "linphonec:linphone-cli" "sipsak:sipsak" "tshark:tshark" "sox:sox"
+    "nft:nftables" "ip:iproute2" "make:make" "python3:python3"
+  )
+fi
 
 say() { printf 'setup: %s\n' "$*"; }
+give_up() {
+  printf 'setup: %s\n' "$@" >&2
+  exit 1
+}
+
+# Fills `root` with what runs a command as root, or says which command could not be run.
+root=()
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    root=()
+  elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 2 ]; }; then
+    root=(sudo)
+  else
+    give_up "this needs root, and there is no sudo that works without a terminal. Run as root: $*"
+  fi
+}
 
 missing=()
 for entry in "${programs[@]}"; do
-  PATH="$PATH:/usr/sbin:/sbin" command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
+  command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
 done
 for entry in "${files[@]}"; do
   [ -e "${entry%%:*}" ] || missing+=("${entry##*:}")
 done
-
 if [ ${#missing[@]} -gt 0 ]; then
-  if ! command -v apt-get >/dev/null; then
-    say "this is not Debian or Ubuntu. Install these by your system's means, then run this again: ${missing[*]}" >&2
-    exit 1
-  fi
-  if [ "$(id -u)" = 0 ]; then
-    root=()
-  elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
-    root=(sudo)
-  else
-    say "these packages are missing and need root: ${missing[*]}" >&2
-    say "run as root: apt-get update && apt-get install --no-install-recommends ${missing[*]}" >&2
-    exit 1
-  fi
+  command -v apt-get >/dev/null ||
+    give_up "this is not Debian or Ubuntu. Install these by your system's means, then run this again: ${missing[*]}"
+  as_root "apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
   say "installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  # tshark asks whether ordinary users may capture; without a terminal the answer is its default, no.
-  "${root[@]}" apt-get update -q
+  "${root[@]}" apt-get update -q </dev/null
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null
-else
-  say "all Debian packages are there"
 fi
 
-if ! command -v cargo >/dev/null; then
-  say "Rust is missing. Install rustup (package rustup, or the installer of rust-lang.org), then run this again." >&2
-  exit 1
-fi
-if ! cargo nextest --version >/dev/null 2>&1; then
-  say "installing cargo-nextest (a few minutes)"
-  cargo install cargo-nextest --locked </dev/null
-fi
-for part in clippy fmt; do
-  cargo "$part" --version >/dev/null 2>&1 || { say "missing: cargo $part (rustup component add clippy rustfmt)" >&2; exit 1; }
+wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+command -v cargo >/dev/null && command -v rustc >/dev/null ||
+  give_up "Rust is missing. Install rustup (https://rustup.rs), then run this again; Rust $wanted or newer is needed."
+found=$(rustc --version | cut -d ' ' -f 2)
+[ "$(printf '%s\n%s\n' "$wanted" "${found%%-*}" | sort -V | head -n 1)" = "$wanted" ] ||
+  give_up "Rust $found is too old: $wanted or newer is needed. With rustup: rustup update stable && rustup default stable"
+[ "$scope" = all ] || exit 0
+
+for part in clippy:cargo-clippy rustfmt:cargo-fmt; do
+  if ! cargo "${part#*:cargo-}" --version >/dev/null 2>&1; then
+    command -v rustup >/dev/null || give_up "${part#*:} is missing: install it by the means that Rust came by"
+    say "adding ${part%:*}"
+    rustup component add "${part%:*}"
+  fi
 done
-say "ready: make run, make test"
+
+if ! command -v cargo-nextest >/dev/null; then
+  say "building cargo-nextest (once, a few minutes)"
+  # Without its self-update, and not optimised: it waits for tests most of the time.
+  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    cargo install cargo-nextest --version 0.9.143 --locked --no-default-features --features default-no-update </dev/null
+fi
+
+# The test of topology hiding looks at packets. A list of interfaces needs no right, opening one does.
+if [ "$(id -u)" != 0 ] && ! dumpcap -i lo -L >/dev/null 2>&1; then
+  dumpcap=$(command -v dumpcap || echo /usr/bin/dumpcap)
+  allow="setcap cap_net_raw,cap_net_admin+eip $dumpcap"
+  as_root "$allow"
+  if [ -x "$dumpcap" ]; then
+    command -v setcap >/dev/null || "${root[@]}" apt-get install -y -q --no-install-recommends libcap2-bin </dev/null
+    say "allowing dumpcap to capture: $allow"
+    # shellcheck disable=SC2086
+    "${root[@]}" $allow
+  else
+    # The administrator keeps capturing to a group: that is respected.
+    "${root[@]}" usermod -aG "$(stat -c %G "$dumpcap")" "$(id -un)"
+    give_up "you are now in the group $(stat -c %G "$dumpcap"), which may capture packets: log in again, then run this again"
+  fi
+fi
+say "everything is there"
