@@ -1,5 +1,6 @@
 //! The wall clock as pure data: one reading of both clocks, and arithmetic from there.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::record::UnixMillis;
@@ -21,13 +22,23 @@ impl Clock {
     }
 
     /// The Date header field's form (RFC 3261 §20.17): `Sat, 13 Nov 2010 23:29:00 GMT`.
-    pub fn http_date(&self, at: Instant) -> String {
+    pub fn date(&self, at: Instant) -> impl fmt::Display + use<> {
+        SipDate(Duration::from_millis(self.unix(at).0).as_secs())
+    }
+}
+
+/// Seconds since 1970, shown as a SIP date.
+struct SipDate(u64);
+
+impl fmt::Display for SipDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
         const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        let seconds = Duration::from_millis(self.unix(at).0).as_secs();
+        let seconds = self.0;
         let (days, rest) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil(days);
-        format!(
+        write!(
+            f,
             "{}, {day:02} {} {year} {:02}:{:02}:{:02} GMT",
             DAYS[(days % 7) as usize],
             MONTHS[month as usize - 1],
@@ -64,9 +75,9 @@ mod tests {
     #[test]
     fn date_is_written_as_rfc_3261_section_20_17_shows_it() {
         let c = clock(1_289_690_940_000);
-        assert_eq!(c.http_date(c.instant), "Sat, 13 Nov 2010 23:29:00 GMT");
+        assert_eq!(c.date(c.instant).to_string(), "Sat, 13 Nov 2010 23:29:00 GMT");
         let leap = clock(1_709_164_800_000);
-        assert_eq!(leap.http_date(leap.instant), "Thu, 29 Feb 2024 00:00:00 GMT");
+        assert_eq!(leap.date(leap.instant).to_string(), "Thu, 29 Feb 2024 00:00:00 GMT");
     }
 
     #[test]

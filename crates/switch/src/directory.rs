@@ -13,8 +13,8 @@ use crate::model::{Extension, ExtensionId, Site, Tenant, TenantId};
 pub struct Directory {
     site: Arc<Site>,
     by_domain: FxHashMap<String, TenantId>,
-    by_number: FxHashMap<(TenantId, String), ExtensionId>,
-    by_user: FxHashMap<(TenantId, String), ExtensionId>,
+    by_number: FxHashMap<TenantId, FxHashMap<Box<str>, ExtensionId>>,
+    by_user: FxHashMap<TenantId, FxHashMap<Box<str>, ExtensionId>>,
     hashes: FxHashMap<ExtensionId, OnceCell<Box<Ha1Set>>>,
 }
 
@@ -32,13 +32,14 @@ impl Directory {
             }
         }
         let n = site.extensions.len();
-        let mut by_number = FxHashMap::with_capacity_and_hasher(n, Default::default());
-        let mut by_user = FxHashMap::with_capacity_and_hasher(n, Default::default());
+        let mut by_number: FxHashMap<TenantId, FxHashMap<Box<str>, ExtensionId>> = FxHashMap::default();
+        let mut by_user: FxHashMap<TenantId, FxHashMap<Box<str>, ExtensionId>> = FxHashMap::default();
         let mut hashes = FxHashMap::with_capacity_and_hasher(n, Default::default());
         let mut old = before.map(|b| (b.site, b.hashes));
         for extension in site.extensions.values() {
-            by_number.insert((extension.tenant, extension.number.clone()), extension.id);
-            by_user.insert((extension.tenant, extension.credentials.user.clone()), extension.id);
+            by_number.entry(extension.tenant).or_default().insert(extension.number.as_str().into(), extension.id);
+            let user = extension.credentials.user.as_str();
+            by_user.entry(extension.tenant).or_default().insert(user.into(), extension.id);
             let kept = old.as_mut().and_then(|(site_before, hashes_before)| {
                 let earlier = site_before.extensions.get(&extension.id)?;
                 let same = earlier.credentials == extension.credentials
@@ -85,14 +86,13 @@ impl Directory {
 
     /// The extension with a number, as dialled.
     pub fn by_number(&self, tenant: TenantId, number: &str) -> Option<&Extension> {
-        // The owned key is the price of a tuple key; it is paid once a call.
-        let id = self.by_number.get(&(tenant, number.to_owned()))?;
+        let id = self.by_number.get(&tenant)?.get(number)?;
         self.site.extensions.get(id)
     }
 
     /// The enabled extension that authenticates with a SIP user name.
     pub fn by_user(&self, tenant: TenantId, user: &str) -> Option<&Extension> {
-        let id = self.by_user.get(&(tenant, user.to_owned()))?;
+        let id = self.by_user.get(&tenant)?.get(user)?;
         self.site.extensions.get(id).filter(|e| e.enabled)
     }
 

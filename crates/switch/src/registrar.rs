@@ -258,7 +258,7 @@ impl Registrar {
 
         self.replace(extension.id, next);
         self.write_contacts(now, request, extension, realm, &mut outcome.headers);
-        outcome.headers.push("Date", clock.http_date(now));
+        outcome.headers.push("Date", clock.date(now));
         Ok(outcome)
     }
 
