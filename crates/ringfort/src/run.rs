@@ -113,6 +113,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     drop(control);
     let reason = handle.stop();
     finish(maintenance);
+    store.finish();
     tracing::info!(?reason, "stopped");
     Ok(code)
 }

@@ -58,8 +58,9 @@ impl DbError {
 #[derive(Debug)]
 pub struct Db {
     path: PathBuf,
-    writer: Mutex<Connection>,
+    // Dropped in this order: only the last connection to close empties the write-ahead log, and only if it may write.
     reader: Mutex<Connection>,
+    writer: Mutex<Connection>,
 }
 
 impl Db {
@@ -103,6 +104,16 @@ impl Db {
         let value = f(&tx)?;
         tx.commit().map_err(DbError::sql("committing a transaction"))?;
         Ok(value)
+    }
+
+    /// Moves the write-ahead log into the database and empties it, so that the next start need not read it.
+    ///
+    /// # Errors
+    /// SQLite's word. Nothing is lost by it.
+    pub(crate) fn checkpoint(&self) -> Result<(), DbError> {
+        lock(&self.writer)
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .map_err(DbError::sql("emptying the write-ahead log"))
     }
 
     /// Runs `f` on the reading connection.
@@ -223,6 +234,24 @@ mod tests {
         drop(Db::open(&path, &keys()).unwrap());
         let error = Db::open(&path, &Keys::derive(&[8; 32])).unwrap_err();
         assert!(matches!(error, DbError::OtherKey { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_orderly_end_leaves_no_write_ahead_log_to_be_read_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ringfort.db");
+        let log = || std::fs::metadata(dir.path().join("ringfort.db-wal")).map_or(0, |m| m.len());
+        let db = Db::open(&path, &keys()).unwrap();
+        assert!(log() > 0);
+        db.checkpoint().unwrap();
+        assert_eq!(log(), 0);
+        db.write(|tx| -> Result<_, DbError> {
+            Ok(tx.execute("UPDATE schema_version SET version = version + 1", []).unwrap())
+        })
+        .unwrap();
+        assert!(log() > 0);
+        drop(db);
+        assert_eq!(log(), 0);
     }
 
     #[test]

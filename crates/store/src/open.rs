@@ -47,6 +47,7 @@ pub struct Store {
     pub cdrs: Arc<CdrStore>,
     keys: Arc<Keys>,
     options: StoreOptions,
+    db: Arc<Db>,
     dir: DataDir,
 }
 
@@ -64,8 +65,9 @@ impl Store {
         let keys = Arc::new(Keys::load_or_create(&dir.key_file(), because.as_deref())?);
         let db = Arc::new(Db::open(&database, &keys)?);
         let cdrs = Arc::new(CdrStore::new(Arc::clone(&db), Arc::clone(&keys)));
-        let service = Arc::new(Service::open(db, Arc::clone(&keys), options.default_domains.clone(), seed)?);
-        Ok(Self { service, cdrs, keys, options, dir })
+        let service =
+            Arc::new(Service::open(Arc::clone(&db), Arc::clone(&keys), options.default_domains.clone(), seed)?);
+        Ok(Self { service, cdrs, keys, options, db, dir })
     }
 
     /// Opens the journal: what outlived the last process, the writer for the shard thread, and the background work to
@@ -83,6 +85,14 @@ impl Store {
         recovered.next_call = recovered.next_call.max(CallId(next));
         let maintenance = Maintenance::new(dir, Arc::clone(&self.keys), Arc::clone(&self.cdrs), self.options.journal);
         Ok((writer, recovered, maintenance))
+    }
+
+    /// The last thing before the process ends: leaves the database so that the next start has little to read. Needed
+    /// where other threads still hold parts of the store; where nobody does, dropping it is enough.
+    pub fn finish(&self) {
+        if let Err(error) = self.db.checkpoint() {
+            tracing::warn!(%error, "the next start takes a little longer");
+        }
     }
 
     pub fn dir(&self) -> &DataDir {

@@ -55,7 +55,8 @@ impl std::fmt::Debug for JournalWriter {
 
 impl JournalWriter {
     /// Reads what is in `dir` (made with mode 0700 where it is not there), begins a new segment and writes the end of
-    /// each call that was cut off (`EndCause::Crash`, ended at `now`). When it returns this is on the disk for good.
+    /// each call that was cut off (`EndCause::Crash`, ended at `now`). When it returns these are on the disk for good; an
+    /// empty segment is after the first round of `maintenance`, as all that is appended later.
     /// `after` is the segment that the database has read up to (`CdrStore::position`): numbers go on behind it even
     /// where the files are gone.
     ///
@@ -80,14 +81,12 @@ impl JournalWriter {
         for cdr in calls.into_values() {
             writer.seal(&crashed(cdr, now));
         }
-        writer.flush()?;
-        let path = writer.path();
-        writer
-            .segment
-            .file
-            .sync_all()
-            .and_then(|()| sync_parent(&path))
-            .map_err(JournalError::io(&path, "making it durable"))?;
+        if !recovered.crashed.is_empty() {
+            writer.flush()?;
+            let path = writer.path();
+            let sync = || writer.segment.file.sync_all().and_then(|()| sync_parent(&path));
+            sync().map_err(JournalError::io(&path, "making it durable"))?;
+        }
         Ok((writer, recovered))
     }
 
