@@ -1,14 +1,14 @@
 //! `/metrics` and `/healthz` over HTTP/1.1: one thread, one request a connection, both bounded. No framework, because
 //! two fixed pages on a local port do not need one, and an idle server should stay small.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A request head may be this long; a longer one is refused.
-const HEAD_LIMIT: u64 = 8192;
-/// For reading the request and for writing the answer, each.
+const HEAD_LIMIT: usize = 8192;
+/// For the whole request head, however slowly its bytes come, and for each write of the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A page.
@@ -50,51 +50,74 @@ pub fn start(address: SocketAddr, page: impl Fn(&str) -> Option<Page> + Send + '
 }
 
 fn serve(stream: TcpStream, page: &impl Fn(&str) -> Option<Page>) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let answer = match read_head(&stream)? {
-        Request::Get { path } => {
-            page(&path).unwrap_or_else(|| Page::text(404, "not found; there are /metrics and /healthz\n"))
+    let (answer, with_body) = match read_head(&stream, clock() + PATIENCE)? {
+        Request::Get { path, head } => {
+            let found = page(&path).unwrap_or_else(|| Page::text(404, "not found; there are /metrics and /healthz\n"));
+            (found, !head)
         }
-        Request::Other => Page::text(405, "only GET and HEAD\n"),
-        Request::Bad => Page::text(400, "not a request\n"),
+        Request::Other => (Page::text(405, "only GET and HEAD\n"), true),
+        Request::Bad => (Page::text(400, "not a request\n"), true),
     };
-    write_page(&stream, &answer)
+    write_page(&stream, &answer, with_body)
 }
 
+#[derive(Debug, PartialEq)]
 enum Request {
-    Get { path: String },
+    /// `head`: the same answer without its body (RFC 9110 §9.3.2).
+    Get {
+        path: String,
+        head: bool,
+    },
     Other,
     Bad,
 }
 
-fn read_head(stream: &TcpStream) -> io::Result<Request> {
-    let mut reader = BufReader::new(stream.take(HEAD_LIMIT));
-    let mut first = String::new();
-    if reader.read_line(&mut first).is_err() {
-        return Ok(Request::Bad);
-    }
-    let mut line = Vec::new();
+/// Reads up to the empty line; a client that has not sent it at `end` has lost its turn.
+fn read_head(mut stream: &TcpStream, end: Instant) -> io::Result<Request> {
+    let mut bytes = [0; HEAD_LIMIT];
+    let mut len = 0;
     loop {
-        line.clear();
-        if reader.read_until(b'\n', &mut line)? == 0 {
-            return Ok(Request::Bad);
+        let left = end.saturating_duration_since(clock());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
         }
-        if line == b"\r\n" || line == b"\n" {
-            break;
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut bytes[len..]) {
+            // The client's end, or no room left for more.
+            Ok(0) => return Ok(Request::Bad),
+            Ok(more) => len += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(head) = whole_head(&bytes[..len]) {
+            return Ok(parse(head));
         }
     }
+}
+
+/// The bytes before the empty line, where it has come. Lines end with LF, with or without CR before it.
+fn whole_head(bytes: &[u8]) -> Option<&[u8]> {
+    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    ends.map(|at| (&bytes[..at], &bytes[at..]))
+        .find(|(_, rest)| rest.starts_with(b"\r\n") || rest.starts_with(b"\n"))
+        .map(|(head, _)| head)
+}
+
+fn parse(head: &[u8]) -> Request {
+    let first = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Ok(first) = std::str::from_utf8(first) else { return Request::Bad };
     let mut parts = first.split_ascii_whitespace();
-    Ok(match (parts.next(), parts.next(), parts.next()) {
-        (Some("GET" | "HEAD"), Some(path), Some(version)) if version.starts_with("HTTP/1.") => {
-            Request::Get { path: path.split('?').next().unwrap_or(path).to_owned() }
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(method @ ("GET" | "HEAD")), Some(path), Some(version)) if version.starts_with("HTTP/1.") => {
+            Request::Get { path: path.split('?').next().unwrap_or(path).to_owned(), head: method == "HEAD" }
         }
         (Some(_), Some(_), Some(version)) if version.starts_with("HTTP/") => Request::Other,
         _ => Request::Bad,
-    })
+    }
 }
 
-fn write_page(mut stream: &TcpStream, page: &Page) -> io::Result<()> {
+fn write_page(mut stream: &TcpStream, page: &Page, with_body: bool) -> io::Result<()> {
     let reason = match page.status {
         200 => "OK",
         400 => "Bad Request",
@@ -110,8 +133,15 @@ fn write_page(mut stream: &TcpStream, page: &Page) -> io::Result<()> {
         page.body.len()
     );
     stream.write_all(head.as_bytes())?;
-    stream.write_all(page.body.as_bytes())?;
+    if with_body {
+        stream.write_all(page.body.as_bytes())?;
+    }
     stream.flush()
+}
+
+#[allow(clippy::disallowed_methods, reason = "the edge of the system")]
+fn clock() -> Instant {
+    Instant::now()
 }
 
 #[cfg(test)]
@@ -135,5 +165,28 @@ mod tests {
         assert!(ask(address, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
         assert!(ask(address, "POST /healthz HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
         assert!(ask(address, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
+        let long = format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(HEAD_LIMIT - 19));
+        assert!(ask(address, &long).starts_with("HTTP/1.1 400 "));
+        let head = ask(address, "HEAD /healthz HTTP/1.1\n\n");
+        assert!(head.contains("\r\nContent-Length: 3\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    }
+
+    #[test]
+    fn a_client_that_sends_a_byte_now_and_then_gets_no_more_time_than_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let slow = thread::spawn(move || {
+            // Fails when the other side has gone.
+            while client.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let start = clock();
+        let error = read_head(&stream, start + Duration::from_millis(200)).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(10));
+        drop(stream);
+        slow.join().unwrap();
     }
 }

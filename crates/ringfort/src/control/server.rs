@@ -38,13 +38,16 @@ impl Drop for Server {
 /// The socket cannot be made, or its path is too long for the system.
 pub fn start(data_dir: &Path, answer: impl Fn(Request) -> Answer + Send + Sync + 'static) -> io::Result<Server> {
     let path = socket_path(data_dir);
-    match fs::remove_file(&path) {
+    // Under its name it is never anything but its owner's alone.
+    let fresh = path.with_extension("sock.new");
+    match fs::remove_file(&fresh) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let listener = UnixListener::bind(&path)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    let listener = UnixListener::bind(&fresh)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&fresh, &path)?;
     let answer = Arc::new(answer);
     let open = Arc::new(AtomicUsize::new(0));
     thread::Builder::new().name("control".into()).stack_size(128 * 1024).spawn(move || {
@@ -112,6 +115,7 @@ mod tests {
         .unwrap();
         let mode = fs::metadata(socket_path(dir.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         let mut client = Client::connect(dir.path()).unwrap();
         let items = client.ask(&Request::Admin(AdminRequest::Revisions)).unwrap();
         assert_eq!(items.to_string(), "{\"items\":[]}");
