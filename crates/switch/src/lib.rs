@@ -129,17 +129,20 @@ impl Switch {
         self.notice(Level::Info, None, None, "registrar", format!("{taken} of {offered} registrations restored"));
     }
 
-    /// The configuration may have changed while the process was down: a binding belongs to the listener with its
-    /// transport and address, wherever that stands now.
+    /// The configuration may have changed while the process was down: a binding belongs to the listener for phones with
+    /// its transport, the one with its address where there is one, wherever that stands now.
     fn on_listener_of_today(&self, mut binding: Binding) -> Option<Binding> {
-        let same = |l: &config::Listener| {
-            let ip = l.sip.local.ip();
-            l.sip.transport.as_str() == binding.transport
-                && l.sip.local.port() == binding.local.port()
-                && (ip.is_unspecified() || ip == binding.local.ip())
+        let for_phones = |l: &&config::Listener| {
+            let profile = &self.config.profiles[usize::from(l.profile.0)];
+            l.sip.transport.as_str() == binding.transport && profile.kind.authenticates()
         };
-        let place = self.config.listeners.iter().position(same)?;
-        binding.listener = place as u16;
+        let fit = |l: &config::Listener| {
+            let ip = l.sip.local.ip();
+            let same_ip = ip.is_unspecified() || ip == binding.local.ip();
+            (same_ip && l.sip.local.port() == binding.local.port(), same_ip)
+        };
+        let best = self.config.listeners.iter().filter(for_phones).max_by_key(|l| fit(l))?;
+        binding.listener = best.sip.id.0;
         Some(binding)
     }
 

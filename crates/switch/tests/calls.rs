@@ -54,9 +54,9 @@ fn a_call_is_set_up_answered_and_hung_up_and_leaves_one_record() {
         cseq_a: 2,
         cseq_b: 1,
     };
-    w.send(A, &call.from_a("ACK", 2, "", ""));
+    w.send(A, &call.of_a("ACK", 2, "", ""));
     w.pass(Duration::from_secs(5));
-    w.send(A, &call.from_a("BYE", 3, "", ""));
+    w.send(A, &call.of_a("BYE", 3, "", ""));
     let bye = w.take(B);
     assert!(first_line(&bye).starts_with("BYE "));
     assert_eq!(w.take(A).status(), 200);
@@ -80,7 +80,7 @@ fn the_record_is_journalled_before_the_bye_is_answered_run_1() {
     let mut w = World::new();
     let call = w.call(A, B);
     let flow_order = {
-        w.send(A, &call.from_a("BYE", 3, "", ""));
+        w.send(A, &call.of_a("BYE", 3, "", ""));
         w.journal.iter().any(|r| matches!(r, JournalRecord::CallEnded(_)))
     };
     assert!(flow_order);
@@ -90,7 +90,7 @@ fn the_record_is_journalled_before_the_bye_is_answered_run_1() {
 fn the_called_side_hangs_up_and_its_reason_is_passed_on_rfc_3326() {
     let mut w = World::new();
     let call = w.call(A, B);
-    w.send(B, &call.from_b("BYE", 1, "Reason: Q.850;cause=16;text=\"Terminated\"\r\n", ""));
+    w.send(B, &call.of_b("BYE", 1, "Reason: Q.850;cause=16;text=\"Terminated\"\r\n", ""));
     let bye = w.take(A);
     assert_eq!(bye.header_str(HeaderName::Reason).as_deref(), Some("Q.850;cause=16;text=\"Terminated\""));
     assert_eq!(w.take(B).status(), 200);
@@ -300,7 +300,7 @@ fn a_call_without_an_offer_gets_the_phones_offer_and_carries_the_answer_in_the_a
         cseq_a: 2,
         cseq_b: 1,
     };
-    w.send(A, &call.from_a("ACK", 2, "", &sdp("198.51.100.10", 4000, "8")));
+    w.send(A, &call.of_a("ACK", 2, "", &sdp("198.51.100.10", 4000, "8")));
     let ack = w.take(B);
     assert!(first_line(&ack).starts_with("ACK "));
     assert!(body_text(&ack).contains("RTP/AVP 8"), "{}", body_text(&ack));
@@ -310,13 +310,11 @@ fn a_call_without_an_offer_gets_the_phones_offer_and_carries_the_answer_in_the_a
 fn hold_is_answered_recvonly_and_resume_sendrecv_rfc_3264_section_8_4() {
     let mut w = World::new();
     let call = w.call(A, B);
-    let mut cseq = 3;
-    for (asked, expected) in
-        [("a=sendonly\r\n", "a=recvonly"), ("a=inactive\r\n", "a=inactive"), ("a=sendrecv\r\n", "a=sendrecv")]
-    {
+    let steps = [("a=sendonly\r\n", "a=recvonly"), ("a=inactive\r\n", "a=inactive"), ("a=sendrecv\r\n", "a=sendrecv")];
+    for (cseq, (asked, expected)) in (3..).zip(steps) {
         let held = sdp_with("198.51.100.10", 4000, "0 101", asked)
             .replace("2353687637", &format!("{}", 2353687637u64 + cseq as u64));
-        w.send(A, &call.from_a("INVITE", cseq, "", &held));
+        w.send(A, &call.of_a("INVITE", cseq, "", &held));
         let reinvite = w.take(B);
         assert!(first_line(&reinvite).starts_with("INVITE "));
         let direction = asked.trim();
@@ -328,8 +326,7 @@ fn hold_is_answered_recvonly_and_resume_sendrecv_rfc_3264_section_8_4() {
         let ok = w.take_final(A);
         assert_eq!(ok.status(), 200);
         assert!(expected == "a=sendrecv" || body_text(&ok).contains(expected), "{}", body_text(&ok));
-        w.send(A, &call.from_a("ACK", cseq, "", ""));
-        cseq += 1;
+        w.send(A, &call.of_a("ACK", cseq, "", ""));
     }
 }
 
@@ -337,7 +334,7 @@ fn hold_is_answered_recvonly_and_resume_sendrecv_rfc_3264_section_8_4() {
 fn a_refused_change_leaves_the_call_as_it_was() {
     let mut w = World::new();
     let call = w.call(A, B);
-    w.send(A, &call.from_a("INVITE", 3, "", &sdp("198.51.100.10", 4000, "9")));
+    w.send(A, &call.of_a("INVITE", 3, "", &sdp("198.51.100.10", 4000, "9")));
     let reinvite = w.take(B);
     w.send(B, &reply(&reinvite, 488, "", "", ""));
     assert!(first_line(&w.take(B)).starts_with("ACK "));
@@ -349,9 +346,9 @@ fn a_refused_change_leaves_the_call_as_it_was() {
 fn crossing_changes_from_both_sides_end_in_491_rfc_3261_section_14_1() {
     let mut w = World::new();
     let call = w.call(A, B);
-    w.send(A, &call.from_a("INVITE", 3, "", &sdp_with("198.51.100.10", 4000, "0 101", "a=sendonly\r\n")));
+    w.send(A, &call.of_a("INVITE", 3, "", &sdp_with("198.51.100.10", 4000, "0 101", "a=sendonly\r\n")));
     let _to_b = w.take(B);
-    w.send(B, &call.from_b("INVITE", 1, "", &sdp_with("198.51.100.20", 5000, "0 101", "a=inactive\r\n")));
+    w.send(B, &call.of_b("INVITE", 1, "", &sdp_with("198.51.100.20", 5000, "0 101", "a=inactive\r\n")));
     assert_eq!(w.take_final(B).status(), 491);
 }
 
@@ -360,10 +357,7 @@ fn info_and_message_within_a_call_reach_the_other_side_with_their_bodies() {
     let mut w = World::new();
     let call = w.call(A, B);
     for (method, cseq) in [("INFO", 3), ("MESSAGE", 4)] {
-        w.send(
-            A,
-            &call.from_a(method, cseq, "Content-Type: application/dtmf-relay\r\n", "Signal=5\r\nDuration=160\r\n"),
-        );
+        w.send(A, &call.of_a(method, cseq, "Content-Type: application/dtmf-relay\r\n", "Signal=5\r\nDuration=160\r\n"));
         let relayed = w.take(B);
         assert!(first_line(&relayed).starts_with(method));
         assert_eq!(body_text(&relayed), "Signal=5\r\nDuration=160\r\n");
@@ -498,11 +492,11 @@ fn a_called_side_that_hangs_up_before_the_callers_ack_waits_with_our_bye_rfc_326
         cseq_a: 2,
         cseq_b: 1,
     };
-    w.send(B, &call.from_b("BYE", 1, "", ""));
+    w.send(B, &call.of_b("BYE", 1, "", ""));
     while let Some(m) = w.try_take(A) {
         assert!(!first_line(&m).starts_with("BYE "), "not before the ACK");
     }
-    w.send(A, &call.from_a("ACK", 2, "", ""));
+    w.send(A, &call.of_a("ACK", 2, "", ""));
     let bye = w.take(A);
     assert!(first_line(&bye).starts_with("BYE "));
     w.send(A, &reply(&bye, 200, "", "", ""));
@@ -664,7 +658,7 @@ fn a_phone_that_wants_a_longer_session_is_asked_again_rfc_4028_section_7_3() {
 fn a_side_that_lost_its_dialog_ends_the_call_with_a_bye_to_both() {
     let mut w = World::new();
     let call = w.call(A, B);
-    w.send(A, &call.from_a("INVITE", 3, "", &sdp_with("198.51.100.10", 4000, "0 101", "a=sendonly\r\n")));
+    w.send(A, &call.of_a("INVITE", 3, "", &sdp_with("198.51.100.10", 4000, "0 101", "a=sendonly\r\n")));
     let reinvite = w.take_starting(B, "INVITE ");
     w.send(B, &reply(&reinvite, 481, "", "", ""));
     w.take_starting(B, "BYE ");
@@ -679,7 +673,7 @@ fn a_side_that_lost_its_dialog_ends_the_call_with_a_bye_to_both() {
 fn an_info_that_a_phone_leaves_unanswered_does_not_take_the_call_with_it() {
     let mut w = World::new();
     let call = w.call(A, B);
-    w.send(A, &call.from_a("INFO", 3, "Content-Type: application/dtmf-relay\r\n", "Signal=5\r\n"));
+    w.send(A, &call.of_a("INFO", 3, "Content-Type: application/dtmf-relay\r\n", "Signal=5\r\n"));
     w.take_starting(B, "INFO ");
     w.pass(Duration::from_secs(40));
     assert_eq!(w.status().calls, 1);
@@ -692,15 +686,15 @@ fn a_cancelled_change_is_cancelled_on_the_other_side_too() {
     let mut w = World::new();
     let call = w.call(A, B);
     let held = sdp_with("198.51.100.10", 4000, "0 101", "a=sendonly\r\n");
-    w.send(A, &call.from_a("INVITE", 3, "", &held));
+    w.send(A, &call.of_a("INVITE", 3, "", &held));
     let reinvite = w.take_starting(B, "INVITE ");
     w.send(B, &reply(&reinvite, 100, "", "", ""));
-    w.send(A, &call.from_a("CANCEL", 3, "", "").replace("bKacancel3", "bKainvite3"));
+    w.send(A, &call.of_a("CANCEL", 3, "", "").replace("bKacancel3", "bKainvite3"));
     let cancel = w.take_starting(B, "CANCEL ");
     w.send(B, &reply(&cancel, 200, "", "", ""));
     w.send(B, &reply(&reinvite, 487, "", "", ""));
     assert_eq!(w.status().calls, 1);
-    w.send(A, &call.from_a("BYE", 4, "", ""));
+    w.send(A, &call.of_a("BYE", 4, "", ""));
     let bye = w.take_starting(B, "BYE ");
     w.send(B, &reply(&bye, 200, "", "", ""));
     w.assert_empty();
@@ -725,10 +719,10 @@ fn a_bye_that_waits_for_the_ack_survives_another_request_in_between() {
         cseq_a: 2,
         cseq_b: 1,
     };
-    w.send(B, &call.from_b("BYE", 1, "", ""));
-    w.send(A, &call.from_a("INFO", 3, "", ""));
+    w.send(B, &call.of_b("BYE", 1, "", ""));
+    w.send(A, &call.of_a("INFO", 3, "", ""));
     assert_eq!(w.take_final(A).status(), 481);
-    w.send(A, &call.from_a("ACK", 2, "", ""));
+    w.send(A, &call.of_a("ACK", 2, "", ""));
     let bye = w.take_starting(A, "BYE ");
     w.send(A, &reply(&bye, 200, "", "", ""));
     w.assert_empty();

@@ -47,8 +47,8 @@ fn neither_side_sees_the_others_addresses_tags_call_id_product_or_session() {
         cseq_a: 2,
         cseq_b: 1,
     };
-    w.send(A, &call.from_a("ACK", 2, "", ""));
-    w.send(A, &call.from_a("BYE", 3, "User-Agent: Caller-Phone/9\r\n", ""));
+    w.send(A, &call.of_a("ACK", 2, "", ""));
+    w.send(A, &call.of_a("BYE", 3, "User-Agent: Caller-Phone/9\r\n", ""));
     let bye = w.take(B);
     to_a.extend(std::iter::from_fn(|| w.try_take(A)));
 

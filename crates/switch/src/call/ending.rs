@@ -144,11 +144,13 @@ impl Switch {
         self.streams.ports.failed(now, port);
         let call = self.streams.call_of(id);
         let text = format!(
-            "UDP ports {} and {} cannot be used: another program has them, or the limit of open files is reached",
+            "UDP ports {} and {} cannot be opened: another program has them (`ss -ulpn` says which) or the limit of open \
+             files is reached; they are left alone for a while",
             port.rtp(),
             port.rtcp()
         );
-        self.notice(Level::Warn, None, call, "media.port", text);
+        let tenant = call.and_then(|id| self.calls.get(&id)).map(|c| c.tenant);
+        self.notice(Level::Warn, tenant, call, "media.port", text);
         if let Some(call) = call {
             let words = crossing::reason("Q.850", 47, "No media port");
             self.end_call(now, call, None, 503, EndCause::Internal, &words, "a media port could not be opened");

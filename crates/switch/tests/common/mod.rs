@@ -333,7 +333,7 @@ impl World {
         let ok = self.take_final(a);
         assert_eq!(ok.status(), 200);
         let call = Established { a: a.into(), b: b.into(), call_id, invite, ok, ack_b, cseq_a: 2, cseq_b: 100 };
-        self.send(a, &call.from_a("ACK", 2, "", ""));
+        self.send(a, &call.of_a("ACK", 2, "", ""));
         call
     }
 
@@ -427,7 +427,7 @@ pub struct Established {
 
 impl Established {
     /// A request of the caller within its dialog.
-    pub fn from_a(&self, method: &str, cseq: u32, extra: &str, body: &str) -> String {
+    pub fn of_a(&self, method: &str, cseq: u32, extra: &str, body: &str) -> String {
         let to = String::from_utf8_lossy(self.ok.header(HeaderName::To).expect("To")).into_owned();
         let (a, call_id) = (&self.a, &self.call_id);
         let branch = format!("z9hG4bKa{}{cseq}", method.to_ascii_lowercase());
@@ -441,7 +441,7 @@ impl Established {
     }
 
     /// A request of the called phone within its dialog.
-    pub fn from_b(&self, method: &str, cseq: u32, extra: &str, body: &str) -> String {
+    pub fn of_b(&self, method: &str, cseq: u32, extra: &str, body: &str) -> String {
         let from = String::from_utf8_lossy(self.invite.header(HeaderName::To).expect("To")).into_owned();
         let to = String::from_utf8_lossy(self.invite.header(HeaderName::From).expect("From")).into_owned();
         let (b, call_id) = (&self.b, self.invite.call_id());
