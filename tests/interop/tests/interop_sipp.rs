@@ -217,14 +217,14 @@ fn sipp_calls_over_ipv6() -> anyhow::Result<()> {
 fn sipp_loses_messages_and_calls_succeed_by_retransmission_rfc_3261_section_17() -> anyhow::Result<()> {
     need!("sipp");
     let (place, system) = system()?;
-    // SIPp drops a fifth of what it would send and gets.
+    // The caller loses a third of its requests and of the answers. (A called SIPp cannot: the INVITE that it drops first
+    // begins a call that it then never answers. Loss on that leg is the simulation's.)
     let called = Sipp::new("uas", place.ip(2), CALLEE, &system)
         .user(system.extension("102"))
-        // More calls than come: a BYE that overtakes a lost ACK counts as one more with it, and it must not leave early.
-        .with(["-m", "1000", "-lost", "20"])
+        .with(["-m", "1000"])
         .start(&place)?;
     wait_bound(place.ip(2), CALLEE)?;
-    caller(&place, &system, "uac", "102").with(["-m", "10", "-l", "3", "-r", "2", "-lost", "20"]).run(&place)?;
+    caller(&place, &system, "uac_lossy", "102").with(["-m", "10", "-l", "3", "-r", "2"]).run(&place)?;
     drop(called);
     let idle = system.wait_idle();
     assert!(idle.is_ok(), "{idle:?}: {:?}\n{}", system.items(&["calls"]), system.log());
