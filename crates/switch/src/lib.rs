@@ -193,7 +193,7 @@ impl Switch {
         match event {
             media::Event::Learned { id, .. } => self.streams.learned(id),
             media::Event::Closed { id, report } => {
-                if let Some(done) = self.streams.closed(now, id, &report) {
+                if let Some(done) = self.streams.closed(id, &report) {
                     self.finish_quality(done);
                 }
             }

@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 use crate::clock::Clock;
 use crate::config::RegistrarConfig;
 use crate::model::{Extension, ExtensionId};
-use crate::record::{Binding, JournalRecord, UnixMillis};
+use crate::record::{Binding, JournalRecord};
 
 /// Longest Contact URI that is kept, in bytes.
 const LONGEST_CONTACT: usize = 512;
@@ -582,9 +582,4 @@ fn transport_named(name: &str) -> Option<Transport> {
 /// The end of a binding, for those who list them.
 pub fn seconds_left(contact: &Contact, now: Instant) -> u64 {
     contact.expires.saturating_duration_since(now).as_secs()
-}
-
-/// A binding's journal time, for tests and listings.
-pub fn expires_at(contact: &Contact, clock: &Clock) -> UnixMillis {
-    clock.unix(contact.expires)
 }

@@ -2,7 +2,6 @@
 //! `ringfort_media`. Ports are handed out here, so that the SDP can be written at once.
 
 use std::time::Duration;
-use std::time::Instant;
 
 use ringfort_media::bridge::Bridge;
 use ringfort_media::codec::CodecAllowList;
@@ -153,7 +152,7 @@ impl Streams {
     }
 
     /// A stream reported at its end.
-    pub(crate) fn closed(&mut self, _now: Instant, id: StreamId, report: &StreamReport) -> Option<QualityDone> {
+    pub(crate) fn closed(&mut self, id: StreamId, report: &StreamReport) -> Option<QualityDone> {
         let stream = self.uses.remove(&id)?;
         let closing = self.closing.get_mut(&stream.call)?;
         closing.open = closing.open.saturating_sub(1);

@@ -56,11 +56,7 @@ impl Switch {
         self.close_media(now, &mut call);
         let legs = std::mem::take(&mut call.legs);
         self.outputs.push_back(Output::Journal(JournalRecord::CallEnded(call.cdr)));
-        if let Some(done) = self.streams.call_over(id) {
-            self.finish_quality(done);
-        } else if self.streams.awaits_report(id) {
-            self.timers.set(now + REPORT_WITHIN, Timer::Quality(id));
-        }
+        self.await_quality(now, id);
 
         for (index, leg) in legs.into_iter().enumerate() {
             match leg.state {
@@ -109,6 +105,15 @@ impl Switch {
     pub(crate) fn close_media(&mut self, now: Instant, call: &mut Call) {
         call.bridge.close(now, &mut self.streams.ports);
         self.streams.drain(call.id, &mut call.bridge, &mut self.outputs);
+    }
+
+    /// A call is over and its media closed: what the relay reports is written down when it is whole, or late.
+    pub(crate) fn await_quality(&mut self, now: Instant, call: CallId) {
+        if let Some(done) = self.streams.call_over(call) {
+            self.finish_quality(done);
+        } else if self.streams.awaits_report(call) {
+            self.timers.set(now + REPORT_WITHIN, Timer::Quality(call));
+        }
     }
 
     pub(crate) fn finish_quality(&mut self, done: QualityDone) {

@@ -457,11 +457,7 @@ impl Switch {
         cdr.ended = Some(self.clock.unix(now));
         let call = cdr.call;
         self.outputs.push_back(Output::Journal(JournalRecord::CallEnded(cdr)));
-        if let Some(done) = self.streams.call_over(call) {
-            self.finish_quality(done);
-        } else if self.streams.awaits_report(call) {
-            self.timers.set(now + crate::streams::REPORT_WITHIN, Timer::Quality(call));
-        }
+        self.await_quality(now, call);
         if let Some(tx) = tx {
             self.answer_with(now, tx, refusal.status, refusal.headers);
         }
