@@ -66,7 +66,10 @@ fn file(lines: &[Line]) -> String {
             put("sip_user", format!("\"given-{}-{}\"", line.tenant, ["a", "b", "c", "d", "e", "f"][user as usize]));
         }
         if let Some(password) = line.password {
-            put("sip_password", format!("\"Zq{password:03}-mauve-cactus-orbit\""));
+            // In letters: three digits could be the extension's number, which a password may not contain.
+            let letter = |nibble: u8| char::from(b'a' + nibble);
+            let (high, low) = (letter(password >> 4), letter(password & 15));
+            put("sip_password", format!("\"Zq{high}{low}-mauve-cactus-orbit\""));
         }
         if let Some(srtp) = line.srtp {
             put("srtp", format!("{srtp:?}"));
