@@ -162,13 +162,11 @@ fn tls_config(config: &Config, data_dir: &Path) -> TlsConfig {
 }
 
 fn rate_config(guard: &Guard) -> RateConfig {
-    let unlimited = source::loopback_ranges().into_iter().chain(guard.unlimited.iter().copied());
-    let private = source::private_ranges();
+    let unlimited = guard.unlimited.iter().map(|range| (*range, None));
+    let loopback = source::loopback_ranges().into_iter().map(|range| (range, guard.loopback));
+    let private = source::private_ranges().into_iter().map(|range| (range, guard.private));
     RateConfig {
-        ranges: unlimited
-            .map(|range| (range, None))
-            .chain(private.into_iter().map(|range| (range, guard.private)))
-            .collect(),
+        ranges: unlimited.chain(loopback).chain(private).collect(),
         stranger: guard.stranger,
         proven: guard.phone,
         all_strangers: guard.all_strangers,
@@ -202,6 +200,20 @@ mod tests {
         assert_eq!(switch.media.advertised_v4, Some("203.0.113.9".parse().unwrap()));
         let media = net_config(&config, Path::new("d")).media.bind;
         assert_eq!(media, [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]);
+    }
+
+    #[test]
+    fn loopback_is_limited_only_where_asked_and_never_a_source_that_is_named_unlimited() {
+        let verdicts = |source: &str, from: &str| {
+            let now = std::time::Instant::now();
+            let mut limiter = ringfort_guard::RateLimiter::new(&rate_config(&config(source).guard), now, [0; 16]);
+            let from = from.parse().unwrap();
+            (0..3).filter(|_| limiter.check(now, from, || false) == ringfort_guard::Verdict::Pass).count()
+        };
+        let limited = "[guard]\nloopback = \"1/s burst 2\"\nunlimited = [\"127.0.0.2\"]";
+        assert_eq!(verdicts("", "127.0.0.1"), 3);
+        assert_eq!(verdicts(limited, "127.0.0.1"), 2);
+        assert_eq!(verdicts(limited, "127.0.0.2"), 3);
     }
 
     #[test]

@@ -97,7 +97,9 @@ pub struct Guard {
     pub phone: Option<Rate>,
     /// All that are not proven together.
     pub all_strangers: Option<Rate>,
-    /// Never limited, besides loopback.
+    /// Sources in the loopback ranges, each.
+    pub loopback: Option<Rate>,
+    /// Never limited, whatever range it lies in.
     pub unlimited: Vec<Cidr>,
 }
 
@@ -414,6 +416,7 @@ fn guard(table: &mut Table<'_, '_>) -> Guard {
     Guard {
         stranger: rate("stranger", d.stranger),
         private: rate("private", private),
+        loopback: rate("loopback", None),
         phone: rate("phone", d.proven),
         all_strangers: rate("all_strangers", d.all_strangers),
         unlimited: {

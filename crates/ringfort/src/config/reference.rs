@@ -175,6 +175,12 @@ pub const NODE: &[Key] = &[
     ),
     key("guard.private", "rate, or `off`", Toml("\"600/s burst 1200\""), "The same for sources in private ranges."),
     key(
+        "guard.loopback",
+        "rate, or `off`",
+        Toml("\"off\""),
+        "The same for this machine's own loopback addresses. Set it where a proxy on this machine passes strangers on.",
+    ),
+    key(
         "guard.phone",
         "rate, or `off`",
         Toml("\"2000/s burst 4000\""),
@@ -190,7 +196,7 @@ pub const NODE: &[Key] = &[
         "guard.unlimited",
         "list of addresses and ranges",
         Toml("[]"),
-        "Never limited; loopback is not either. For your own proxies and load tests.",
+        "Never limited, whatever the keys above say of them. For your own proxies and load tests.",
     ),
     key(
         "http.listen",
