@@ -132,8 +132,10 @@ class Ringfort(Server):
         super().__init__()
         self.binary, self.called = binary, called
         self.data = os.path.join(self.dir, "data")
-        self.passwords = [secrets.token_urlsafe(24) for _ in range(users)]
-        self.called_passwords = [secrets.token_urlsafe(24) for _ in range(called + 1)]
+        # Not `0x…` by chance: SIPp reads that as a number.
+        password = lambda _: "p" + secrets.token_urlsafe(24)  # noqa: E731
+        self.passwords = list(map(password, range(users)))
+        self.called_passwords = list(map(password, range(called + 1)))
         self.prepare(False)
         self._make_site()
 
@@ -181,18 +183,25 @@ class Ringfort(Server):
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         s.bind(UAS)
         s.settimeout(2)
+        # The bindings of the run before are still there: the same Call-ID would have to count on (RFC 3261 §10.3).
+        run = secrets.token_hex(4)
         for i, password in enumerate(self.called_passwords):
             user = self.called_user(i)
             auth = ""
             for cseq in (1, 2):
                 s.sendto(
                     (f"REGISTER sip:{HOST} SIP/2.0\r\nVia: SIP/2.0/UDP {UAS[0]}:{UAS[1]};branch=z9hG4bKc{i}x{cseq};rport\r\n"
-                     f"Max-Forwards: 70\r\nFrom: <sip:{user}@{HOST}>;tag=c{i}\r\nTo: <sip:{user}@{HOST}>\r\nCall-ID: c{i}@called\r\n"
+                     f"Max-Forwards: 70\r\nFrom: <sip:{user}@{HOST}>;tag=c{i}\r\nTo: <sip:{user}@{HOST}>\r\nCall-ID: c{i}-{run}@called\r\n"
                      f"CSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{UAS[0]}:{UAS[1]}>\r\nExpires: 7200\r\n{auth}"
                      "Content-Length: 0\r\n\r\n").encode(), (HOST, PORT))
-                answer = s.recv(4096).decode()
+                # Keep-alives to bindings of the run before come in between.
+                answer = ""
+                while f"branch=z9hG4bKc{i}x{cseq};" not in answer:
+                    answer = s.recv(4096).decode()
                 if answer.startswith("SIP/2.0 200"):
                     break
+                if "WWW-Authenticate" not in answer:
+                    sys.exit(f"extension {self.number(i)} got {answer!r}")
                 field = dict(re.findall(r'(\w+)="?([^",\r]+)"?', re.search(r"WWW-Authenticate: Digest (.*)", answer).group(1)))
                 ha1, ha2 = md5(f"{user}:{field['realm']}:{password}"), md5(f"REGISTER:sip:{HOST}")
                 response = md5(f"{ha1}:{field['nonce']}:00000001:abc:auth:{ha2}")
