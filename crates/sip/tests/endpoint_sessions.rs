@@ -101,6 +101,10 @@ fn a_too_small_interval_gets_422_and_is_sent_again_with_more_rfc_4028_section_7_
             end.ack(now, dialog, Headers::default(), None);
             settled = end.dialog(dialog).and_then(|dialog| dialog.session()).copied();
         }
+        Event::Request { tx, request, .. } if end.interval_refusal(&request).is_some() => {
+            let refusal = end.interval_refusal(&request).expect("just seen");
+            end.respond(now, tx, refusal).expect("not answered yet");
+        }
         Event::Request { tx, request, .. } => {
             assert_eq!(request.header(HeaderName::SessionExpires), Some(&b"600"[..]));
             assert_eq!(request.min_se(), Some(Ok(600)));
@@ -133,10 +137,13 @@ fn the_callee_shortens_but_never_below_min_se_and_says_who_refreshes_rfc_4028_se
         assert_eq!(sent.has_option(HeaderName::Require, "timer"), peer_refreshes, "{ask}");
     }
     let mut alone = Alone::new();
+    let refusal = |more: &str| alone.end.interval_refusal(&parse(text("INVITE", "z9hG4bKa", 1, "", more)));
+    let status = |more: &str| refusal(more).map(|refusal| refusal.status);
+    assert_eq!(status("Supported: timer\r\nSession-Expires: 60\r\n"), Some(422), "no interval below 90 s (§4)");
+    assert_eq!(status("Supported: timer\r\nSession-Expires: 90\r\n"), None);
+    assert_eq!(status("Session-Expires: 60\r\n"), None, "a 422 is only for who knows it");
     alone.get(&text("INVITE", "z9hG4bKa", 1, "", "Supported: timer\r\nSession-Expires: 60\r\n"));
-    assert_eq!(alone.labels(), ["422 INVITE"], "no interval below 90 s (§4)");
-    alone.get(&text("INVITE", "z9hG4bKb", 2, "", "Session-Expires: 60\r\n"));
-    assert_eq!(alone.words(), ["request INVITE"], "a 422 is only for who knows it");
+    assert_eq!(alone.words(), ["request INVITE"], "who asks is for the user to know first");
 }
 
 #[test]
