@@ -169,3 +169,27 @@ fn a_caller_whose_peer_knows_no_session_timer_refreshes_for_itself() {
     alone.pass(secs(369));
     assert_eq!(alone.words(), ["expired"], "400 - 32 s: the smaller of 32 and a third");
 }
+
+#[test]
+fn a_refresh_that_is_refused_for_its_interval_asks_for_more_the_next_time_rfc_4028_section_7_3() {
+    let mut alone = Alone::new();
+    let r = OutRequest { session: Some(SessionTimer { expires: 200, ..HOUR }), ..invite(1, Transport::Udp) };
+    alone.end.send_request(alone.now, r).expect("there is room");
+    let sent = alone.sent().remove(0);
+    alone.get(&answer_to(&sent, 200, "x", ""));
+    let Some(Event::Response { dialog: Some(dialog), .. }) = alone.events().pop() else { panic!("expected a 200") };
+    alone.end.ack(alone.now, dialog, Headers::default(), None);
+    alone.sent();
+    alone.pass(secs(101));
+    let refresh = |alone: &mut Alone| {
+        alone.end.dialog_request(alone.now, dialog, Method::Invite, Headers::default(), Some(sdp())).expect("free");
+        alone.sent().pop().expect("the refresh")
+    };
+    let first = refresh(&mut alone);
+    assert_eq!(first.header(HeaderName::SessionExpires), Some(&b"200;refresher=uac"[..]));
+    alone.get(&answer_to(&first, 422, "", "Min-SE: 900\r\n"));
+    alone.sent();
+    let second = refresh(&mut alone);
+    assert_eq!(second.header(HeaderName::SessionExpires), Some(&b"900;refresher=uac"[..]));
+    assert_eq!(second.min_se(), Some(Ok(900)));
+}

@@ -284,6 +284,8 @@ impl Registrar {
     /// one is taken.
     pub fn restore(&mut self, now: Instant, clock: &Clock, bindings: Vec<Binding>) -> usize {
         let mut taken = 0;
+        self.contacts.reserve(bindings.len());
+        self.by_remote.reserve(bindings.len());
         for b in bindings {
             let Some(transport) = transport_named(&b.transport) else { continue };
             let left = Duration::from_millis(b.expires_at.0.saturating_sub(clock.unix(now).0));

@@ -163,6 +163,13 @@ impl Endpoint {
         if status < 200 {
             return;
         }
+        if status == 422
+            && let (Some(session), Some(Ok(min_se))) = (&mut dialog.session, msg.min_se())
+        {
+            // RFC 4028 §7.3: the next refresh asks for as much, or it would be refused as well until the session ends.
+            session.min_se = session.min_se.max(min_se);
+            session.interval = session.interval.max(min_se);
+        }
         match kind {
             Kind::Invite => {
                 dialog.invite_out = None;

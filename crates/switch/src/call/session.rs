@@ -10,6 +10,7 @@ use ringfort_sip::endpoint::{ClientTx, EndpointError, FailCause, Response, Serve
 use ringfort_sip::flow::{Flow, Target};
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
+use ringfort_sip::uri::{Uri, uri_eq};
 use ringfort_sip::write::{Body, Headers};
 
 use super::outcome::within_call;
@@ -447,7 +448,7 @@ impl Switch {
         for leg in self.calls.values().flat_map(|call| &call.legs).filter(|leg| leg.extension == Some(extension)) {
             let Some(id) = leg.dialog else { continue };
             let Some(dialog) = self.endpoint.dialog(id) else { continue };
-            let is_its = contacts.iter().any(|contact| **contact == *dialog.remote_target());
+            let is_its = contacts.iter().any(|contact| is_same_uri(contact, dialog.remote_target()));
             if is_its && dialog.flow().is_some_and(|old| old != flow) {
                 legs.push(id);
             }
@@ -507,6 +508,11 @@ impl Switch {
         headers.push("Retry-After", 2);
         self.answer_with(now, tx, 500, headers);
     }
+}
+
+fn is_same_uri(a: &str, b: &str) -> bool {
+    let equal = || Some(uri_eq(&Uri::parse(a).ok()?, &Uri::parse(b).ok()?));
+    a == b || equal().unwrap_or(false)
 }
 
 /// What the asking side hears where we could not ask the other one.
