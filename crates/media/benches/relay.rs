@@ -19,7 +19,7 @@ fn main() {
 const PACKET: usize = 172;
 
 fn keys(suite: CryptoSuite, fill: u8) -> SrtpKeys {
-    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14] };
+    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14], mki: None };
     keys.key[..suite.key_len()].fill(fill);
     keys
 }

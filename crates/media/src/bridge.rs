@@ -123,7 +123,7 @@ impl Bridge {
             return Err(SdpReject::OfferPending);
         }
         let parsed = Sdp::parse(sdp).map_err(SdpReject::Malformed)?;
-        let media = remote::read(&parsed, &leg.policy);
+        let media = remote::read_offer(&parsed, &leg.policy);
         if let Some(reject) = remote::refusal(&media) {
             return Err(reject);
         }
@@ -305,8 +305,20 @@ impl Bridge {
     /// The latest exchange failed (a re-INVITE or UPDATE got a failure): its legs are as before it. Not to be called for an
     /// offer that `offer_received` or `pass_offer` refused: that began no exchange.
     pub fn rollback(&mut self, now: Instant, ports: &mut PortPool) {
+        self.rollback_exchange(now, self.serial, ports);
+    }
+
+    /// The exchange that this leg takes part in failed, be it the latest or not: refreshes of both sides run at the same
+    /// time, and each fails by itself.
+    pub fn rollback_leg(&mut self, now: Instant, leg: LegIx, ports: &mut PortPool) {
+        if let Some(serial) = self.legs.get(&leg).and_then(|leg| leg.saved.as_ref()).map(|saved| saved.serial) {
+            self.rollback_exchange(now, serial, ports);
+        }
+    }
+
+    fn rollback_exchange(&mut self, now: Instant, serial: u64, ports: &mut PortPool) {
         for leg in self.legs.values_mut() {
-            if leg.saved.as_ref().is_some_and(|saved| saved.serial == self.serial) {
+            if leg.saved.as_ref().is_some_and(|saved| saved.serial == serial) {
                 self.orphans.extend(leg.roll_back());
             }
         }
@@ -473,6 +485,10 @@ fn offer_lines(leg: &Leg, source: &[Slot]) -> Result<Vec<LocalMedia>, SdpReject>
             reject = Some((theirs.kind, SdpReject::NoCodec { media: theirs.kind.name() }));
         }
         lines.push(offer.unwrap_or_else(|| LocalMedia::unused(theirs.kind)));
+    }
+    let kinds: Vec<Option<MediaKind>> = lines.iter().map(|line| line.active.then_some(line.kind)).collect();
+    for index in remote::too_many(kinds.iter().copied(), leg.policy.max_lines) {
+        lines[index] = LocalMedia::unused(lines[index].kind);
     }
     check_something_left(&lines, reject)?;
     Ok(lines)

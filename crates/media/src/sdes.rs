@@ -8,7 +8,7 @@ use std::fmt::Write;
 use rand::Rng;
 use zeroize::{Zeroize, Zeroizing};
 
-pub use crate::types::{CryptoSuite, SrtpKeys};
+pub use crate::types::{CryptoSuite, Mki, SrtpKeys};
 
 /// Lines with a smaller lifetime than 2^20 packets would need new keys within a call.
 const MIN_LIFETIME: u64 = 1 << 20;
@@ -47,7 +47,7 @@ pub enum CryptoError {
     Key,
     #[error("several master keys, which need an MKI")]
     SeveralKeys,
-    #[error("a master key identifier, which is not supported")]
+    #[error("a master key identifier that is 0, longer than 8 octets, or does not fit into its own length")]
     Mki,
     #[error("a key lifetime below 2^20 packets or not a number")]
     Lifetime,
@@ -84,12 +84,15 @@ impl Crypto {
         secret[key.len()..key.len() + salt.len()].copy_from_slice(salt);
         write!(out, "{tag} {suite_name} inline:").expect("a String takes everything");
         base64::encode(&secret[..key.len() + salt.len()], out);
+        if let Some(mki) = keys.mki {
+            write!(out, "|{mki}").expect("a String takes everything");
+        }
     }
 }
 
 /// Fresh random keys for a suite.
 pub fn generate_keys<R: Rng + ?Sized>(suite: CryptoSuite, rng: &mut R) -> SrtpKeys {
-    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14] };
+    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14], mki: None };
     rng.fill_bytes(&mut keys.key[..suite.key_len()]);
     rng.fill_bytes(&mut keys.salt[..suite.salt_len()]);
     keys
@@ -127,21 +130,33 @@ fn parse_keys(suite: CryptoSuite, key_params: &str) -> Result<(SrtpKeys, Option<
         return Err(CryptoError::KeyMethod);
     }
     let mut parts = info.split('|');
-    let keys = decode_keys(suite, parts.next().unwrap_or("")).ok_or(CryptoError::Key)?;
+    let mut keys = decode_keys(suite, parts.next().unwrap_or("")).ok_or(CryptoError::Key)?;
     let mut lifetime = None;
-    for (index, part) in parts.enumerate() {
-        if let Some((mki, length)) = part.split_once(':') {
-            let is_mki =
-                digits(mki, 39).is_some() && digits(length, 3).is_some_and(|length| (1..=128).contains(&length));
-            return Err(if is_mki { CryptoError::Mki } else { CryptoError::Malformed });
+    for part in parts {
+        if keys.mki.is_some() {
+            return Err(CryptoError::Malformed);
         }
-        if index > 0 {
+        if let Some((mki, length)) = part.split_once(':') {
+            keys.mki = Some(parse_mki(mki, length)?);
+            continue;
+        }
+        if lifetime.is_some() {
             return Err(CryptoError::Malformed);
         }
         let packets = parse_lifetime(part).filter(|&packets| packets >= MIN_LIFETIME);
         lifetime = Some(packets.ok_or(CryptoError::Lifetime)?);
     }
     Ok((keys, lifetime))
+}
+
+/// RFC 4568 §6.1: decimal numbers without leading zeroes. One beyond what a packet of ours can carry is no mistake, but
+/// nothing that we can do.
+fn parse_mki(value: &str, length: &str) -> Result<Mki, CryptoError> {
+    let number = |text: &str, most| digits(text, most).filter(|_| !text.starts_with('0') || text == "0");
+    let (Some(value), Some(length)) = (number(value, 309), number(length, 3)) else {
+        return Err(CryptoError::Malformed);
+    };
+    Mki::new(value, length as usize).filter(|_| value != u64::MAX).ok_or(CryptoError::Mki)
 }
 
 fn decode_keys(suite: CryptoSuite, text: &str) -> Option<SrtpKeys> {
@@ -151,7 +166,7 @@ fn decode_keys(suite: CryptoSuite, text: &str) -> Option<SrtpKeys> {
     if length != key_len + salt_len {
         return None;
     }
-    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14] };
+    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14], mki: None };
     keys.key[..key_len].copy_from_slice(&secret[..key_len]);
     keys.salt[..salt_len].copy_from_slice(&secret[key_len..length]);
     secret.zeroize();
@@ -228,6 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn a_master_key_identifier_is_read_and_written_rfc_4568_section_6_1() {
+        for (rest, mki, lifetime) in [
+            ("|1:4", Mki::new(1, 4), None),
+            ("|2^20|1:4", Mki::new(1, 4), Some(1 << 20)),
+            ("|2^31|1066:2", Mki::new(1066, 2), Some(1 << 31)),
+            ("|255:1", Mki::new(255, 1), None),
+            ("", None, None),
+        ] {
+            let crypto = Crypto::parse(&line(rest)).unwrap();
+            assert_eq!((crypto.keys.mki, crypto.lifetime), (mki, lifetime), "{rest}");
+            let mut text = String::new();
+            Crypto::write(1, &crypto.suite_name, &crypto.keys, &mut text);
+            assert_eq!(Crypto::parse(&text).unwrap().keys, crypto.keys, "{text}");
+        }
+    }
+
+    #[test]
     fn keys_of_a_wrong_length_or_alphabet_are_refused() {
         let bad = [
             "1 AES_256_CM_HMAC_SHA1_80 inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd",
@@ -246,8 +278,15 @@ mod tests {
     #[test]
     fn what_the_packet_path_cannot_do_makes_a_line_unusable_rfc_4568_section_6() {
         let cases = [
-            ("|1:4", CryptoError::Mki),
-            ("|2^20|1:4", CryptoError::Mki),
+            ("|1:9", CryptoError::Mki),
+            ("|1:128", CryptoError::Mki),
+            ("|256:1", CryptoError::Mki),
+            ("|0:1", CryptoError::Mki),
+            ("|36893488147419103232:8", CryptoError::Mki),
+            ("|01:4", CryptoError::Malformed),
+            ("|1:04", CryptoError::Malformed),
+            ("|1:4|2^20", CryptoError::Malformed),
+            ("|1:4|2:4", CryptoError::Malformed),
             ("|2^20|x:4", CryptoError::Malformed),
             ("|2^20|2^20", CryptoError::Malformed),
             ("|2^10", CryptoError::Lifetime),
@@ -289,7 +328,7 @@ mod tests {
 
     #[test]
     fn keys_never_show() {
-        let shown = format!("{:?} {}", Crypto::parse(&line("")).unwrap(), Crypto::parse(&line("|1:4")).unwrap_err());
+        let shown = format!("{:?} {}", Crypto::parse(&line("")).unwrap(), Crypto::parse(&line("|1:9")).unwrap_err());
         assert!(!shown.contains("AAEC") && !shown.contains("1, 2, 3"), "{shown}");
     }
 }

@@ -10,13 +10,13 @@ use thiserror::Error;
 use zeroize::Zeroize;
 
 use crate::rtp::{self, Header};
-use crate::types::{CryptoSuite, SrtpKeys};
+use crate::types::{CryptoSuite, Mki, SrtpKeys};
 use cm::{Aes, Derivation, Label};
 use hmac::HmacSha1;
 use window::Window;
 
-/// Octets that protecting can add at the end: a GCM tag and the SRTCP index. Buffers need that much room behind.
-pub const MAX_TRAILER: usize = GCM_TAG + RTCP_INDEX;
+/// Octets that protecting can add at the end: a GCM tag, the SRTCP index and an MKI. Buffers need that much room behind.
+pub const MAX_TRAILER: usize = GCM_TAG + RTCP_INDEX + Mki::LONGEST;
 
 const GCM_TAG: usize = 16;
 /// RFC 3711 §3.4: the E flag and the 31-bit SRTCP index.
@@ -56,6 +56,7 @@ pub struct Context {
     rtcp: Cipher,
     rtcp_sources: Sources,
     suite: CryptoSuite,
+    mki: Identifier,
 }
 
 impl Context {
@@ -66,6 +67,7 @@ impl Context {
         let rtcp_labels = [Label::RtcpEncryption, Label::RtcpAuthentication, Label::RtcpSalt];
         Context {
             suite: keys.suite,
+            mki: Identifier::new(keys.mki),
             rtp: Cipher::derive(keys.suite, &derivation, rtp_labels, rtp_tag_len(keys.suite)),
             // RFC 4568 §6.2.2: the short tag is for SRTP alone; SRTCP keeps 80 bits.
             rtcp: Cipher::derive(keys.suite, &derivation, rtcp_labels, 10),
@@ -88,17 +90,23 @@ impl Context {
         if !window.is_fresh(index) {
             return Err(SrtpError::Replay);
         }
-        let total = len + self.rtp.tag_len();
-        let (packet, tag) = split_room(buf, len, total)?;
+        let total = len + self.rtp.tag_len() + self.mki.len;
+        let (packet, trailer) = split_room(buf, len, total)?;
         let roc = ((index >> 16) as u32).to_be_bytes();
         match &self.rtp {
             Cipher::Cm(cm) => {
                 cm.aes.apply(cm.iv(header.ssrc, index), &mut packet[header.len..]);
+                // RFC 3711 §3.1: the MKI stands before the tag and is not authenticated.
+                let (mki, tag) = trailer.split_at_mut(self.mki.len);
+                mki.copy_from_slice(self.mki.octets());
                 tag.copy_from_slice(&cm.mac.tag(packet, roc)[..cm.tag_len]);
             }
             Cipher::Gcm(gcm) => {
                 let (head, payload) = packet.split_at_mut(header.len);
+                // RFC 7714 §8.2: the tag belongs to the cipher text, the MKI stands behind it.
+                let (tag, mki) = trailer.split_at_mut(GCM_TAG);
                 gcm.seal(gcm.rtp_nonce(header.ssrc, index), head, payload, tag)?;
+                mki.copy_from_slice(self.mki.octets());
             }
         }
         self.rtp_sources.accept(slot, header.ssrc, index);
@@ -108,7 +116,8 @@ impl Context {
     /// Checks and decrypts an SRTP packet; returns its new length. Nothing changes unless it is authentic.
     pub fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
         let header = read_header(packet)?;
-        let len = packet.len().checked_sub(self.rtp.tag_len()).filter(|&len| len >= header.len);
+        let trailer = self.rtp.tag_len() + self.mki.len;
+        let len = packet.len().checked_sub(trailer).filter(|&len| len >= header.len);
         let len = len.ok_or(SrtpError::Malformed("shorter than header and authentication tag"))?;
         let (slot, window) = self.rtp_sources.find(header.ssrc);
         let index = window.estimate(header.sequence).ok_or(SrtpError::Replay)?;
@@ -118,13 +127,15 @@ impl Context {
         let roc = ((index >> 16) as u32).to_be_bytes();
         match &self.rtp {
             Cipher::Cm(cm) => {
-                let (message, tag) = packet.split_at_mut(len);
+                let (message, trailer) = packet.split_at_mut(len);
+                let tag = self.mki.strip_front(trailer)?;
                 if !hmac::equal(&cm.mac.tag(message, roc)[..cm.tag_len], tag) {
                     return Err(SrtpError::Authentication);
                 }
                 cm.aes.apply(cm.iv(header.ssrc, index), &mut message[header.len..]);
             }
             Cipher::Gcm(gcm) => {
+                let packet = self.mki.strip_back(packet)?;
                 let (head, payload) = packet.split_at_mut(header.len);
                 gcm.open(gcm.rtp_nonce(header.ssrc, index), head, payload)?;
             }
@@ -142,14 +153,16 @@ impl Context {
         if index >= u64::from(E_FLAG) {
             return Err(SrtpError::KeyExhausted);
         }
-        let total = len + RTCP_INDEX + self.rtcp.tag_len();
+        let total = len + RTCP_INDEX + self.rtcp.tag_len() + self.mki.len;
         let (packet, trailer) = split_room(buf, len, total)?;
         let word = (index as u32 | E_FLAG).to_be_bytes();
         match &self.rtcp {
             Cipher::Cm(cm) => {
                 cm.aes.apply(cm.iv(ssrc, index), &mut packet[RTCP_CLEAR..]);
                 trailer[..RTCP_INDEX].copy_from_slice(&word);
-                trailer[RTCP_INDEX..].copy_from_slice(&cm.mac.tag(packet, word)[..cm.tag_len]);
+                let (mki, tag) = trailer[RTCP_INDEX..].split_at_mut(self.mki.len);
+                mki.copy_from_slice(self.mki.octets());
+                tag.copy_from_slice(&cm.mac.tag(packet, word)[..cm.tag_len]);
             }
             Cipher::Gcm(gcm) => {
                 let (head, payload) = packet.split_at_mut(RTCP_CLEAR);
@@ -157,7 +170,8 @@ impl Context {
                 aad[..RTCP_CLEAR].copy_from_slice(head);
                 aad[RTCP_CLEAR..].copy_from_slice(&word);
                 gcm.seal(gcm.rtcp_nonce(ssrc, index), &aad, payload, &mut trailer[..GCM_TAG])?;
-                trailer[GCM_TAG..].copy_from_slice(&word);
+                trailer[GCM_TAG..GCM_TAG + RTCP_INDEX].copy_from_slice(&word);
+                trailer[GCM_TAG + RTCP_INDEX..].copy_from_slice(self.mki.octets());
             }
         }
         self.rtcp_sources.accept(slot, ssrc, index);
@@ -167,12 +181,14 @@ impl Context {
     /// Checks and decrypts an SRTCP packet; returns its new length. Nothing changes unless it is authentic.
     pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
         let ssrc = read_rtcp(packet)?;
-        let len = packet.len().checked_sub(RTCP_INDEX + self.rtcp.tag_len()).filter(|&len| len >= RTCP_CLEAR);
+        let trailer = RTCP_INDEX + self.rtcp.tag_len() + self.mki.len;
+        let len = packet.len().checked_sub(trailer).filter(|&len| len >= RTCP_CLEAR);
         let len = len.ok_or(SrtpError::Malformed("shorter than header, index and authentication tag"))?;
         let (slot, window) = self.rtcp_sources.find(ssrc);
         let index = match &self.rtcp {
             Cipher::Cm(cm) => {
-                let (message, tag) = packet.split_at_mut(len + RTCP_INDEX);
+                let (message, trailer) = packet.split_at_mut(len + RTCP_INDEX);
+                let tag = self.mki.strip_front(trailer)?;
                 let (index, encrypted) = fresh_rtcp_index(&message[len..], &window)?;
                 if !hmac::equal(&cm.mac.tag(message, [])[..cm.tag_len], tag) {
                     return Err(SrtpError::Authentication);
@@ -183,6 +199,7 @@ impl Context {
                 index
             }
             Cipher::Gcm(gcm) => {
+                let packet = self.mki.strip_back(packet)?;
                 let (message, word) = packet.split_at_mut(len + GCM_TAG);
                 let (index, encrypted) = fresh_rtcp_index(word, &window)?;
                 let clear = if encrypted { RTCP_CLEAR } else { len };
@@ -199,6 +216,38 @@ impl Context {
         };
         self.rtcp_sources.accept(slot, ssrc, index);
         Ok(len)
+    }
+}
+
+/// The octets of the key's MKI; none where it has none.
+struct Identifier {
+    /// The identifier in the last places.
+    octets: [u8; Mki::LONGEST],
+    len: usize,
+}
+
+impl Identifier {
+    fn new(mki: Option<Mki>) -> Self {
+        let octets = mki.map_or([0; Mki::LONGEST], |mki| mki.octets());
+        Identifier { octets, len: mki.map_or(0, |mki| mki.len()) }
+    }
+
+    #[inline]
+    fn octets(&self) -> &[u8] {
+        &self.octets[Mki::LONGEST - self.len..]
+    }
+
+    /// What follows the identifier. A packet with another one was protected with a key that we do not have.
+    #[inline]
+    fn strip_front<'a>(&self, trailer: &'a [u8]) -> Result<&'a [u8], SrtpError> {
+        trailer.strip_prefix(self.octets()).ok_or(SrtpError::Authentication)
+    }
+
+    /// What stands before the identifier.
+    #[inline]
+    fn strip_back<'a>(&self, packet: &'a mut [u8]) -> Result<&'a mut [u8], SrtpError> {
+        let (before, mki) = packet.split_at_mut(packet.len() - self.len);
+        if mki == self.octets() { Ok(before) } else { Err(SrtpError::Authentication) }
     }
 }
 

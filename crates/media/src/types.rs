@@ -155,6 +155,43 @@ impl fmt::Display for CryptoSuite {
     }
 }
 
+/// A master key identifier: stands in each packet of its key and tells a receiver with several keys which one it is
+/// (RFC 3711 §3.1, RFC 4568 §6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mki {
+    value: u64,
+    length: u8,
+}
+
+impl Mki {
+    /// Octets that an identifier of ours may have. RFC 4568 allows 128; phones write 1 or 4.
+    pub const LONGEST: usize = 8;
+
+    /// `None` where the value is 0, does not fit in that many octets, or there are more than [`Mki::LONGEST`].
+    pub fn new(value: u64, length: usize) -> Option<Mki> {
+        let fits = (1..=Mki::LONGEST).contains(&length) && (length == 8 || value >> (8 * length) == 0);
+        (fits && value != 0).then_some(Mki { value, length: length as u8 })
+    }
+
+    /// The octets as they stand in a packet, in the last places.
+    pub fn octets(&self) -> [u8; Mki::LONGEST] {
+        self.value.to_be_bytes()
+    }
+
+    /// How many octets it has.
+    #[allow(clippy::len_without_is_empty, reason = "it has one octet at least")]
+    pub fn len(&self) -> usize {
+        usize::from(self.length)
+    }
+}
+
+impl fmt::Display for Mki {
+    /// `1:4`, as `a=crypto` has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.value, self.length)
+    }
+}
+
 /// One direction's SRTP master key and salt. Shown by suite alone; overwritten when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SrtpKeys {
@@ -163,6 +200,8 @@ pub struct SrtpKeys {
     pub key: [u8; 32],
     /// Master salt; the first [`CryptoSuite::salt_len`] octets count, the rest is zero.
     pub salt: [u8; 14],
+    /// Stands in each packet of the key.
+    pub mki: Option<Mki>,
 }
 
 impl SrtpKeys {
@@ -393,7 +432,7 @@ mod tests {
 
     #[test]
     fn keys_never_show_in_debug() {
-        let keys = SrtpKeys { suite: CryptoSuite::AesCm128HmacSha1_80, key: [0xAB; 32], salt: [0xCD; 14] };
+        let keys = SrtpKeys { suite: CryptoSuite::AesCm128HmacSha1_80, key: [0xAB; 32], salt: [0xCD; 14], mki: None };
         let shown = format!("{keys:?}");
         assert!(!shown.contains("171") && !shown.contains("205") && shown.contains("AesCm128HmacSha1_80"), "{shown}");
     }

@@ -44,7 +44,7 @@ fn allocations() -> u64 {
 }
 
 fn keys(suite: CryptoSuite) -> SrtpKeys {
-    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14] };
+    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14], mki: None };
     keys.key[..suite.key_len()].fill(1);
     keys
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ringfort_media::srtp::{Context, MAX_TRAILER};
-use ringfort_media::types::{CryptoSuite, SrtpKeys};
+use ringfort_media::types::{CryptoSuite, Mki, SrtpKeys};
 use rtc_srtp::context::Context as Oracle;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
@@ -32,7 +32,7 @@ fn protect(
 
 prop_compose! {
     fn keys()(suite in prop::sample::select(&CryptoSuite::ALL[..]), key: [u8; 32], salt: [u8; 14]) -> SrtpKeys {
-        let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14] };
+        let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14], mki: None };
         keys.key[..suite.key_len()].copy_from_slice(&key[..suite.key_len()]);
         keys.salt[..suite.salt_len()].copy_from_slice(&salt[..suite.salt_len()]);
         keys
@@ -83,6 +83,51 @@ proptest! {
             prop_assert_eq!(&buf[..len], &plain[..]);
             sequence = sequence.wrapping_add(step);
         }
+    }
+
+    /// The other implementation knows no MKI. Its packet with the octets put where RFC 3711 §3.1 and RFC 7714 §8.2 want
+    /// them is ours, and ours without them is its.
+    #[test]
+    fn a_packet_with_an_mki_is_one_without_it_but_for_its_octets(
+        keys in keys(),
+        template in rtp_packet(),
+        mki in (1usize..=8).prop_flat_map(|length| (1..=u64::MAX >> (64 - 8 * length), Just(length))),
+        body in prop::collection::vec(any::<u8>(), 0..200),
+        ssrc: u32,
+    ) {
+        let mut with = keys.clone();
+        with.mki = Mki::new(mki.0, mki.1);
+        prop_assert!(with.mki.is_some());
+        let octets = &mki.0.to_be_bytes()[8 - mki.1..];
+        let gcm = matches!(keys.suite, CryptoSuite::AeadAes128Gcm | CryptoSuite::AeadAes256Gcm);
+        let (mut tx, mut rx, mut theirs) = (Context::new(&with), Context::new(&with), oracle(&keys));
+
+        let ours = protect(&template, |buf, len| tx.protect_rtp(buf, len));
+        let mut expected = theirs.encrypt_rtp(&template).unwrap().to_vec();
+        let at = if gcm { expected.len() } else { expected.len() - ringfort_media::srtp::rtp_tag_len(keys.suite) };
+        expected.splice(at..at, octets.iter().copied());
+        prop_assert_eq!(&ours, &expected);
+        let mut other = ours.clone();
+        other[at] ^= 1;
+        prop_assert!(rx.unprotect_rtp(&mut other).is_err(), "another MKI names another key");
+        let mut buf = ours;
+        let len = rx.unprotect_rtp(&mut buf).unwrap();
+        prop_assert_eq!(&buf[..len], &template[..]);
+
+        let mut body = body;
+        body.resize(body.len().next_multiple_of(4), 0);
+        let mut plain = vec![0x80, 204, 0, (1 + body.len() / 4) as u8];
+        plain.extend_from_slice(&ssrc.to_be_bytes());
+        plain.extend_from_slice(&body);
+        let mut ours = protect(&plain, |buf, len| tx.protect_rtcp(buf, len));
+        let mut again = ours.clone();
+        let len = rx.unprotect_rtcp(&mut again).unwrap();
+        prop_assert_eq!(&again[..len], &plain[..]);
+        // RFC 3711 §3.1: before the tag of 80 bits; RFC 7714 §9.2: behind the index.
+        let at = if gcm { ours.len() - mki.1 } else { ours.len() - 10 - mki.1 };
+        prop_assert_eq!(&ours[at..at + mki.1], octets);
+        ours.drain(at..at + mki.1);
+        prop_assert_eq!(&theirs.decrypt_rtcp(&ours).unwrap()[..], &plain[..]);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct PhoneConfig {
     pub answer: AnswerPolicy,
     /// Session timer that is asked for in calls (RFC 4028). `None`: supported, not asked for.
     pub session: Option<SessionTimer>,
+    /// It knows session timers. Many phones do not: they say nothing of `timer` and pass by what is asked of them.
+    pub knows_timer: bool,
     /// Offers 100rel as a caller and uses it as a called phone where the caller can (RFC 3262).
     pub reliable: bool,
     /// Max-Forwards of requests outside a dialog.
@@ -60,6 +62,7 @@ impl PhoneConfig {
             media,
             answer: AnswerPolicy::Manual,
             session: None,
+            knows_timer: true,
             reliable: false,
             max_forwards: 70,
             user_agent: None,

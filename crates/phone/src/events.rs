@@ -81,6 +81,10 @@ impl Phone {
         if self.calls.len() >= self.config.max_calls {
             return self.respond(now, tx, 486);
         }
+        if let Some(refusal) = self.endpoint.interval_refusal(request) {
+            let _ = self.endpoint.respond(now, tx, refusal);
+            return;
+        }
         let mut session = self.new_session();
         let answered_offer = has_sdp(request);
         if answered_offer && let Err(refusal) = session.answer(request.body(), &mut self.rng) {
@@ -424,6 +428,7 @@ impl Phone {
         let (status, why) = match cause {
             FailCause::Timeout => (408, "nobody answered".to_owned()),
             FailCause::Transport(error) => (503, error.to_string()),
+            FailCause::ForeignAnswer => (500, "the answer names another call".to_owned()),
         };
         match purpose.goal {
             Goal::Register => self.register_failed(now, status),

@@ -124,6 +124,7 @@ impl Phone {
             timers: TimerTable::from_base(config.t1, Duration::from_secs(4), Duration::from_secs(5)),
             listeners: vec![config.listener.clone()],
             user_agent: config.user_agent.clone(),
+            supported: if config.knows_timer { EndpointConfig::default().supported } else { &["100rel", "replaces"] },
             ..EndpointConfig::default()
         };
         let mut endpoint_seed = [0; 32];

@@ -10,7 +10,7 @@ use ringfort_sip::endpoint::ListenerInfo;
 use ringfort_sip::flow::ListenerId;
 use ringfort_sip::message::Limits;
 use ringfort_sip::uri::HostPort;
-use ringfort_switch::config::{Listener, MediaConfig, Profile, SwitchConfig};
+use ringfort_switch::config::{Listener, MediaConfig, Profile, SecretKey, SwitchConfig};
 use ringfort_switch::model::ProfileId;
 
 use crate::config::{Config, Guard};
@@ -32,7 +32,11 @@ pub fn net_config(config: &Config, data_dir: &Path) -> NetConfig {
 }
 
 /// What the switch is made with. `local` tells where each listener really listens (port 0 was any port).
-pub fn switch_config(config: &Config, local: impl Fn(ListenerId) -> Option<SocketAddr>) -> SwitchConfig {
+pub fn switch_config(
+    config: &Config,
+    gruu_key: [u8; 32],
+    local: impl Fn(ListenerId) -> Option<SocketAddr>,
+) -> SwitchConfig {
     let profiles = config.profiles.iter().enumerate().map(|(index, profile)| Profile {
         id: ProfileId(index as u16),
         name: profile.name.clone(),
@@ -63,10 +67,12 @@ pub fn switch_config(config: &Config, local: impl Fn(ListenerId) -> Option<Socke
             advertised_v6: media_address(config, false),
             ports: config.media.ports,
             codecs: config.media.codecs.clone(),
+            max_lines: config.limits.media_lines,
         },
         nonce_lifetime: config.nonce_lifetime,
         max_transactions: config.limits.transactions,
         max_dialogs: config.limits.dialogs,
+        gruu_key: SecretKey::new(gruu_key),
         product: config.product.clone(),
     }
 }
@@ -194,7 +200,7 @@ mod tests {
         let config = config(
             "[[profile]]\nname = \"a\"\nkind = \"internal\"\nlisten = [\"udp:0.0.0.0:5060\", \"udp:[::]:5060\"]\naddress = \"203.0.113.9\"",
         );
-        let switch = switch_config(&config, |_| None);
+        let switch = switch_config(&config, [0; 32], |_| None);
         assert_eq!(switch.listeners[0].sip.advertised.to_string(), "203.0.113.9:5060");
         assert!(switch.listeners[1].sip.advertised.host.contains(':'), "an IPv6 listener never tells an IPv4 address");
         assert_eq!(switch.media.advertised_v4, Some("203.0.113.9".parse().unwrap()));
@@ -219,7 +225,7 @@ mod tests {
     #[test]
     fn a_port_that_the_system_chose_is_the_one_that_is_told() {
         let config = config("[[profile]]\nname = \"a\"\nlisten = [\"udp:127.0.0.1:0\"]");
-        let switch = switch_config(&config, |_| Some("127.0.0.1:40000".parse().unwrap()));
+        let switch = switch_config(&config, [0; 32], |_| Some("127.0.0.1:40000".parse().unwrap()));
         assert_eq!(switch.listeners[0].sip.advertised.to_string(), "127.0.0.1:40000");
     }
 }

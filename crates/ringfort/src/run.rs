@@ -57,11 +57,11 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     logging::start(&config.log)?;
 
     let options = StoreOptions { default_domains: node::domains(&config), ..StoreOptions::default() };
-    let store = Store::open(&data_dir, options, random::seed()?)?;
+    let (store, journal, recovered, maintenance) =
+        Store::open_to_run(&data_dir, options, random::seed()?, time::now())?;
     if config_path.is_none() && store.service.site().revision == 0 {
         make_demo(&store)?;
     }
-    let (journal, recovered, maintenance) = store.open_journal(time::now())?;
     if !recovered.crashed.is_empty() {
         tracing::warn!(calls = recovered.crashed.len(), "the last run ended without a stop; its calls were closed");
     }
@@ -71,7 +71,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         tracing::warn!(rule = "start", mend = %finding.mend, "{}", finding.text);
     }
     warn_of_taken_media_ports(&config, &data_dir);
-    let switch_config = node::switch_config(&config, |listener| bound.local(listener));
+    let switch_config =
+        node::switch_config(&config, store.derived_key("temporary GRUU"), |listener| bound.local(listener));
     let fingerprint = bound.certificate_fingerprint();
     let now = clock();
     let site = store.service.site();

@@ -178,6 +178,53 @@ fn a_peer_cannot_make_dialogs_without_end_by_forking() {
     assert_eq!(alone.end.counts().dialogs, 32);
 }
 
+/// An answer with other names than those of our INVITE.
+fn foreign(sent: &Message, tag: &str) -> String {
+    answer_to(sent, 200, tag, "").replace(sent.from_tag().expect("ours"), "nobodys")
+}
+
+#[test]
+fn a_2xx_for_another_dialog_fails_the_invite_at_once_and_is_acknowledged_and_hung_up_rfc_3261_section_13_2_2_4() {
+    let mut alone = Alone::new();
+    let (_, sent) = invite_out(&mut alone);
+    alone.get(&answer_to(&sent, 180, "x", ""));
+    alone.words();
+    alone.get(&foreign(&sent, "x"));
+    assert_eq!(alone.words(), ["failed ForeignAnswer"]);
+    let out = alone.sent();
+    assert_eq!(out.iter().map(label).collect::<Vec<_>>(), ["ACK", "BYE"]);
+    for message in &out {
+        assert_eq!((message.from_tag(), message.to_tag()), (Some("nobodys"), Some("x")), "by the names it goes by");
+    }
+    assert!(out[1].header_str(HeaderName::Reason).expect("a Reason").contains("481"));
+    alone.get(&foreign(&sent, "x"));
+    assert_eq!(alone.labels(), ["ACK"], "a repeated one is acknowledged again and told no more");
+    assert!(alone.words().is_empty());
+    alone.get(&answer_to(&out[1], 200, "", ""));
+    alone.get(&answer_to(&sent, 200, "x", ""));
+    assert_eq!(alone.words(), ["ended", "200 INVITE"], "the right one may follow, for the user to end");
+    alone.pass(secs(70));
+    assert_eq!(alone.end.counts().client, 0);
+}
+
+#[test]
+fn a_2xx_that_takes_the_names_of_another_call_does_not_end_that_one() {
+    let mut alone = Alone::new();
+    let (_, one) = invite_out(&mut alone);
+    alone.get(&answer_to(&one, 200, "x", ""));
+    let Some(Event::Response { dialog: Some(dialog), .. }) = alone.events().pop() else { panic!("expected a 200") };
+    alone.end.ack(alone.now, dialog, Headers::default(), None);
+    alone.sent();
+    let (_, two) = invite_out(&mut alone);
+    let stolen = answer_to(&two, 200, "x", "")
+        .replace(two.call_id(), one.call_id())
+        .replace(two.from_tag().expect("ours"), one.from_tag().expect("ours"));
+    alone.get(&stolen);
+    assert_eq!(alone.words(), ["failed ForeignAnswer"]);
+    assert!(alone.sent().is_empty(), "nothing is said in the first call's name");
+    assert!(alone.end.dialog(dialog).is_some_and(|dialog| dialog.state() == DialogState::Confirmed));
+}
+
 #[test]
 fn a_refused_invite_is_acknowledged_by_the_transaction_and_its_early_dialogs_end_rfc_3261_section_17_1_1_3() {
     let mut alone = Alone::new();

@@ -203,3 +203,29 @@ fn an_update_is_possible_once_the_offer_was_answered_reliably_rfc_3311_section_5
     let invite = alone.end.dialog_request(alone.now, dialog, Method::Invite, Headers::default(), None);
     assert_eq!(invite, Err(EndpointError::Pending), "no re-INVITE in an early dialog");
 }
+
+#[test]
+fn answers_that_wait_for_a_prack_are_bounded_and_one_more_is_refused() {
+    let mut alone = Alone::new();
+    let (tx, first) = ringing(&mut alone, Response::new(183).body(sdp()));
+    let again = |alone: &mut Alone| alone.end.respond_reliably(alone.now, tx, Response::new(180));
+    for _ in 0..MOST_WAITING {
+        again(&mut alone).expect("there is room");
+    }
+    for _ in 0..100 {
+        assert_eq!(again(&mut alone), Err(EndpointError::TooManyProvisional));
+    }
+    assert!(alone.sent().is_empty(), "each waits for the PRACK of the one before");
+    let (tag, mut number) = (first.to_tag().expect("a tag").to_owned(), rseq(&first));
+    for n in 0..MOST_WAITING as u32 {
+        alone.get(&prack(&format!("z9hG4bKp{n}"), 2 + n, &tag, &format!("{number} 1 INVITE")));
+        let sent = alone.sent();
+        let next = sent.iter().find(|message| label(message) == "180 INVITE").expect("the next in line");
+        assert_eq!(rseq(next), number + 1, "in order, none twice");
+        number += 1;
+        again(&mut alone).expect("one has gone, so one may come");
+        assert_eq!(again(&mut alone), Err(EndpointError::TooManyProvisional));
+    }
+    alone.end.respond(alone.now, tx, Response::new(486)).expect("not answered yet");
+    assert_eq!(alone.labels(), ["486 INVITE"], "a refusal does not wait");
+}

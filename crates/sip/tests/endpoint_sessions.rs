@@ -101,6 +101,10 @@ fn a_too_small_interval_gets_422_and_is_sent_again_with_more_rfc_4028_section_7_
             end.ack(now, dialog, Headers::default(), None);
             settled = end.dialog(dialog).and_then(|dialog| dialog.session()).copied();
         }
+        Event::Request { tx, request, .. } if end.interval_refusal(&request).is_some() => {
+            let refusal = end.interval_refusal(&request).expect("just seen");
+            end.respond(now, tx, refusal).expect("not answered yet");
+        }
         Event::Request { tx, request, .. } => {
             assert_eq!(request.header(HeaderName::SessionExpires), Some(&b"600"[..]));
             assert_eq!(request.min_se(), Some(Ok(600)));
@@ -133,10 +137,13 @@ fn the_callee_shortens_but_never_below_min_se_and_says_who_refreshes_rfc_4028_se
         assert_eq!(sent.has_option(HeaderName::Require, "timer"), peer_refreshes, "{ask}");
     }
     let mut alone = Alone::new();
+    let refusal = |more: &str| alone.end.interval_refusal(&parse(text("INVITE", "z9hG4bKa", 1, "", more)));
+    let status = |more: &str| refusal(more).map(|refusal| refusal.status);
+    assert_eq!(status("Supported: timer\r\nSession-Expires: 60\r\n"), Some(422), "no interval below 90 s (§4)");
+    assert_eq!(status("Supported: timer\r\nSession-Expires: 90\r\n"), None);
+    assert_eq!(status("Session-Expires: 60\r\n"), None, "a 422 is only for who knows it");
     alone.get(&text("INVITE", "z9hG4bKa", 1, "", "Supported: timer\r\nSession-Expires: 60\r\n"));
-    assert_eq!(alone.labels(), ["422 INVITE"], "no interval below 90 s (§4)");
-    alone.get(&text("INVITE", "z9hG4bKb", 2, "", "Session-Expires: 60\r\n"));
-    assert_eq!(alone.words(), ["request INVITE"], "a 422 is only for who knows it");
+    assert_eq!(alone.words(), ["request INVITE"], "who asks is for the user to know first");
 }
 
 #[test]
@@ -161,4 +168,28 @@ fn a_caller_whose_peer_knows_no_session_timer_refreshes_for_itself() {
     alone.words();
     alone.pass(secs(369));
     assert_eq!(alone.words(), ["expired"], "400 - 32 s: the smaller of 32 and a third");
+}
+
+#[test]
+fn a_refresh_that_is_refused_for_its_interval_asks_for_more_the_next_time_rfc_4028_section_7_3() {
+    let mut alone = Alone::new();
+    let r = OutRequest { session: Some(SessionTimer { expires: 200, ..HOUR }), ..invite(1, Transport::Udp) };
+    alone.end.send_request(alone.now, r).expect("there is room");
+    let sent = alone.sent().remove(0);
+    alone.get(&answer_to(&sent, 200, "x", ""));
+    let Some(Event::Response { dialog: Some(dialog), .. }) = alone.events().pop() else { panic!("expected a 200") };
+    alone.end.ack(alone.now, dialog, Headers::default(), None);
+    alone.sent();
+    alone.pass(secs(101));
+    let refresh = |alone: &mut Alone| {
+        alone.end.dialog_request(alone.now, dialog, Method::Invite, Headers::default(), Some(sdp())).expect("free");
+        alone.sent().pop().expect("the refresh")
+    };
+    let first = refresh(&mut alone);
+    assert_eq!(first.header(HeaderName::SessionExpires), Some(&b"200;refresher=uac"[..]));
+    alone.get(&answer_to(&first, 422, "", "Min-SE: 900\r\n"));
+    alone.sent();
+    let second = refresh(&mut alone);
+    assert_eq!(second.header(HeaderName::SessionExpires), Some(&b"900;refresher=uac"[..]));
+    assert_eq!(second.min_se(), Some(Ok(900)));
 }

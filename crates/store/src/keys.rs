@@ -165,6 +165,11 @@ impl Keys {
         aead(&expand(&self.root, &[b"journal segment", salt]))
     }
 
+    /// A key for something outside the store, by its name: another name gives another key.
+    pub fn named(&self, name: &str) -> [u8; KEY_LEN] {
+        expand(&self.root, &[b"named", name.as_bytes()])
+    }
+
     fn purpose(&self, purpose: Purpose) -> &LessSafeKey {
         match purpose {
             Purpose::Credential => &self.credential,

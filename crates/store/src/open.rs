@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use ringfort_switch::model::CallId;
 use ringfort_switch::record::UnixMillis;
@@ -10,8 +11,8 @@ use thiserror::Error;
 use crate::cdr::{CdrError, CdrStore};
 use crate::datadir::{DataDir, DataDirError};
 use crate::db::{Db, DbError};
-use crate::journal::{JournalError, JournalOptions, JournalWriter, Recovered};
-use crate::keys::{KeyError, Keys};
+use crate::journal::{JournalError, JournalOptions, JournalRead, JournalWriter, Recovered};
+use crate::keys::{KEY_LEN, KeyError, Keys};
 use crate::maintenance::Maintenance;
 use crate::service::{Service, ServiceError};
 
@@ -58,12 +59,41 @@ impl Store {
     /// # Errors
     /// [`StoreError`], in words for the operator.
     pub fn open(path: &Path, options: StoreOptions, seed: [u8; 32]) -> Result<Self, StoreError> {
-        let dir = DataDir::open(path)?;
-        let database = dir.database();
-        let has_data = database.exists() || dir.journal().exists();
-        let because = has_data.then(|| format!("{} or journal", database.display()));
-        let keys = Arc::new(Keys::load_or_create(&dir.key_file(), because.as_deref())?);
-        let db = Arc::new(Db::open(&database, &keys)?);
+        let (dir, keys) = enter(path)?;
+        Self::open_database(dir, keys, options, seed)
+    }
+
+    /// What a process that runs begins with: [`Store::open`] and [`Store::open_journal`], the journal and the database
+    /// read side by side.
+    ///
+    /// # Errors
+    /// [`StoreError`], in words for the operator.
+    pub fn open_to_run(
+        path: &Path,
+        options: StoreOptions,
+        seed: [u8; 32],
+        now: UnixMillis,
+    ) -> Result<(Self, JournalWriter, Recovered, Maintenance), StoreError> {
+        let (dir, keys) = enter(path)?;
+        let journal = dir.journal();
+        let (store, read) = thread::scope(|scope| {
+            let read = || JournalRead::read(&journal, &keys);
+            let reader = thread::Builder::new().name("journal".to_owned()).spawn_scoped(scope, read);
+            let store = Self::open_database(dir, Arc::clone(&keys), options, seed);
+            let read = match reader {
+                Ok(reader) => reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // The system has no thread to give: one after the other.
+                Err(_) => read(),
+            };
+            (store, read)
+        });
+        let store = store?;
+        let (writer, recovered, maintenance) = store.begin_journal(read?, now)?;
+        Ok((store, writer, recovered, maintenance))
+    }
+
+    fn open_database(dir: DataDir, keys: Arc<Keys>, options: StoreOptions, seed: [u8; 32]) -> Result<Self, StoreError> {
+        let db = Arc::new(Db::open(&dir.database(), &keys)?);
         let cdrs = Arc::new(CdrStore::new(Arc::clone(&db), Arc::clone(&keys)));
         let service =
             Arc::new(Service::open(Arc::clone(&db), Arc::clone(&keys), options.default_domains.clone(), seed)?);
@@ -77,10 +107,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn open_journal(&self, now: UnixMillis) -> Result<(JournalWriter, Recovered, Maintenance), StoreError> {
+        let read = JournalRead::read(&self.dir.journal(), &self.keys)?;
+        self.begin_journal(read, now)
+    }
+
+    fn begin_journal(
+        &self,
+        read: JournalRead,
+        now: UnixMillis,
+    ) -> Result<(JournalWriter, Recovered, Maintenance), StoreError> {
         let dir = self.dir.journal();
         let after = self.cdrs.position()?.segment;
         let keys = Arc::clone(&self.keys);
-        let (writer, mut recovered) = JournalWriter::open(&dir, keys, self.options.journal, after, now)?;
+        let (writer, mut recovered) = JournalWriter::begin(&dir, keys, self.options.journal, read, after, now)?;
         let CallId(next) = self.cdrs.next_call()?;
         recovered.next_call = recovered.next_call.max(CallId(next));
         let maintenance = Maintenance::new(dir, Arc::clone(&self.keys), Arc::clone(&self.cdrs), self.options.journal);
@@ -95,7 +134,22 @@ impl Store {
         }
     }
 
+    /// A key for something outside the store, from the key file: the same for the same name at every start.
+    pub fn derived_key(&self, name: &str) -> [u8; KEY_LEN] {
+        self.keys.named(name)
+    }
+
     pub fn dir(&self) -> &DataDir {
         &self.dir
     }
+}
+
+/// Takes the folder and reads its key file.
+fn enter(path: &Path) -> Result<(DataDir, Arc<Keys>), StoreError> {
+    let dir = DataDir::open(path)?;
+    let database = dir.database();
+    let has_data = database.exists() || dir.journal().exists();
+    let because = has_data.then(|| format!("{} or journal", database.display()));
+    let keys = Arc::new(Keys::load_or_create(&dir.key_file(), because.as_deref())?);
+    Ok((dir, keys))
 }

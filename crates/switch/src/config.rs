@@ -106,6 +106,29 @@ pub struct MediaConfig {
     pub ports: (u16, u16),
     /// Codecs that pass, in SDP names (`PCMA`, `opus`, …); empty: all that are known.
     pub codecs: Vec<String>,
+    /// Media lines of a leg that are on at once; more are refused with port 0.
+    pub max_lines: usize,
+}
+
+/// 32 secret bytes. Shows as `***`.
+#[derive(Clone)]
+pub struct SecretKey([u8; 32]);
+
+impl SecretKey {
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes themselves. Call it where they are used, never where they are shown.
+    pub fn reveal(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Everything of the node that the switch needs.
@@ -121,6 +144,8 @@ pub struct SwitchConfig {
     /// SIP transactions and dialogs at once; more get 503 with Retry-After.
     pub max_transactions: usize,
     pub max_dialogs: usize,
+    /// Temporary GRUUs are made with it (RFC 5627); the same after a restart, as the registrations are.
+    pub gruu_key: SecretKey,
     /// Contents of User-Agent and Server; `None` leaves both out.
     pub product: Option<String>,
 }

@@ -34,12 +34,17 @@ impl Directory {
         let n = site.extensions.len();
         let mut by_number: FxHashMap<TenantId, FxHashMap<Box<str>, ExtensionId>> = FxHashMap::default();
         let mut by_user: FxHashMap<TenantId, FxHashMap<Box<str>, ExtensionId>> = FxHashMap::default();
+        // Ten thousand names put into a table that grows from nothing are moved a dozen times.
+        let room = || FxHashMap::with_capacity_and_hasher(n / site.tenants.len().max(1), Default::default());
         let mut hashes = FxHashMap::with_capacity_and_hasher(n, Default::default());
         let mut old = before.map(|b| (b.site, b.hashes));
         for extension in site.extensions.values() {
-            by_number.entry(extension.tenant).or_default().insert(extension.number.as_str().into(), extension.id);
+            by_number
+                .entry(extension.tenant)
+                .or_insert_with(room)
+                .insert(extension.number.as_str().into(), extension.id);
             let user = extension.credentials.user.as_str();
-            by_user.entry(extension.tenant).or_default().insert(user.into(), extension.id);
+            by_user.entry(extension.tenant).or_insert_with(room).insert(user.into(), extension.id);
             let kept = old.as_mut().and_then(|(site_before, hashes_before)| {
                 let earlier = site_before.extensions.get(&extension.id)?;
                 let same = earlier.credentials == extension.credentials

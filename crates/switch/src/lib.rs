@@ -9,6 +9,7 @@ mod command;
 pub mod config;
 mod crossing;
 pub mod directory;
+mod gruu;
 pub mod io;
 pub mod model;
 mod out_of_dialog;
@@ -39,6 +40,7 @@ use crate::call::{Call, ClientUse, DialogUse};
 pub use crate::clock::Clock;
 use crate::config::{ProfileKind, SwitchConfig};
 use crate::directory::Directory;
+use crate::gruu::Gruus;
 use crate::io::{Counters, Level, Notice, Output};
 use crate::model::{CallId, Extension, ExtensionId, SipCredentials, Site, TenantId};
 use crate::out_of_dialog::Errand;
@@ -59,6 +61,7 @@ pub struct Switch {
     challengers: Challengers,
     directory: Directory,
     registrar: Registrar,
+    gruus: Gruus,
     own_addresses: Vec<SocketAddr>,
     calls: FxHashMap<CallId, Call>,
     /// Who waits for the answer to what we sent.
@@ -93,6 +96,7 @@ impl Switch {
             challengers: Challengers::new(config.nonce_lifetime, draw(&mut rng)),
             directory: Directory::new(site),
             registrar: Registrar::new(config.registrar),
+            gruus: Gruus::new(&config.gruu_key),
             own_addresses: config.listeners.iter().map(|l| l.sip.local).collect(),
             streams: Streams::new(&config.media),
             calls: FxHashMap::default(),
@@ -270,7 +274,7 @@ impl Switch {
 
     /// No call is left, every BYE has been answered or given up, and all media have reported.
     pub fn is_idle(&self) -> bool {
-        let bye_waits = self.dialogs.values().any(|d| matches!(d, DialogUse::ByeOnAck));
+        let bye_waits = self.dialogs.values().any(|d| matches!(d, DialogUse::ByeOnAck { .. }));
         self.calls.is_empty() && self.clients.is_empty() && !bye_waits && self.streams.is_settled()
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use ringfort_sip::check::{Supported, inspect_request};
+use rand::Rng as _;
+use ringfort_sip::check::{Rejection, Supported, inspect_request};
 use ringfort_sip::endpoint::{OutRequest, Response, ServerTx};
 use ringfort_sip::flow::Flow;
 use ringfort_sip::message::Message;
@@ -13,9 +14,10 @@ use crate::Switch;
 use crate::auth::Identity;
 use crate::call::ClientUse;
 use crate::crossing;
+use crate::gruu::Claim;
 use crate::io::{Level, Output};
-use crate::model::{ExtensionId, TenantId};
-use crate::registrar::Registrant;
+use crate::model::{Extension, ExtensionId, TenantId};
+use crate::registrar::{Contact, Registrant};
 
 /// What a request may ask of us (RFC 3261 §8.2).
 const SUPPORTED: Supported<'static> = Supported {
@@ -37,30 +39,55 @@ pub(crate) struct Errand {
 }
 
 impl Switch {
+    /// The order of RFC 3261 §8.2: who asks comes before everything that a request says, so that a stranger learns
+    /// nothing but the challenge (GUARD-10; `docs/order-of-checks.md`). What needs no identity is looked at at once.
     pub(crate) fn on_request(&mut self, now: Instant, tx: ServerTx, request: Message, flow: Flow) {
-        if let Err(rejection) = inspect_request(&request, &SUPPORTED) {
-            self.counters.malformed += u64::from(rejection.status == 400);
-            let text = format!("{} from {}: {}", request.method().as_str(), flow.remote, rejection.reason);
-            self.notice(Level::Debug, None, None, "format", text);
-            let mut response = Response::new(rejection.status).reason(rejection.reason);
-            response.headers = rejection.headers;
-            self.endpoint.respond_stateless(&request, &flow, response);
-            return;
-        }
         match request.method() {
             Method::Invite => self.on_invite(now, tx, &request, &flow),
             Method::Register => self.on_register(now, tx, &request, &flow),
-            Method::Options => self.on_options(&request, &flow),
             Method::Message => self.on_message(now, tx, &request, &flow),
-            // RFC 3261 §12.2.2 and RFC 6665 §4.1.3: these live in a dialog or follow a subscription.
-            Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify | Method::Cancel => {
-                self.endpoint.respond_stateless(&request, &flow, Response::new(481));
+            Method::Options => {
+                if self.is_acceptable(&request, &flow) {
+                    self.on_options(&request, &flow);
+                }
             }
-            Method::Subscribe | Method::Publish => self.on_event_package(now, tx, &request, &flow),
-            Method::Refer => self.endpoint.respond_stateless(&request, &flow, Response::new(405)),
-            Method::Ack => {}
-            Method::Other(_) => self.endpoint.respond_stateless(&request, &flow, Response::new(501)),
+            // RFC 3261 §12.2.2 and RFC 6665 §4.1.3: these live in a dialog or follow a subscription.
+            Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify => {
+                self.on_homeless(now, tx, &request, &flow, 481);
+            }
+            // RFC 6665 §8.3.2: no event package is served yet.
+            Method::Subscribe | Method::Publish => self.on_homeless(now, tx, &request, &flow, 489),
+            Method::Refer => self.on_homeless(now, tx, &request, &flow, 405),
+            Method::Other(_) => self.on_homeless(now, tx, &request, &flow, 501),
+            Method::Ack | Method::Cancel => {}
         }
+    }
+
+    /// A request that nobody here takes: a phone is told so with `status` once it has proven itself (CALL-2), for a
+    /// stranger on an external profile there is no more to hear.
+    fn on_homeless(&mut self, now: Instant, tx: ServerTx, request: &Message, flow: &Flow, status: u16) {
+        let from = request.from().uri.to_owned();
+        if self.phone(now, tx, request, flow, &from, status).is_some() {
+            self.answer(now, tx, status);
+        }
+    }
+
+    /// What is wrong with a request by itself (RFC 3261 §8.2.1 to §8.2.3): 400, 415, 416, 420, 483 and the like.
+    pub(crate) fn inspect(&mut self, request: &Message, flow: &Flow) -> Result<(), Rejection> {
+        let result = inspect_request(request, &SUPPORTED);
+        if let Err(rejection) = &result {
+            self.counters.malformed += u64::from(rejection.status == 400);
+            let text = format!("{} from {}: {}", request.method().as_str(), flow.remote, rejection.reason);
+            self.notice(Level::Debug, None, None, "format", text);
+        }
+        result
+    }
+
+    /// Whether a request may go on; one that may not has been answered.
+    fn is_acceptable(&mut self, request: &Message, flow: &Flow) -> bool {
+        let Err(rejection) = self.inspect(request, flow) else { return true };
+        self.endpoint.respond_stateless(request, flow, refusal(rejection));
+        false
     }
 
     fn on_options(&mut self, request: &Message, flow: &Flow) {
@@ -70,8 +97,8 @@ impl Switch {
         self.endpoint.respond_stateless(request, flow, response);
     }
 
-    /// Authenticates a request of a phone; `None` when it has been answered. Strangers on an external profile get
-    /// `refusal`: nothing of the kind is for them.
+    /// Authenticates a request of a phone and looks at what it says; `None` when it has been answered. Strangers on an
+    /// external profile get `refusal`: nothing of the kind is for them.
     pub(crate) fn phone(
         &mut self,
         now: Instant,
@@ -90,7 +117,7 @@ impl Switch {
             return None;
         }
         match self.authenticate(now, request, flow, tenant) {
-            Identity::Proven(extension) => Some((tenant, extension)),
+            Identity::Proven(extension) => self.is_acceptable(request, flow).then_some((tenant, extension)),
             Identity::Challenged { .. } => None,
         }
     }
@@ -111,11 +138,13 @@ impl Switch {
             clock: &self.clock,
             own_addresses: &self.own_addresses,
             realm: self.directory.realm(tenant),
+            gruus: &self.gruus,
+            chance: self.rng.next_u64(),
         };
         match self.registrar.register(now, request, flow, &registrant) {
             Ok(registered) => {
                 self.counters.registrations_accepted += 1;
-                let number = extension.number.clone();
+                let (number, extension) = (extension.number.clone(), extension.id);
                 for record in registered.records {
                     self.outputs.push_back(Output::Journal(record));
                 }
@@ -127,6 +156,9 @@ impl Switch {
                     self.notice(Level::Info, Some(tenant), None, "registrar", text);
                 }
                 self.answer_with(now, tx, 200, registered.headers);
+                if !registered.moved.is_empty() && self.calls_of(extension) > 0 {
+                    self.follow(extension, &registered.moved, flow);
+                }
             }
             Err(refused) => {
                 self.counters.registrations_refused += 1;
@@ -137,28 +169,16 @@ impl Switch {
         }
     }
 
-    fn on_event_package(&mut self, now: Instant, tx: ServerTx, request: &Message, flow: &Flow) {
-        let address = request.to().uri.to_owned();
-        if self.phone(now, tx, request, flow, &address, 403).is_some() {
-            // RFC 6665 §8.3.2: no event package is served yet.
-            self.answer(now, tx, 489);
-        }
-    }
-
     fn on_message(&mut self, now: Instant, tx: ServerTx, request: &Message, flow: &Flow) {
         let from = request.from().uri.to_owned();
         let Some((tenant, sender)) = self.phone(now, tx, request, flow, &from, 404) else { return };
         self.counters.messages += 1;
-        let Some(number) = self.dialled(tenant, request.request_uri()) else { return self.answer(now, tx, 404) };
-        let Some(callee) = self.directory.by_number(tenant, &number).filter(|e| e.enabled) else {
-            return self.answer(now, tx, 404);
-        };
+        let Some(callee) = self.called(now, tenant, request.request_uri()) else { return self.answer(now, tx, 404) };
         let max_forwards = next_hop(request);
         let from = self.identity(tenant, sender);
         let to = format!("<sip:{}@{}>", callee.number, self.directory.realm(tenant));
         let requests: Vec<OutRequest> = self
-            .registrar
-            .live(now, callee.id)
+            .reachable(now, callee.id, request.request_uri())
             .into_iter()
             .map(|contact| OutRequest {
                 routes: contact.path.iter().map(|p| p.to_string()).collect(),
@@ -221,6 +241,42 @@ impl Switch {
         uri.user_unescaped().map(|u| u.into_owned()).filter(|u| !u.is_empty())
     }
 
+    /// The enabled extension that a Request-URI means: by its number, or by a temporary GRUU of one of its phones
+    /// (RFC 5627 §6.1) that is still valid.
+    pub(crate) fn called(&self, now: Instant, tenant: TenantId, request_uri: &str) -> Option<&Extension> {
+        let wanted = self.dialled(tenant, request_uri)?;
+        let extension = match self.temporary_gruu(request_uri) {
+            Some(claim) => {
+                self.registrar.instance_of_gruu(now, &self.gruus, &claim)?;
+                self.directory.extension(claim.extension).filter(|e| e.tenant == tenant)
+            }
+            None => self.directory.by_number(tenant, &wanted),
+        };
+        extension.filter(|e| e.enabled)
+    }
+
+    fn temporary_gruu(&self, request_uri: &str) -> Option<Claim> {
+        let uri = Uri::parse(request_uri).ok().filter(|uri| uri.has_param("gr"))?;
+        self.gruus.read(&uri.user_unescaped()?)
+    }
+
+    /// The contacts that a Request-URI means: all of the extension's, or the one instance of a GRUU (RFC 5627 §6.1);
+    /// for a `sips` URI those that are reached by TLS alone (RFC 3261 §26.2.2).
+    pub(crate) fn reachable(&self, now: Instant, callee: ExtensionId, request_uri: &str) -> Vec<&Contact> {
+        let mut contacts = self.registrar.live(now, callee);
+        let Ok(uri) = Uri::parse(request_uri) else { return contacts };
+        if let Some(claim) = self.temporary_gruu(request_uri) {
+            let instance = self.registrar.instance_of_gruu(now, &self.gruus, &claim);
+            contacts.retain(|c| c.instance.as_deref() == instance && instance.is_some());
+        } else if let Some(instance) = uri.param("gr") {
+            contacts.retain(|c| c.instance.as_deref() == Some(instance));
+        }
+        if uri.scheme == Scheme::Sips {
+            contacts.retain(|c| c.target().transport().is_secure());
+        }
+        contacts
+    }
+
     /// The From that the other side sees: number and name of the extension, never what the phone wrote.
     pub(crate) fn identity(&self, tenant: TenantId, extension: ExtensionId) -> String {
         let realm = self.directory.realm(tenant);
@@ -239,6 +295,13 @@ impl Switch {
     }
 }
 
+/// The answer to a request that is refused for what it says.
+pub(crate) fn refusal(rejection: Rejection) -> Response {
+    let mut response = Response::new(rejection.status).reason(rejection.reason);
+    response.headers = rejection.headers;
+    response
+}
+
 /// Max-Forwards goes down across the legs (RFC 7332 §4).
 pub(crate) fn next_hop(request: &Message) -> u8 {
     let given = request.max_forwards().and_then(Result::ok).unwrap_or(70);
@@ -246,7 +309,7 @@ pub(crate) fn next_hop(request: &Message) -> u8 {
 }
 
 /// Whether an address-of-record is this extension's own: its number or its SIP user name.
-fn names_extension(address: &str, extension: &crate::model::Extension) -> bool {
+fn names_extension(address: &str, extension: &Extension) -> bool {
     let Ok(uri) = Uri::parse(address) else { return false };
     let Some(user) = uri.user_unescaped() else { return false };
     user == extension.number.as_str() || user == extension.credentials.user.as_str()

@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 
 use crate::clock::Clock;
 use crate::config::RegistrarConfig;
+use crate::gruu::{Claim, Gruus};
 use crate::model::{Extension, ExtensionId};
 use crate::record::{Binding, JournalRecord};
 
@@ -111,6 +112,9 @@ pub struct Registrant<'a> {
     pub own_addresses: &'a [SocketAddr],
     /// Host part of the extension's own address.
     pub realm: &'a str,
+    pub(crate) gruus: &'a Gruus,
+    /// Drawn anew for each request.
+    pub chance: u64,
 }
 
 /// A REGISTER that was refused: what the phone is told, and which rule did it.
@@ -136,6 +140,8 @@ pub struct Registered {
     pub records: Vec<JournalRecord>,
     pub added: usize,
     pub removed: usize,
+    /// Contacts that are reached by this request's flow from now on, and were not before: bound anew or moved.
+    pub moved: Vec<Box<str>>,
 }
 
 /// What the periodic look found.
@@ -180,6 +186,13 @@ impl Registrar {
         live
     }
 
+    /// The instance that a temporary GRUU was made for, while its registration lasts.
+    pub(crate) fn instance_of_gruu(&self, now: Instant, gruus: &Gruus, claim: &Claim) -> Option<&str> {
+        let contacts = self.contacts.get(&claim.extension)?.iter().filter(|c| c.expires > now);
+        let mut instances = contacts.filter_map(|c| Some((c.instance.as_deref()?, &*c.call_id)));
+        instances.find(|(instance, call_id)| gruus.fits(claim, instance, call_id)).map(|(instance, _)| instance)
+    }
+
     /// The extensions that have contacts, in order.
     pub fn extensions(&self) -> Vec<ExtensionId> {
         let mut ids: Vec<ExtensionId> = self.contacts.keys().copied().collect();
@@ -195,7 +208,7 @@ impl Registrar {
         flow: &Flow,
         registrant: &Registrant<'_>,
     ) -> Result<Registered, Box<RegisterRefused>> {
-        let Registrant { extension, clock, own_addresses, realm } = *registrant;
+        let Registrant { extension, clock, .. } = *registrant;
         let header_expires = self.header_expires(request)?;
         let wildcard = request.is_wildcard_contact();
         let parsed: Vec<NameAddr<'_>> = request
@@ -207,7 +220,8 @@ impl Registrar {
         let path = path_of(request);
         let mut next = self.contacts.get(&extension.id).cloned().unwrap_or_default();
         next.retain(|c| c.expires > now);
-        let mut outcome = Registered { headers: Headers::default(), records: Vec::new(), added: 0, removed: 0 };
+        let mut outcome =
+            Registered { headers: Headers::default(), records: Vec::new(), added: 0, removed: 0, moved: Vec::new() };
 
         if wildcard {
             if request.values(HeaderName::Contact).nth(1).is_some() || header_expires != Some(0) {
@@ -226,9 +240,10 @@ impl Registrar {
             let mut refreshed: Vec<String> = Vec::with_capacity(parsed.len());
             for address in &parsed {
                 let wanted = self.lifetime(address, header_expires)?;
-                let contact = self.contact(now, request, flow, address, wanted, &path, own_addresses)?;
+                let contact = self.contact(now, request, flow, address, wanted, &path, registrant)?;
                 let old = next.iter().position(|c| c.is_same_binding(&contact));
                 let was_there = old.is_some();
+                let before = old.map(|i| next[i].flow);
                 if let Some(i) = old {
                     check_order(&next[i], request)?;
                     let key = next.remove(i).key();
@@ -242,6 +257,9 @@ impl Registrar {
                     continue;
                 }
                 outcome.added += usize::from(!was_there);
+                if contact.by_flow && before != Some(contact.flow) {
+                    outcome.moved.push(contact.uri.clone());
+                }
                 refreshed.push(contact.key());
                 outcome.records.push(JournalRecord::Bound(contact.record(extension, clock)));
                 next.push(contact);
@@ -257,7 +275,7 @@ impl Registrar {
         }
 
         self.replace(extension.id, next);
-        self.write_contacts(now, request, extension, realm, &mut outcome.headers);
+        self.write_contacts(now, request, registrant, &mut outcome.headers);
         outcome.headers.push("Date", clock.date(now));
         Ok(outcome)
     }
@@ -266,6 +284,8 @@ impl Registrar {
     /// one is taken.
     pub fn restore(&mut self, now: Instant, clock: &Clock, bindings: Vec<Binding>) -> usize {
         let mut taken = 0;
+        self.contacts.reserve(bindings.len());
+        self.by_remote.reserve(bindings.len());
         for b in bindings {
             let Some(transport) = transport_named(&b.transport) else { continue };
             let left = Duration::from_millis(b.expires_at.0.saturating_sub(clock.unix(now).0));
@@ -429,7 +449,7 @@ impl Registrar {
         address: &NameAddr<'_>,
         lifetime: Duration,
         path: &Arc<[Box<str>]>,
-        own_addresses: &[SocketAddr],
+        registrant: &Registrant<'_>,
     ) -> Result<Contact, Box<RegisterRefused>> {
         let text = address.uri.trim();
         if text.len() > LONGEST_CONTACT {
@@ -441,8 +461,20 @@ impl Registrar {
         if !uri.scheme.is_sip() {
             return Err(RegisterRefused::new(400, "registrar.contact", "a phone's Contact is a sip or sips URI"));
         }
-        if address_in(text).is_some_and(|a| own_addresses.contains(&a)) {
+        if address_in(text).is_some_and(|a| registrant.own_addresses.contains(&a)) {
             return Err(RegisterRefused::new(403, "registrar.loop", "the Contact is this system's own address"));
+        }
+        // RFC 5627 §5.1: nor is it the address of record or a GRUU of it.
+        let user = uri.user_unescaped().unwrap_or_default();
+        if uri.host_str().eq_ignore_ascii_case(registrant.realm)
+            && uri.port.is_none()
+            && (user == registrant.extension.number.as_str() || registrant.gruus.read(&user).is_some())
+        {
+            return Err(RegisterRefused::new(
+                403,
+                "registrar.loop",
+                "the Contact is the address that it registers for",
+            ));
         }
         let q = address
             .param("q")
@@ -472,10 +504,11 @@ impl Registrar {
         })
     }
 
-    fn write_contacts(&self, now: Instant, request: &Message, extension: &Extension, realm: &str, out: &mut Headers) {
+    fn write_contacts(&self, now: Instant, request: &Message, registrant: &Registrant<'_>, out: &mut Headers) {
+        let Registrant { extension, realm, gruus, chance, .. } = *registrant;
         let gruu = request.option_tags(HeaderName::Supported).any(|t| t.eq_ignore_ascii_case("gruu"));
         let mut outbound = false;
-        for c in self.live(now, extension.id) {
+        for (nth, c) in self.live(now, extension.id).into_iter().enumerate() {
             let left = c.expires.saturating_duration_since(now).as_secs().max(1);
             let mut value = format!("<{}>;expires={left}", c.uri);
             if c.q != 1000 {
@@ -490,6 +523,8 @@ impl Registrar {
                 if gruu {
                     // RFC 5627 §5.3: the public GRUU is the AOR with the instance as its gr parameter.
                     value.push_str(&format!(";pub-gruu=\"sip:{}@{realm};gr={instance}\"", extension.number));
+                    let temporary = gruus.make(chance, nth, extension.id, instance, &c.call_id);
+                    value.push_str(&format!(";temp-gruu=\"sip:{temporary}@{realm};gr\""));
                 }
             }
             out.push("Contact", value);
@@ -499,7 +534,8 @@ impl Registrar {
             path_seen = true;
             out.push("Path", String::from_utf8_lossy(path));
         }
-        out.push("Supported", if path_seen { "path, outbound, gruu" } else { "outbound, gruu" });
+        // RFC 5627 §5.2: `gruu` does not belong here.
+        out.push("Supported", if path_seen { "path, outbound" } else { "outbound" });
         if outbound && request.option_tags(HeaderName::Supported).any(|t| t.eq_ignore_ascii_case("outbound")) {
             // RFC 5626 §6: tells the phone that its flow is bound, and how often to keep it alive.
             out.push("Require", "outbound");

@@ -573,8 +573,7 @@ fn a_sips_call_reaches_no_phone_that_is_not_on_tls_rfc_3261_section_26_2_2() {
 #[test]
 fn an_unknown_required_extension_is_refused_with_420_rfc_3261_section_8_2_2_3() {
     let mut w = World::new();
-    let uri = format!("sip:102@{DOMAIN}");
-    w.send(A, &invite(&uri, "user-a", A, "u1", 1, "z9hG4bKu1", "", "Require: nothing-we-know\r\n", &offer()));
+    w.invite("user-a", A, "102", &offer(), "Require: nothing-we-know\r\n");
     let refused = w.take_final(A);
     assert_eq!(refused.status(), 420);
     assert_eq!(refused.header_str(HeaderName::Unsupported).as_deref(), Some("nothing-we-know"));

@@ -7,7 +7,8 @@ use std::time::Duration;
 use common::*;
 use ringfort_sip::header::HeaderName;
 use ringfort_switch::io::{Command, CommandReply};
-use ringfort_switch::record::JournalRecord;
+use ringfort_switch::model::CallId;
+use ringfort_switch::record::{Binding, JournalRecord};
 
 const PHONE: &str = "198.51.100.10:5060";
 const OTHER: &str = "198.51.100.11:5060";
@@ -293,4 +294,107 @@ fn a_binding_comes_back_on_the_listener_with_its_transport_and_address() {
     let mut after = World::with(moved, site());
     after.switch.restore(after.now, bindings, ringfort_switch::model::CallId(1));
     assert_eq!(after.status().registrations, 0, "its listener is gone");
+}
+
+/// The `temp-gruu` in a 200.
+fn temporary(ok: &ringfort_sip::message::Message) -> String {
+    let contact = contacts(ok).into_iter().find(|c| c.contains("temp-gruu")).expect("a contact with one");
+    let value = contact.split("temp-gruu=\"").nth(1).and_then(|rest| rest.split('"').next());
+    value.expect("an address in quotes").to_owned()
+}
+
+/// A REGISTER of user-a with an instance under that Call-ID.
+fn register_instance(w: &mut World, from: &str, call_id: &str, cseq: u32) -> ringfort_sip::message::Message {
+    let request = |cseq: u32, auth: &str| {
+        format!(
+            "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKg{call_id}{cseq};rport\r\n\
+             From: <sip:user-a@{DOMAIN}>;tag=g\r\nTo: <sip:user-a@{DOMAIN}>\r\nCall-ID: {call_id}\r\nCSeq: {cseq} REGISTER\r\n\
+             Contact: <sip:user-a@{from}>;+sip.instance=\"<urn:uuid:1>\"\r\nSupported: gruu\r\nExpires: 600\r\nMax-Forwards: 70\r\n{auth}\r\n"
+        )
+    };
+    w.sent.clear();
+    w.send(from, &request(cseq, ""));
+    let challenge = w.take(from);
+    let auth = w.answer_to(&challenge, "user-a", "REGISTER", &format!("sip:{DOMAIN}"));
+    w.send(from, &request(cseq + 1, &auth));
+    w.take(from)
+}
+
+/// What user-b hears who calls that address; 100 where a phone rings.
+fn call_to(w: &mut World, uri: &str, n: u32) -> u16 {
+    const CALLER: &str = "198.51.100.99:5060";
+    w.sent.clear();
+    w.send(CALLER, &invite(uri, "user-b", CALLER, &format!("t{n}"), 1, &format!("z9hG4bKt{n}x1"), "", "", ""));
+    let challenge = w.take(CALLER);
+    let auth = w.answer_to(&challenge, "user-b", "INVITE", uri);
+    w.send(CALLER, &invite(uri, "user-b", CALLER, &format!("t{n}"), 2, &format!("z9hG4bKt{n}x2"), &auth, "", ""));
+    w.take(CALLER).status()
+}
+
+#[test]
+fn a_temporary_gruu_reaches_its_phone_alone_and_hides_whose_it_is_rfc_5627_section_3_1_2() {
+    let mut w = World::new();
+    w.register("user-a", OTHER);
+    let ok = register_instance(&mut w, PHONE, "one", 1);
+    assert!(!ok.header_str(HeaderName::Supported).expect("a Supported").contains("gruu"), "§5.2");
+    let gruu = temporary(&ok);
+    assert!(gruu.ends_with(";gr") && !gruu.contains("101") && !gruu.contains("uuid"), "{gruu}");
+    assert_eq!(call_to(&mut w, &gruu, 1), 100);
+    assert!(first_line(&w.take(PHONE)).starts_with("INVITE "));
+    assert!(w.nothing_for(OTHER), "one instance alone");
+}
+
+#[test]
+fn temporary_gruus_add_up_until_the_call_id_changes_or_the_registration_ends_rfc_5627_section_5() {
+    let mut w = World::new();
+    let first = temporary(&register_instance(&mut w, PHONE, "one", 1));
+    let second = temporary(&register_instance(&mut w, PHONE, "one", 3));
+    assert_ne!(first, second, "each registration makes a new one");
+    assert_eq!((call_to(&mut w, &first, 1), call_to(&mut w, &second, 2)), (100, 100));
+    let third = temporary(&register_instance(&mut w, PHONE, "another", 1));
+    assert_eq!((call_to(&mut w, &first, 3), call_to(&mut w, &second, 4)), (404, 404), "another Call-ID ends them");
+    assert_eq!(call_to(&mut w, &third, 5), 100);
+    let changed = third.replacen("tgruu.", "tgruu.0", 1).replacen("0;gr", ";gr", 1);
+    assert_eq!(call_to(&mut w, &changed, 6), 404, "nobody makes one up");
+    w.pass(Duration::from_secs(601));
+    assert_eq!(call_to(&mut w, &third, 7), 404, "the registration has ended");
+}
+
+#[test]
+fn a_temporary_gruu_is_good_after_a_restart_as_the_registration_is() {
+    let mut w = World::new();
+    let gruu = temporary(&register_instance(&mut w, PHONE, "one", 1));
+    let bindings: Vec<Binding> =
+        w.journal.iter().filter_map(|r| if let JournalRecord::Bound(b) = r { Some(b.clone()) } else { None }).collect();
+    let mut w = World::new();
+    w.switch.restore(w.now, bindings, CallId(1));
+    assert_eq!(call_to(&mut w, &gruu, 1), 100);
+}
+
+#[test]
+fn a_contact_that_is_the_address_it_registers_for_is_refused_rfc_5627_section_5_1() {
+    let mut w = World::new();
+    for contact in [format!("<sip:101@{DOMAIN}>"), format!("<sip:101@{DOMAIN};gr=urn:uuid:1>")] {
+        assert_eq!(w.register_with("user-a", PHONE, &contact, "").status(), 403, "{contact}");
+    }
+}
+
+#[test]
+fn a_message_to_a_gruu_reaches_its_instance_alone() {
+    let mut w = World::new();
+    w.register("user-a", OTHER);
+    let gruu = temporary(&register_instance(&mut w, PHONE, "one", 1));
+    let from = "198.51.100.99:5060";
+    let text = |cseq: u32, auth: &str| {
+        format!(
+            "MESSAGE {gruu} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKm{cseq};rport\r\nFrom: <sip:user-b@{DOMAIN}>;tag=m\r\n\
+             To: <{gruu}>\r\nCall-ID: m\r\nCSeq: {cseq} MESSAGE\r\nMax-Forwards: 70\r\n{auth}Content-Type: text/plain\r\n\r\nhello"
+        )
+    };
+    w.send(from, &text(1, ""));
+    let challenge = w.take(from);
+    let auth = w.answer_to(&challenge, "user-b", "MESSAGE", &gruu);
+    w.send(from, &text(2, &auth));
+    assert!(first_line(&w.take(PHONE)).starts_with("MESSAGE "));
+    assert!(w.nothing_for(OTHER));
 }

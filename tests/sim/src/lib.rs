@@ -14,11 +14,17 @@ pub mod world;
 
 use crate::plan::Plan;
 use crate::trace::Trace;
-use crate::world::{Failure, Summary, World};
+use crate::world::{Failure, Outcome, Summary, World};
 
 /// Runs a plan; the trace has lines only where `traced`.
 pub fn run(plan: &Plan, traced: bool) -> (Result<Summary, Failure>, Trace) {
-    World::new(plan, traced).run()
+    let outcome = World::new(plan, traced).run();
+    (outcome.result, outcome.trace)
+}
+
+/// Runs a plan, traced, and gives everything that came of it.
+pub fn run_whole(plan: &Plan) -> Outcome {
+    World::new(plan, true).run()
 }
 
 /// Runs the plan of a seed, with about that many calls.

@@ -20,6 +20,8 @@ pub struct PhonePlan {
     pub answer: AnswerPolicy,
     pub reliable: bool,
     pub session_timer: Option<u32>,
+    /// Not every phone knows session timers (RFC 4028).
+    pub knows_timer: bool,
     pub expires: Duration,
     pub max_forwards: u8,
     pub srtp: SrtpMode,
@@ -79,6 +81,8 @@ pub struct Plan {
     pub media: bool,
     /// Faults are rare enough that no transaction may time out.
     pub mild: bool,
+    /// Calls last that long and nothing else happens in them. `None`: as `script` draws it for each.
+    pub talk: Option<Duration>,
 }
 
 impl Plan {
@@ -134,13 +138,15 @@ fn phones_of(rng: &mut ChaCha8Rng, extension: usize, mild: bool, secure: bool) -
                 6..8 => Transport::Tcp,
                 _ => Transport::Tls,
             };
+            let knows_timer = rng.random_bool(0.7);
             PhonePlan {
                 extension,
                 transport,
                 link: link(rng, mild),
                 answer: answer(rng),
                 reliable: rng.random_bool(0.3),
-                session_timer: rng.random_bool(0.2).then(|| rng.random_range(90..600)),
+                session_timer: (knows_timer && rng.random_bool(0.3)).then(|| rng.random_range(90..600)),
+                knows_timer,
                 expires: Duration::from_secs([60, 120, 600, 3600][rng.random_range(0..4)]),
                 max_forwards: if rng.random_bool(0.9) { 70 } else { rng.random_range(2..70) },
                 srtp: if secure && transport == Transport::Tls { SrtpMode::Offer } else { SrtpMode::Off },
@@ -193,5 +199,5 @@ pub fn draw(seed: u64, calls: usize) -> Plan {
         };
         step(&mut rng, at, phone, action);
     }
-    Plan { seed, extensions, phones, steps, media: false, mild }
+    Plan { seed, extensions, phones, steps, media: false, mild, talk: None }
 }

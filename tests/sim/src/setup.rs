@@ -8,7 +8,9 @@ use ringfort_sip::digest::{Algorithm, Credentials};
 use ringfort_sip::endpoint::ListenerInfo;
 use ringfort_sip::flow::{ListenerId, Target, Transport};
 use ringfort_sip::uri::HostPort;
-use ringfort_switch::config::{CallConfig, Listener, MediaConfig, Profile, ProfileKind, RegistrarConfig, SwitchConfig};
+use ringfort_switch::config::{
+    CallConfig, Listener, MediaConfig, Profile, ProfileKind, RegistrarConfig, SecretKey, SwitchConfig,
+};
 use ringfort_switch::model::{
     Extension, ExtensionId, ProfileId, Secret, SipCredentials, Site, SrtpPolicy, Tenant, TenantId,
 };
@@ -89,10 +91,12 @@ pub(crate) fn switch_config() -> SwitchConfig {
             advertised_v6: None,
             ports: (10_000, 19_999),
             codecs: Vec::new(),
+            max_lines: 4,
         },
         nonce_lifetime: Duration::from_secs(300),
         max_transactions: 10_000,
         max_dialogs: 10_000,
+        gruu_key: SecretKey::new([9; 32]),
         product: Some("Ringfort".into()),
     }
 }
@@ -129,6 +133,7 @@ pub(crate) fn phone_config(index: usize, plan: &PhonePlan, with_media: bool) -> 
         },
         answer: plan.answer,
         session: plan.session_timer.map(script::session_timer),
+        knows_timer: plan.knows_timer,
         reliable: plan.reliable,
         max_forwards: plan.max_forwards,
         user_agent: Some(format!("Phone{index}Maker/1.{index}.77")),

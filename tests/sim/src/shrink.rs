@@ -42,7 +42,9 @@ pub fn shrink(plan: &Plan) -> Plan {
     let simpler: [fn(&mut PhonePlan); 3] = [
         |phone| phone.link = Link::PERFECT,
         |phone| phone.transport = Transport::Udp,
-        |phone| (phone.srtp, phone.session_timer, phone.reliable) = (SrtpMode::Off, None, false),
+        |phone| {
+            (phone.srtp, phone.session_timer, phone.reliable, phone.knows_timer) = (SrtpMode::Off, None, false, true);
+        },
     ];
     for index in 0..best.phones.len() {
         for change in simpler {

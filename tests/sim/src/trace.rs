@@ -12,7 +12,7 @@ use crate::plan::Step;
 use crate::script::Op;
 
 /// Lines of a run, the last ones where there are too many.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Trace {
     on: bool,
     lines: Vec<String>,

@@ -28,6 +28,8 @@ pub enum SdpReject {
     NoOffer,
     #[error("the other side has not described its media yet")]
     NoSource,
+    #[error("more than {most} media streams at once")]
+    TooManyLines { most: usize },
     #[error("no media port is free")]
     NoPorts,
     #[error("the leg is not part of this call")]
@@ -45,6 +47,7 @@ impl SdpReject {
             | SdpReject::SrtpRequired
             | SdpReject::SrtpNeedsTls
             | SdpReject::NoCrypto(_)
+            | SdpReject::TooManyLines { .. }
             | SdpReject::AnswerMismatch(_) => 488,
             SdpReject::OfferPending => 491,
             SdpReject::NoPorts => 503,
@@ -65,6 +68,7 @@ impl SdpReject {
             | SdpReject::NoOffer
             | SdpReject::NoSource
             | SdpReject::NoPorts
+            | SdpReject::TooManyLines { .. }
             | SdpReject::UnknownLeg => 399,
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::attributes::{Extras, Format, drop_dangling, has_codec};
 use super::policy::LegPolicy;
 use super::remote::{MediaKind, RemoteMedia};
-use crate::sdes::{Crypto, CryptoSuite, SrtpKeys};
+use crate::sdes::{Crypto, CryptoSuite, Mki, SrtpKeys};
 use crate::sdp::{Direction, Proto};
 use crate::types::PortId;
 
@@ -15,6 +15,18 @@ pub(super) struct CryptoLine {
     pub tag: u32,
     pub name: Box<str>,
     pub suite: CryptoSuite,
+    /// In an answer to a line that has one: our key gets the same, for a phone that looks for it in one direction does
+    /// so in both.
+    pub mki: Option<Mki>,
+}
+
+impl CryptoLine {
+    /// The key that stands in the line, of those of its slot.
+    pub fn keys_of(&self, keys: &[SrtpKeys]) -> Option<SrtpKeys> {
+        let mut keys = keys.iter().find(|keys| keys.suite == self.suite)?.clone();
+        keys.mki = self.mki;
+        Some(keys)
+    }
 }
 
 /// How the media of an offer is protected.
@@ -86,6 +98,7 @@ impl LocalMedia {
             tag: index as u32 + 1,
             name: suite.name().into(),
             suite,
+            mki: None,
         };
         let crypto = if keys { suites.map(line).collect() } else { Vec::new() };
         let direction = source.direction;
@@ -112,8 +125,12 @@ impl LocalMedia {
         let fits = |format: &Format| policy.codecs.allows(&format.codec) && theirs.takes(&format.codec);
         let Some(formats) = allowed(source, fits) else { return refused };
         let feedback = theirs.feedback;
-        let line =
-            |crypto: &Crypto| CryptoLine { tag: crypto.tag, name: crypto.suite_name.clone(), suite: crypto.keys.suite };
+        let line = |crypto: &Crypto| CryptoLine {
+            tag: crypto.tag,
+            name: crypto.suite_name.clone(),
+            suite: crypto.keys.suite,
+            mki: crypto.keys.mki,
+        };
         LocalMedia {
             active: true,
             secure: theirs.secure,
@@ -173,10 +190,9 @@ impl LocalMedia {
             write!(out, "a={line}\r\n")?;
         }
         for line in &self.crypto {
-            let keys =
-                keys.iter().find(|keys| keys.suite == line.suite).expect("keys are made before they are written");
+            let keys = line.keys_of(keys).expect("keys are made before they are written");
             out.push_str("a=crypto:");
-            Crypto::write(line.tag, &line.name, keys, out);
+            Crypto::write(line.tag, &line.name, &keys, out);
             out.push_str("\r\n");
         }
         if self.mux {

@@ -33,9 +33,15 @@ pub struct LegPolicy {
     pub codecs: CodecAllowList,
     /// The peer is proven (registered, a trunk): RTP may go to its SDP address before any came from it (CALL-5).
     pub trusted: bool,
+    /// M-lines that may be on at once, each with a port: the first audio line and the first others. What is offered
+    /// beyond is refused with port 0.
+    pub max_lines: usize,
 }
 
 impl LegPolicy {
+    /// Audio, video, slides and real-time text.
+    pub const DEFAULT_MAX_LINES: usize = 4;
+
     /// An untrusted peer over signalling that is not secure, with every codec and all suites.
     pub fn new(address: IpAddr, signalling: IpAddr) -> LegPolicy {
         LegPolicy {
@@ -46,6 +52,7 @@ impl LegPolicy {
             suites: CryptoSuite::ALL.into(),
             codecs: CodecAllowList::all(),
             trusted: false,
+            max_lines: LegPolicy::DEFAULT_MAX_LINES,
         }
     }
 }

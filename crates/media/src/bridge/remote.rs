@@ -94,6 +94,24 @@ pub(super) fn read(sdp: &Sdp, policy: &LegPolicy) -> Vec<RemoteMedia> {
     sdp.media().map(|section| read_section(sdp.session(), section, policy)).collect()
 }
 
+/// Reads an offer: as `read`, and what is more than the leg may have at once is off.
+pub(super) fn read_offer(sdp: &Sdp, policy: &LegPolicy) -> Vec<RemoteMedia> {
+    let mut media = read(sdp, policy);
+    let most = policy.max_lines;
+    for index in too_many(media.iter().map(|line| line.active.then_some(line.kind)), most) {
+        media[index].active = false;
+        media[index].refusal = Some(SdpReject::TooManyLines { most });
+    }
+    media
+}
+
+/// Which of the lines that are on go beyond `most`: the first audio line stays, and the first others.
+pub(super) fn too_many(lines: impl Iterator<Item = Option<MediaKind>> + Clone, most: usize) -> Vec<usize> {
+    let audio = lines.clone().position(|kind| kind == Some(MediaKind::Audio));
+    let others = lines.enumerate().filter(|(index, kind)| kind.is_some() && Some(*index) != audio);
+    others.map(|(index, _)| index).skip(most.saturating_sub(usize::from(audio.is_some()))).collect()
+}
+
 /// Why an offer is refused as a whole: it has audio (or anything) on, and none of that can be done.
 pub(super) fn refusal(media: &[RemoteMedia]) -> Option<SdpReject> {
     let fails = |only: Option<MediaKind>| {

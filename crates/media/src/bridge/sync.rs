@@ -136,7 +136,8 @@ fn configuration(leg: &Leg, slot: &Slot) -> Option<StreamConfig> {
     let preferred = if slot.answerer { &local.formats } else { &remote.formats };
     let codec = preferred.iter().map(|format| &format.codec).find(|codec| !codec.is_helper())?;
     let rx_keys = remote.crypto.as_ref().map(|crypto| crypto.keys.clone());
-    let tx_keys = rx_keys.as_ref().and_then(|rx| slot.keys.iter().find(|keys| keys.suite == rx.suite).cloned());
+    let ours = rx_keys.as_ref().and_then(|rx| local.crypto.iter().find(|line| line.suite == rx.suite));
+    let tx_keys = ours.and_then(|line| line.keys_of(&slot.keys));
     let mux = local.mux && remote.mux;
     Some(StreamConfig {
         remote: remote.address,

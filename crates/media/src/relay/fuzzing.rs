@@ -132,7 +132,7 @@ fn keys(suite: CryptoSuite, fill: u8) -> SrtpKeys {
     let (mut key, mut salt) = ([0; 32], [0; 14]);
     key[..suite.key_len()].fill(fill);
     salt[..suite.salt_len()].fill(fill);
-    SrtpKeys { suite, key, salt }
+    SrtpKeys { suite, key, salt, mki: None }
 }
 
 fn configure(id: u64, relearn: bool) -> Command {

@@ -13,6 +13,7 @@ fn gcm_session(key: &[u8]) -> Context {
     let suite = if key.len() == 32 { CryptoSuite::AeadAes256Gcm } else { CryptoSuite::AeadAes128Gcm };
     Context {
         suite,
+        mki: Identifier::new(None),
         rtp: Cipher::Gcm(Gcm::new(key, &salt)),
         rtcp: Cipher::Gcm(Gcm::new(key, &salt)),
         rtp_sources: Sources::default(),
@@ -25,7 +26,7 @@ fn counting(len: u8) -> Vec<u8> {
 }
 
 fn keys(suite: CryptoSuite) -> SrtpKeys {
-    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14] };
+    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14], mki: None };
     keys.key[..suite.key_len()].copy_from_slice(&counting(32)[..suite.key_len()]);
     keys.salt[..suite.salt_len()].copy_from_slice(&counting(14)[..suite.salt_len()]);
     keys

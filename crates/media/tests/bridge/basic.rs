@@ -228,3 +228,61 @@ fn broken_descriptions_and_calls_out_of_turn_change_nothing() {
     );
     call.hang_up();
 }
+
+/// Media lines with those names, all on.
+fn many(names: &[&str]) -> String {
+    let line =
+        |(n, name): (usize, &&str)| format!("m={name} {} RTP/AVP 96; a=rtpmap:96 {}", 4000 + 2 * n, rtpmap(name));
+    names.iter().enumerate().map(line).collect::<Vec<_>>().join("; ")
+}
+
+fn rtpmap(name: &str) -> &'static str {
+    match name {
+        "audio" => "opus/48000/2",
+        "text" => "t140/1000",
+        _ => "H264/90000",
+    }
+}
+
+#[test]
+fn an_offer_of_32_lines_takes_four_ports_and_the_others_are_refused_with_port_0() {
+    let mut call = Call::new();
+    let (a, b) = (call.bridge.add_leg(plain()), call.bridge.add_leg(plain()));
+    let mut names = ["video"; 32];
+    (names[0], names[1], names[30]) = ("text", "video", "audio");
+    call.bridge.offer_received(a, &sdp(1, 1, &many(&names))).unwrap();
+    let offered = call.offer_for(b);
+    assert_eq!(call.ports.streams(), 8, "four on each leg");
+    let on = |text: &str| -> Vec<usize> {
+        let lines = text.lines().filter(|line| line.starts_with("m=")).enumerate();
+        lines.filter(|(_, line)| !line.contains(" 0 RTP")).map(|(index, _)| index).collect()
+    };
+    assert_eq!(on(&offered), [0, 1, 2, 30], "the audio line stays, however late it comes");
+    assert_eq!(offered.matches("m=").count(), 32, "each line keeps its place");
+    call.answer(b, &sdp(2, 1, &many(&names))).unwrap();
+    let answered = call.answer_for(a, AnswerIn::Final);
+    assert_eq!(on(&answered), [0, 1, 2, 30], "what was not offered cannot be turned on by an answer");
+    assert_eq!(answered.matches("m=").count(), 32);
+    assert_eq!(call.ports.streams(), 8);
+    call.hang_up();
+}
+
+#[test]
+fn a_line_that_makes_room_lets_another_in_and_a_leg_may_have_fewer_than_the_other() {
+    let mut call = Call::new();
+    let narrow = LegPolicy { max_lines: 1, ..plain() };
+    let (a, b) = (call.bridge.add_leg(LegPolicy { max_lines: 2, ..plain() }), call.bridge.add_leg(narrow));
+    let offer = many(&["audio", "video", "video"]);
+    let (offered, answered) = call.exchange(a, b, &sdp(1, 1, &offer), &sdp(2, 1, &many(&["audio", "video", "video"])));
+    assert_eq!(offered.matches(" 0 RTP/AVP").count(), 2);
+    assert_eq!(answered.matches(" 0 RTP/AVP").count(), 2);
+    let mut call = Call::new();
+    let two = LegPolicy { max_lines: 2, ..plain() };
+    let (a, b) = (call.bridge.add_leg(two.clone()), call.bridge.add_leg(two));
+    call.exchange(a, b, &sdp(1, 1, &offer), &sdp(2, 1, &offer));
+    let moved = offer.replace("m=video 4002", "m=video 0");
+    let (offered, _) = call.exchange(a, b, &sdp(1, 2, &moved), &sdp(2, 2, &moved));
+    assert!(!offered.lines().filter(|line| line.starts_with("m=")).nth(2).unwrap().contains(" 0 RTP"), "{offered}");
+    assert_eq!(call.ports.streams(), 4);
+    call.hang_up();
+}

@@ -320,3 +320,16 @@ fn a_late_offer_that_is_answered_with_less_needs_no_mending() {
     assert!(call.config(a, 0).sends && !call.config(a, 0).receives);
     call.hang_up();
 }
+
+#[test]
+fn of_two_refreshes_at_the_same_time_each_fails_by_itself_rfc_4028_section_7_4() {
+    let (mut call, a, b) = call();
+    call.bridge.refresh_offer(b).expect("nothing is open");
+    call.bridge.refresh_offer(a).expect("the other leg's has nothing to do with it");
+    call.bridge.rollback_leg(call.now, b, &mut call.ports);
+    assert!(call.bridge.refresh_offer(b).is_some(), "b may be asked again although a's is the latest");
+    call.answer(a, &sdp(1, 1, AUDIO)).unwrap();
+    call.bridge.rollback_leg(call.now, b, &mut call.ports);
+    assert!(call.connected(a, b, 0), "and the call is as it was");
+    call.hang_up();
+}

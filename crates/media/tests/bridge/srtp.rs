@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ringfort_media::bridge::{AnswerIn, LegPolicy, SdpReject, SrtpPolicy};
 use ringfort_media::sdes::Crypto;
-use ringfort_media::types::{CryptoSuite, SrtpKeys};
+use ringfort_media::types::{CryptoSuite, Mki, SrtpKeys};
 
 use super::support::*;
 
@@ -71,7 +71,7 @@ fn an_answer_with_a_key_for_what_was_not_offered_is_refused_rfc_4568_section_5_1
     let (a, b) = (call.bridge.add_leg(plain()), call.bridge.add_leg(secure()));
     call.bridge.offer_received(a, &sdp(1, 1, PLAIN)).unwrap();
     call.offer_for(b);
-    for wrong in [savp(99, KEY), savp(1, KEY), "m=audio 4000 RTP/SAVP 8".into(), format!("{}|1:4", savp(5, KEY))] {
+    for wrong in [savp(99, KEY), savp(1, KEY), "m=audio 4000 RTP/SAVP 8".into(), format!("{}|1:9", savp(5, KEY))] {
         assert_eq!(call.answer(b, &sdp(2, 1, &wrong)).unwrap_err().status(), 488, "{wrong}");
     }
     call.answer(b, &sdp(2, 1, &savp(5, KEY))).unwrap();
@@ -218,4 +218,48 @@ fn keys_never_show_in_debug() {
     let shown = format!("{:?}", call.bridge);
     assert!(shown.contains("SrtpKeys") && !shown.contains("inline") && !shown.contains("105, 110, 108"), "{shown}");
     call.hang_up();
+}
+
+#[test]
+fn a_phone_with_a_master_key_identifier_gets_one_as_long_in_both_directions_rfc_4568_section_6_1() {
+    let mut call = Call::new();
+    let (a, b) = (call.bridge.add_leg(secure()), call.bridge.add_leg(plain()));
+    let offer = savp(3, &format!("{KEY}|2^31|1066:4"));
+    let (_, answered) = call.exchange(a, b, &sdp(1, 1, &offer), &sdp(2, 1, PLAIN));
+    let ours = lines(&answered);
+    assert!(answered.contains("|1066:4\r\n"), "{answered}");
+    assert_eq!(ours[0].keys.mki, Mki::new(1066, 4));
+    let config = call.config(a, 0);
+    assert_eq!(config.rx_keys.as_ref().and_then(|keys| keys.mki), Mki::new(1066, 4));
+    assert_eq!(config.tx_keys.as_ref(), Some(&ours[0].keys), "what is sent is what the answer says");
+    call.hang_up();
+}
+
+#[test]
+fn an_answer_with_a_master_key_identifier_concerns_what_its_writer_sends_alone() {
+    let mut call = Call::new();
+    let (a, b) = (call.bridge.add_leg(plain()), call.bridge.add_leg(secure()));
+    call.bridge.offer_received(a, &sdp(1, 1, PLAIN)).unwrap();
+    let offered = lines(&call.offer_for(b));
+    let line = offered.iter().find(|line| line.keys.suite == CryptoSuite::AesCm128HmacSha1_80).unwrap();
+    call.answer(b, &sdp(2, 1, &savp(line.tag, &format!("{KEY}|1:1")))).unwrap();
+    call.answer_for(a, AnswerIn::Final);
+    let config = call.config(b, 0);
+    assert_eq!(config.rx_keys.as_ref().and_then(|keys| keys.mki), Mki::new(1, 1));
+    assert_eq!(config.tx_keys.as_ref(), Some(&line.keys), "our key was offered without one");
+    call.hang_up();
+}
+
+#[test]
+fn an_identifier_that_we_cannot_carry_leaves_the_next_line_or_488_in_words() {
+    let mut call = Call::new();
+    let a = call.bridge.add_leg(secure());
+    let other = savp(2, OTHER_KEY).split("; ").nth(1).unwrap().to_owned();
+    let beside = format!("{}; {other}", savp(1, &format!("{KEY}|1:16")));
+    call.bridge.offer_received(a, &sdp(1, 1, &beside)).unwrap();
+    let mut alone = Call::new();
+    let a = alone.bridge.add_leg(secure());
+    let reject = alone.bridge.offer_received(a, &sdp(1, 1, &savp(1, &format!("{KEY}|1:16")))).unwrap_err();
+    assert_eq!((reject.status(), reject.warn_code()), (488, 306));
+    assert!(reject.to_string().contains("master key identifier"), "{reject}");
 }

@@ -33,7 +33,7 @@ pub fn config(remote: &str) -> StreamConfig {
 }
 
 pub fn keys(suite: CryptoSuite, fill: u8) -> SrtpKeys {
-    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14] };
+    let mut keys = SrtpKeys { suite, key: [0; 32], salt: [0; 14], mki: None };
     keys.key[..suite.key_len()].fill(fill);
     keys.salt[..suite.salt_len()].fill(fill ^ 0xff);
     keys

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringfort_guard::{Cidr, Rate, RateConfig};
+use ringfort_media::bridge::LegPolicy;
 use ringfort_net::config::ConnectionLimits;
 use ringfort_sip::digest::Algorithm;
 use ringfort_switch::config::{CallConfig, ProfileKind, RegistrarConfig};
@@ -83,6 +84,8 @@ pub struct Limits {
     pub dialogs: usize,
     /// Octets of a SIP message.
     pub message: usize,
+    /// M-lines of one side of a call that are on at once.
+    pub media_lines: usize,
     pub connections: ConnectionLimits,
 }
 
@@ -351,6 +354,7 @@ fn limits(table: &mut Table<'_, '_>) -> Limits {
         transactions: table.integer("transactions", "a number", 100..=10_000_000).map_or(200_000, of),
         dialogs: table.integer("dialogs", "a number", 100..=10_000_000).map_or(50_000, of),
         message: table.integer("message", "octets", 2_048..=1_048_576).map_or(65_536, of),
+        media_lines: table.integer("media_lines", "a number", 1..=32).map_or(LegPolicy::DEFAULT_MAX_LINES, of),
         connections: ConnectionLimits {
             all: table.integer("connections", "a number", 1..=1_000_000).map_or(d.all, of),
             strangers: table.integer("strangers", "a number", 1..=1_000_000).map_or(d.strangers, of),

@@ -115,6 +115,12 @@ pub const NODE: &[Key] = &[
         Toml("65536"),
         "The longest SIP message. A longer one gets 413 where an answer is possible.",
     ),
+    key(
+        "limits.media_lines",
+        "number",
+        Toml("4"),
+        "Media streams (audio, video, …) of one side of a call that are on at once, each with its ports. More are refused with port 0, audio last.",
+    ),
     key("limits.connections", "number", Toml("20000"), "TCP and TLS connections at once."),
     key(
         "limits.strangers",

@@ -42,7 +42,8 @@ pub struct EndpointConfig {
     pub listeners: Vec<ListenerInfo>,
     /// Written as User-Agent into requests and as Server into answers.
     pub user_agent: Option<String>,
-    /// Option tags for Supported; `timer` and `100rel` only appear in requests that use them.
+    /// Option tags for Supported; `timer` and `100rel` only appear in requests that use them. Without `timer` the
+    /// session timers that peers ask for are passed over.
     pub supported: &'static [&'static str],
     /// Methods for Allow.
     pub allow: &'static [&'static str],
@@ -216,6 +217,9 @@ pub enum FailCause {
     Timeout,
     /// To be handled as 503.
     Transport(TransportError),
+    /// A 2xx to an INVITE whose Call-ID or tags are not those of the request, or of one fork too many. The endpoint has
+    /// acknowledged it and hung up; no other answer is waited for.
+    ForeignAnswer,
 }
 
 /// What an endpoint refuses to do; always our own side's doing, never the peer's.
@@ -235,6 +239,8 @@ pub enum EndpointError {
     NotProvisional,
     #[error("the peer did not offer 100rel (RFC 3262 §3)")]
     NotReliable,
+    #[error("as many reliable provisional answers wait for a PRACK as may")]
+    TooManyProvisional,
     #[error("a request of this kind is still unanswered in this dialog (RFC 3261 §14, RFC 3311 §5)")]
     Pending,
     #[error("the dialog is not in a state for this request")]

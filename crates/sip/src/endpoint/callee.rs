@@ -105,10 +105,10 @@ impl Endpoint {
             self.writer.capability_lines(block, &r.headers);
         }
         let mut session = None;
-        if success && matches!(server.kind, Kind::Invite | Kind::Update) {
+        if success && matches!(server.kind, Kind::Invite | Kind::Update) && self.knows_timer() {
             session = session_timer::accept(request, self.config.session.as_ref(), block);
         }
-        self.writer.server_lines(block, &r.headers);
+        self.writer.server_lines(block, r);
         block.append(&r.headers);
         session
     }

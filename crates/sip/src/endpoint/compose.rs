@@ -157,13 +157,17 @@ impl Writer {
     /// An answer without anything that a dialog would add.
     pub(super) fn plain_answer(&mut self, request: &Message, flow: &Flow, tag: Option<Tag>, r: &Response) -> Bytes {
         let mut block = Headers::new();
-        self.server_lines(&mut block, &r.headers);
+        self.server_lines(&mut block, r);
         block.append(&r.headers);
         self.write_answer(request, flow, tag, r, &block)
     }
 
-    pub(super) fn server_lines(&self, block: &mut Headers, given: &Headers) {
-        default_lines(block, &self.lines.server, "Server", given);
+    /// What every answer says, and the Allow that a 405 must have (RFC 3261 §8.2.1).
+    pub(super) fn server_lines(&self, block: &mut Headers, r: &Response) {
+        if r.status == 405 {
+            default_lines(block, &self.lines.allow, "Allow", &r.headers);
+        }
+        default_lines(block, &self.lines.server, "Server", &r.headers);
     }
 
     /// Allow and Supported as they stand in answers that say what we can do.

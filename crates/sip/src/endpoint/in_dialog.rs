@@ -97,8 +97,8 @@ impl Endpoint {
         if !matches!(kind, Kind::Invite | Kind::Update) {
             return None;
         }
-        if let Some(min_se) = crate::session_timer::too_small(msg, self.config.session.as_ref()) {
-            return Some(Response::new(422).header("Min-SE", min_se));
+        if let Some(refusal) = self.interval_refusal(msg) {
+            return Some(refusal);
         }
         let dialog = self.dialogs.get(id.0)?;
         let invite_open = dialog

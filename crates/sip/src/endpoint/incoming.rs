@@ -90,24 +90,24 @@ impl Endpoint {
         if !self.has_room(priority) || kind == Kind::Invite && self.dialogs.len() >= dialogs {
             return self.refuse_full(&msg, &flow);
         }
-        if kind == Kind::Invite {
-            if crate::dialog::contact_of(&msg).is_none() {
-                let answer = Response::new(400).reason("Contact Missing or Malformed");
-                return self.answer_at_once(&msg, &flow, None, &answer);
-            }
-            if self.refuse_interval(&msg, &flow) {
-                return;
-            }
+        if kind == Kind::Invite && crate::dialog::contact_of(&msg).is_none() {
+            let answer = Response::new(400).reason("Contact Missing or Malformed");
+            return self.answer_at_once(&msg, &flow, None, &answer);
         }
         let tx = self.insert_server(now, &msg, flow, key, kind, Some(merge_key), None);
         self.tell(Event::Request { tx, request: msg, flow });
     }
 
-    /// RFC 4028 §9: 422 where the session interval is too small.
-    pub(super) fn refuse_interval(&mut self, msg: &Message, flow: &Flow) -> bool {
-        let Some(min_se) = session_timer::too_small(msg, self.config.session.as_ref()) else { return false };
-        self.answer_at_once(msg, flow, None, &Response::new(422).header("Min-SE", min_se));
-        true
+    /// The 422 for an INVITE whose session interval is too small (RFC 4028 §9); `None` where it will do. Left to the user
+    /// for requests out of dialog, so that strangers are challenged first.
+    pub fn interval_refusal(&self, request: &Message) -> Option<Response> {
+        let min_se = session_timer::too_small(request, self.config.session.as_ref()).filter(|_| self.knows_timer())?;
+        Some(Response::new(422).header("Min-SE", min_se))
+    }
+
+    /// Whether we do session timers (RFC 4028) at all: what a peer asks for is passed over otherwise.
+    pub(super) fn knows_timer(&self) -> bool {
+        self.config.supported.contains(&"timer")
     }
 
     fn hop_limit(&self, msg: &Message) -> Option<u16> {

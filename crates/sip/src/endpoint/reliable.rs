@@ -11,6 +11,10 @@ use crate::header::HeaderName;
 use crate::timer::{Owner, Timer};
 use crate::transaction::Alarm;
 
+/// Answers to one INVITE that may wait behind the one that is not acknowledged yet. A call needs two or three; a caller
+/// that keeps its PRACKs back, or a callee that sends progress without end, must not fill our memory.
+pub const MOST_WAITING: usize = 8;
+
 /// The one that has been sent and not acknowledged.
 struct Outstanding {
     rseq: u32,
@@ -71,7 +75,9 @@ impl Reliable {
 
 impl Endpoint {
     /// Answers an INVITE provisionally so that the answer arrives (RFC 3262). Further ones wait for the PRACK of the
-    /// one before. The peer must have said that it knows 100rel.
+    /// one before, [`MOST_WAITING`] at most: one more is refused with [`EndpointError::TooManyProvisional`] and is lost,
+    /// which costs the caller a hint about progress and nothing else, for what is agreed on stands in the 2xx as well.
+    /// The peer must have said that it knows 100rel.
     pub fn respond_reliably(&mut self, now: Instant, tx: ServerTx, r: Response) -> Result<(), EndpointError> {
         let server = self.servers.get_mut(tx.0).ok_or(EndpointError::UnknownTransaction)?;
         if !server.machine.is_open() || server.reliable.as_ref().is_some_and(|reliable| reliable.is_holding()) {
@@ -92,6 +98,9 @@ impl Endpoint {
             let next = first.random_range(1..0x7000_0000);
             Box::new(Reliable { next, outstanding: None, queue: VecDeque::new(), held: None })
         });
+        if reliable.queue.len() >= MOST_WAITING {
+            return Err(EndpointError::TooManyProvisional);
+        }
         if reliable.outstanding.is_some() || !reliable.queue.is_empty() {
             reliable.queue.push_back(r);
         } else {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::key::{Branch, Kind};
-use super::{Cancel, ClientTx, Endpoint, Event, MethodName, Source, clock};
+use super::{Cancel, ClientTx, Endpoint, Event, FailCause, MethodName, Source, clock};
 use crate::dialog::{self, DialogId, DialogState, NewDialog, Side};
 use crate::flow::Flow;
 use crate::header::HeaderName;
@@ -163,6 +163,13 @@ impl Endpoint {
         if status < 200 {
             return;
         }
+        if status == 422
+            && let (Some(session), Some(Ok(min_se))) = (&mut dialog.session, msg.min_se())
+        {
+            // RFC 4028 §7.3: the next refresh asks for as much, or it would be refused as well until the session ends.
+            session.min_se = session.min_se.max(min_se);
+            session.interval = session.interval.max(min_se);
+        }
         match kind {
             Kind::Invite => {
                 dialog.invite_out = None;
@@ -241,8 +248,7 @@ impl Endpoint {
         let Some(client) = self.clients.get_mut(tx.0) else { return };
         let (cseq, asked, within) = (client.cseq, client.session, client.dialog);
         let Some(id) = within.or_else(|| self.caller_dialog(tx, &msg)) else {
-            self.stats.stray_responses += 1;
-            return;
+            return self.on_foreign_2xx(now, tx, &msg);
         };
         let Some(client) = self.clients.get_mut(tx.0) else { return };
         if let Source::New(r) = &mut client.source {
@@ -275,6 +281,61 @@ impl Endpoint {
             self.start_session(now, id, session);
         }
         self.tell(Event::Response { tx, dialog: Some(id), response: msg });
+    }
+
+    /// A 2xx to our INVITE, by its branch, that begins no dialog of ours: its Call-ID or From tag are not those we sent,
+    /// or too many forks have answered. Nothing can be said in such a dialog, and no other answer comes any more, so the
+    /// request has failed now; and the peer, who believes that the call is up, is acknowledged and hung up under the
+    /// names that it uses (RFC 3261 §13.2.2.4).
+    fn on_foreign_2xx(&mut self, now: Instant, tx: ClientTx, msg: &Message) {
+        self.stats.stray_responses += 1;
+        let Some(client) = self.clients.get_mut(tx.0) else { return };
+        let is_first = client.accepted.is_empty();
+        if is_first {
+            self.events.push_back(Event::Failed { tx, dialog: None, cause: FailCause::ForeignAnswer });
+        }
+        let (call_id, local_tag) = (msg.call_id(), msg.from_tag().unwrap_or(""));
+        let remote_tag = msg.to_tag().unwrap_or("");
+        let key = self.secret.dialog_key(call_id, local_tag, remote_tag);
+        let Source::New(r) = &client.source else { return };
+        let (forks, target) = (client.forks.len(), r.target.clone());
+        let has_room = forks < MOST_FORKS;
+        if is_first || has_room {
+            client.accepted.push(key);
+        }
+        // Nor are the names of a dialog that is alive this peer's to end.
+        if !has_room || self.dialog_keys.contains_key(&key) {
+            return;
+        }
+        let mut new = NewDialog {
+            key,
+            side: Side::Caller,
+            message: msg,
+            local_tag,
+            remote_tag,
+            local: msg.header(HeaderName::From).unwrap_or_default().into(),
+            remote: msg.header(HeaderName::To).unwrap_or_default().into(),
+            local_seq: client.cseq,
+            remote_seq: None,
+            remote_target: dialog::contact_of(msg).unwrap_or(&r.request_uri),
+            contact: "".into(),
+            target: target.clone(),
+            tcp_alternative: r.tcp_alternative,
+        }
+        .build();
+        new.target = dialog::dialog_target(target, new.next_hop_uri());
+        new.state = DialogState::Confirmed;
+        new.to_ack = Some(client.cseq);
+        let id = DialogId(self.dialogs.insert_with(|_| new));
+        client.forks.push(id);
+        self.dialog_keys.insert(key, id);
+        self.ack(now, id, Headers::new(), None);
+        let mut why = Headers::new();
+        why.push("Reason", "SIP;cause=481;text=\"Answer for another dialog\"");
+        let bye = self.request_within(now, id, MethodName::Known(Method::Bye), why, None::<Body>);
+        if let Some(bye) = bye.ok().and_then(|bye| self.clients.get_mut(bye.0)) {
+            bye.source = Source::Own;
+        }
     }
 
     /// A 2xx after the first: the same again, which gets its ACK again, or another fork's (RFC 3261 §13.2.2.4).

@@ -26,6 +26,7 @@ pub use writer::{JournalWriter, Overflow};
 
 pub(crate) use frame::FrameKind;
 pub(crate) use segment::{Files, SegmentReader, Step, segment_path};
+pub(crate) use writer::JournalRead;
 
 /// Sizes of the journal.
 #[derive(Clone, Copy, Debug)]

@@ -47,6 +47,22 @@ struct Segment {
     written: u64,
 }
 
+/// A journal as the last process left it: needs nothing of the database, so that both are read side by side.
+pub(crate) struct JournalRead {
+    files: Files,
+    state: State,
+}
+
+impl JournalRead {
+    /// Reads what is in `dir`, which is made where it is not there.
+    pub(crate) fn read(dir: &Path, keys: &Keys) -> Result<Self, JournalError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(JournalError::io(dir, "making it"))?;
+        let files = Files::list(dir)?;
+        let state = State::load(dir, keys, &files, u64::MAX)?;
+        Ok(Self { files, state })
+    }
+}
+
 impl std::fmt::Debug for JournalWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "JournalWriter({}, {} bytes waiting)", self.path().display(), self.pending())
@@ -69,9 +85,20 @@ impl JournalWriter {
         after: u64,
         now: UnixMillis,
     ) -> Result<(Self, Recovered), JournalError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(JournalError::io(dir, "making it"))?;
-        let files = Files::list(dir)?;
-        let mut state = State::load(dir, &keys, &files, u64::MAX)?;
+        let read = JournalRead::read(dir, &keys)?;
+        Self::begin(dir, keys, options, read, after, now)
+    }
+
+    /// The second half of [`JournalWriter::open`], with what the first half has read.
+    pub(crate) fn begin(
+        dir: &Path,
+        keys: Arc<Keys>,
+        options: JournalOptions,
+        read: JournalRead,
+        after: u64,
+        now: UnixMillis,
+    ) -> Result<(Self, Recovered), JournalError> {
+        let JournalRead { files, mut state } = read;
         let last = files.segments.last().copied().unwrap_or(0).max(files.snapshot_through()).max(after);
         let segment = Segment::create(dir, &keys, last + 1)?;
         let mut writer = Self { dir: dir.to_owned(), keys, options, segment, buffer: Vec::new(), taken: 0 };

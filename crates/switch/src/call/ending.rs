@@ -72,7 +72,7 @@ impl Switch {
                     if by == Some(index) {
                         self.dialogs.remove(&dialog);
                     } else if index == CALLER && !leg.acked {
-                        self.dialogs.insert(dialog, DialogUse::ByeOnAck);
+                        self.dialogs.insert(dialog, DialogUse::ByeOnAck { words: with_reason(words) });
                     } else {
                         self.bye(now, dialog, words, leg.acked);
                     }
@@ -99,7 +99,9 @@ impl Switch {
 
     /// The ACK (or its absence) that a BYE has waited for.
     pub(crate) fn bye_after_ack(&mut self, now: Instant, dialog: DialogId) {
-        self.bye(now, dialog, &Headers::default(), true);
+        if let Some(DialogUse::ByeOnAck { words }) = self.dialogs.remove(&dialog) {
+            self.send_bye(now, dialog, words);
+        }
     }
 
     pub(crate) fn close_media(&mut self, now: Instant, call: &mut Call) {
@@ -178,7 +180,7 @@ impl Switch {
                 let words = crossing::reason("SIP", 408, "No ACK");
                 self.end_call(now, call, None, 200, EndCause::PeerGone, &words, "an answer was never acknowledged");
             }
-            Some(DialogUse::ByeOnAck) => self.bye_after_ack(now, dialog),
+            Some(DialogUse::ByeOnAck { .. }) => self.bye_after_ack(now, dialog),
             None => {}
         }
     }
@@ -197,6 +199,16 @@ impl Switch {
             }
         }
     }
+}
+
+/// Words for a caller who is hung up the moment he has acknowledged: without a Reason (RFC 3326) his phone would show a
+/// call that was answered and lost.
+fn with_reason(words: &Headers) -> Headers {
+    let mut words = words.clone();
+    if !words.contains("Reason") {
+        words.append(&crossing::reason("Q.850", 16, "The called side hung up"));
+    }
+    words
 }
 
 /// The text of a Reason header field, for the record.

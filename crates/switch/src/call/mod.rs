@@ -12,6 +12,7 @@ use std::time::Instant;
 use ringfort_media::bridge::{Bridge, LegIx};
 use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, ServerTx};
+use ringfort_sip::write::Headers;
 
 use crate::model::{CallId, Context, ExtensionId, LegId, ProfileId, TenantId};
 use crate::record::Cdr;
@@ -50,14 +51,17 @@ pub(crate) enum Offer {
 }
 
 /// What a dialog belongs to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum DialogUse {
     Leg {
         call: CallId,
         leg: usize,
     },
-    /// The call is over; a BYE has to wait until the peer has acknowledged our 2xx (RFC 3261 §15).
-    ByeOnAck,
+    /// The call is over; a BYE, with the Reason that the other side heard (RFC 3326), has to wait until the peer has
+    /// acknowledged our 2xx (RFC 3261 §15).
+    ByeOnAck {
+        words: Headers,
+    },
 }
 
 /// How far a leg is.
@@ -117,7 +121,7 @@ pub(crate) struct Call {
     /// The caller's INVITE had no SDP: the callee offers in its 2xx (RFC 3261 §13.2.1).
     pub late_offer: bool,
     /// The best refusal so far, and the Reason that came with it.
-    pub best: Option<(u16, ringfort_sip::write::Headers)>,
+    pub best: Option<(u16, Headers)>,
     /// The caller's INVITE.
     pub invite: ServerTx,
     /// The caller has been told that a phone rings.

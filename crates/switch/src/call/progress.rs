@@ -73,17 +73,19 @@ impl Switch {
         let status = match cause {
             FailCause::Timeout => 408,
             FailCause::Transport(_) => 503,
+            FailCause::ForeignAnswer => 500,
         };
         match purpose {
             ClientUse::Fork { call, leg } => {
-                if let FailCause::Transport(error) = cause {
-                    self.notice(
-                        Level::Info,
-                        None,
-                        Some(call),
-                        "call.transport",
-                        format!("a phone is unreachable: {error}"),
-                    );
+                let note = match cause {
+                    FailCause::Timeout => None,
+                    FailCause::Transport(error) => Some((Level::Info, format!("a phone is unreachable: {error}"))),
+                    FailCause::ForeignAnswer => {
+                        Some((Level::Warn, "a phone's 200 names another Call-ID or tag than our INVITE".to_owned()))
+                    }
+                };
+                if let Some((level, text)) = note {
+                    self.notice(level, None, Some(call), "call.transport", text);
                 }
                 self.on_fork_refusal(now, tx, call, leg, status, Headers::default());
             }
@@ -93,7 +95,10 @@ impl Switch {
                 self.relayed.remove(&asked);
                 self.on_relayed_failure(now, call, asked, offer, cause);
             }
-            ClientUse::Refresh { call, .. } => self.on_refresh_failed(now, call),
+            ClientUse::Refresh { call, leg, offered } => match cause {
+                FailCause::Transport(_) => self.on_refresh_lost(now, call, leg, offered),
+                FailCause::Timeout | FailCause::ForeignAnswer => self.on_refresh_failed(now, call),
+            },
             ClientUse::Errand(errand) => self.on_errand_answer(now, errand, status),
         }
     }

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use ringfort_media::bridge::AnswerIn;
 use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, EndpointError, FailCause, Response, ServerTx};
-use ringfort_sip::flow::Flow;
+use ringfort_sip::flow::{Flow, Target};
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
+use ringfort_sip::uri::{Uri, uri_eq};
 use ringfort_sip::write::{Body, Headers};
 
 use super::outcome::within_call;
@@ -17,7 +18,7 @@ use super::setup::{session_description, warning};
 use super::{CALLER, ClientUse, DialogUse, LegState, Offer};
 use crate::Switch;
 use crate::crossing;
-use crate::model::CallId;
+use crate::model::{CallId, ExtensionId};
 use crate::record::EndCause;
 use crate::timers::Timer;
 
@@ -32,7 +33,7 @@ impl Switch {
     ) {
         let (call, leg) = match self.dialogs.get(&dialog) {
             Some(&DialogUse::Leg { call, leg }) => (call, leg),
-            Some(DialogUse::ByeOnAck) | None => {
+            Some(DialogUse::ByeOnAck { .. }) | None => {
                 // The call is over on our side: a crossing BYE is right (RFC 3261 §15.1.2), all else comes too late.
                 // Only a BYE takes away what waits for the ACK.
                 if request.method() != Method::Bye {
@@ -319,7 +320,7 @@ impl Switch {
     pub(crate) fn on_ack(&mut self, now: Instant, dialog: DialogId, ack: &Message) {
         let (id, leg) = match self.dialogs.get(&dialog) {
             Some(&DialogUse::Leg { call, leg }) => (call, leg),
-            Some(DialogUse::ByeOnAck) => return self.bye_after_ack(now, dialog),
+            Some(DialogUse::ByeOnAck { .. }) => return self.bye_after_ack(now, dialog),
             None => return,
         };
         let Some(call) = self.calls.get_mut(&id) else { return };
@@ -373,7 +374,7 @@ impl Switch {
             }
             Err(_) => {
                 if offered {
-                    self.roll_back(now, id);
+                    self.roll_back_leg(now, id, leg);
                 }
                 self.refresh_later(now, dialog);
             }
@@ -401,13 +402,14 @@ impl Switch {
             self.endpoint.ack(now, dialog, Headers::default(), None);
             let answer = session_description(response).unwrap_or_default();
             if let Some(call) = self.calls.get_mut(&id) {
-                if call.bridge.answer_received(now, call.legs[leg].media, &answer, &mut self.streams.ports).is_err() {
-                    call.bridge.rollback(now, &mut self.streams.ports);
+                let media = call.legs[leg].media;
+                if call.bridge.answer_received(now, media, &answer, &mut self.streams.ports).is_err() {
+                    call.bridge.rollback_leg(now, media, &mut self.streams.ports);
                 }
                 self.streams.drain(id, &mut call.bridge, &mut self.outputs);
             }
         } else if offered {
-            self.roll_back(now, id);
+            self.roll_back_leg(now, id, leg);
         }
         match (status, dialog) {
             (408 | 481, _) => self.on_refresh_failed(now, id),
@@ -421,10 +423,38 @@ impl Switch {
         }
     }
 
+    /// The refresh did not get through: its connection is gone, which the phone may be mending by registering anew. The
+    /// session has an end of its own (RFC 4028 §10), should it not.
+    pub(crate) fn on_refresh_lost(&mut self, now: Instant, id: CallId, leg: usize, offered: bool) {
+        if offered {
+            self.roll_back_leg(now, id, leg);
+        }
+        if let Some(dialog) = self.calls.get(&id).and_then(|call| call.legs[leg].dialog) {
+            self.refresh_later(now, dialog);
+        }
+    }
+
     pub(crate) fn on_refresh_failed(&mut self, now: Instant, id: CallId) {
         if self.calls.contains_key(&id) {
             let words = crossing::reason("SIP", 408, "Session expired");
             self.end_call(now, id, None, 200, EndCause::PeerGone, &words, "a side does not answer any more");
+        }
+    }
+
+    /// A phone registers by another flow than before, for instance because its connection broke: its calls go on by the
+    /// new one (RFC 5626 §4.3), or their BYEs and refreshes would go nowhere.
+    pub(crate) fn follow(&mut self, extension: ExtensionId, contacts: &[Box<str>], flow: &Flow) {
+        let mut legs: Vec<DialogId> = Vec::new();
+        for leg in self.calls.values().flat_map(|call| &call.legs).filter(|leg| leg.extension == Some(extension)) {
+            let Some(id) = leg.dialog else { continue };
+            let Some(dialog) = self.endpoint.dialog(id) else { continue };
+            let is_its = contacts.iter().any(|contact| is_same_uri(contact, dialog.remote_target()));
+            if is_its && dialog.flow().is_some_and(|old| old != flow) {
+                legs.push(id);
+            }
+        }
+        for dialog in legs {
+            self.endpoint.set_target(dialog, Target::Flow(*flow));
         }
     }
 
@@ -447,13 +477,21 @@ impl Switch {
             Ok(client) => {
                 self.clients.insert(client, ClientUse::Refresh { call: id, leg, offered: true });
             }
-            Err(_) => self.roll_back(now, id),
+            Err(_) => self.roll_back_leg(now, id, leg),
         }
     }
 
     pub(crate) fn roll_back(&mut self, now: Instant, id: CallId) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.bridge.rollback(now, &mut self.streams.ports);
+            self.streams.drain(id, &mut call.bridge, &mut self.outputs);
+        }
+    }
+
+    /// An offer of our own to that leg failed; the other one's exchange, should one be open, has nothing to do with it.
+    fn roll_back_leg(&mut self, now: Instant, id: CallId, leg: usize) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.bridge.rollback_leg(now, call.legs[leg].media, &mut self.streams.ports);
             self.streams.drain(id, &mut call.bridge, &mut self.outputs);
         }
     }
@@ -472,6 +510,11 @@ impl Switch {
     }
 }
 
+fn is_same_uri(a: &str, b: &str) -> bool {
+    let equal = || Some(uri_eq(&Uri::parse(a).ok()?, &Uri::parse(b).ok()?));
+    a == b || equal().unwrap_or(false)
+}
+
 /// What the asking side hears where we could not ask the other one.
 fn busy_status(error: EndpointError) -> u16 {
     match error {
@@ -483,6 +526,7 @@ fn busy_status(error: EndpointError) -> u16 {
         | EndpointError::BadStatus(_)
         | EndpointError::NotProvisional
         | EndpointError::NotReliable
+        | EndpointError::TooManyProvisional
         | EndpointError::WrongMethod => 500,
     }
 }

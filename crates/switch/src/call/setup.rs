@@ -10,7 +10,7 @@ use ringfort_sip::flow::{Flow, ListenerId, Target, Transport};
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
-use ringfort_sip::uri::{Scheme, Uri};
+use ringfort_sip::uri::Uri;
 use ringfort_sip::write::{Body, Headers};
 
 use super::{Call, ClientUse, Leg, LegState, Phase};
@@ -18,9 +18,8 @@ use crate::auth::Identity;
 use crate::crossing;
 use crate::io::{Level, Output};
 use crate::model::{CallId, Context, Extension, ExtensionId, LegId, Pii, ProfileId, SrtpPolicy, TenantId};
-use crate::out_of_dialog::next_hop;
+use crate::out_of_dialog::{next_hop, refusal};
 use crate::record::{Cdr, EndCause, JournalRecord};
-use crate::registrar::Contact;
 use crate::timers::Timer;
 use crate::{Switch, draw};
 
@@ -75,6 +74,16 @@ impl Switch {
         } else {
             None
         };
+        if let Err(rejection) = self.inspect(request, flow) {
+            self.counters.calls_attempted += 1;
+            let cdr = self.cdr(now, tenant, profile_name, context, caller, request, flow);
+            self.refused(now, None, cdr, Refusal::new(rejection.status, "format", rejection.reason));
+            return self.endpoint.respond_stateless(request, flow, refusal(rejection));
+        }
+        if let Some(refusal) = self.endpoint.interval_refusal(request) {
+            // RFC 4028 §9: as after a challenge, the phone asks again at once, and that is the attempt.
+            return self.endpoint.respond_stateless(request, flow, refusal);
+        }
         self.counters.calls_attempted += 1;
         let cdr = self.cdr(now, tenant, profile_name, context, caller, request, flow);
         let leg = Leg {
@@ -150,9 +159,7 @@ impl Switch {
             let text = format!("extension {} has {} calls up", extension.number, extension.max_calls);
             return Err(Refusal::new(403, "limit.extension_calls", text));
         }
-        let wanted = self.dialled(tenant, request.request_uri());
-        let callee = wanted.as_deref().and_then(|number| self.directory.by_number(tenant, number));
-        let Some(callee) = callee.filter(|e| e.enabled) else {
+        let Some(callee) = self.called(now, tenant, request.request_uri()) else {
             return Err(Refusal::new(404, "route.no_such_number", "no extension has that number"));
         };
         if self.calls_of(callee.id) >= callee.max_calls {
@@ -172,21 +179,6 @@ impl Switch {
         }
     }
 
-    /// The contacts that a Request-URI means: all of the extension's, or the one instance of a GRUU (RFC 5627 §5.5);
-    /// for a `sips` URI those that are reached by TLS alone (RFC 3261 §26.2.2).
-    fn reachable(&self, now: Instant, callee: ExtensionId, request_uri: &str) -> Vec<&Contact> {
-        let mut contacts = self.registrar.live(now, callee);
-        if let Ok(uri) = Uri::parse(request_uri) {
-            if let Some(instance) = uri.param("gr") {
-                contacts.retain(|c| c.instance.as_deref() == Some(instance));
-            }
-            if uri.scheme == Scheme::Sips {
-                contacts.retain(|c| c.target().transport().is_secure());
-            }
-        }
-        contacts
-    }
-
     #[allow(clippy::too_many_arguments, reason = "each is a different fact about one attempt")]
     fn start_call(
         &mut self,
@@ -201,6 +193,10 @@ impl Switch {
     ) {
         let (id, tenant, caller) = (cdr.call, leg.tenant, leg.extension);
         cdr.to_extension = Some(callee);
+        if let Some(called) = self.directory.extension(callee).filter(|_| cdr.callee.reveal().starts_with("tgruu.")) {
+            // Who was called is for the record to know, whatever address he was called by.
+            cdr.callee = Pii::new(called.number.clone());
+        }
         let mut bridge = Bridge::new(draw(&mut self.rng));
         let caller_srtp = caller.and_then(|e| self.directory.extension(e)).map_or(SrtpPolicy::Offer, |e| e.srtp);
         let policy = self.leg_policy(flow.local, flow.remote, flow.transport, caller_srtp);
@@ -381,6 +377,7 @@ impl Switch {
             },
             codecs: self.streams.codecs.clone(),
             trusted: true,
+            max_lines: self.config.media.max_lines,
             ..LegPolicy::new(self.media_address(local), remote.ip())
         }
     }

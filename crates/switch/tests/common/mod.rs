@@ -13,8 +13,8 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha12Rng;
 use ringfort_media::types as media;
 use ringfort_sip::digest::{Algorithm, Credentials, authorize};
-use ringfort_sip::endpoint::ListenerInfo;
-use ringfort_sip::flow::{ConnId, Flow, ListenerId, Transport};
+use ringfort_sip::endpoint::{ListenerInfo, TransportError};
+use ringfort_sip::flow::{ConnId, Flow, ListenerId, TransmitToken, Transport};
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::{Limits, Message};
 use ringfort_sip::uri::HostPort;
@@ -34,6 +34,7 @@ pub const OUTSIDE: &str = "192.0.2.1:5080";
 pub struct Sent {
     pub to: SocketAddr,
     pub message: Message,
+    pub token: Option<TransmitToken>,
 }
 
 pub struct World {
@@ -80,10 +81,17 @@ pub fn config() -> SwitchConfig {
         ],
         registrar: RegistrarConfig::default(),
         calls: CallConfig { session_expires: Duration::ZERO, ..CallConfig::default() },
-        media: MediaConfig { advertised_v4: None, advertised_v6: None, ports: (10_000, 10_999), codecs: vec![] },
+        media: MediaConfig {
+            advertised_v4: None,
+            advertised_v6: None,
+            ports: (10_000, 10_999),
+            codecs: vec![],
+            max_lines: 4,
+        },
         nonce_lifetime: Duration::from_secs(300),
         max_transactions: 10_000,
         max_dialogs: 10_000,
+        gruu_key: SecretKey::new([9; 32]),
         product: Some("Ringfort".into()),
     }
 }
@@ -143,7 +151,7 @@ impl World {
                     }
                     let message =
                         Message::parse_datagram(t.payload, &Limits::default()).expect("we write good messages");
-                    self.sent.push_back(Sent { to: t.target.remote(), message });
+                    self.sent.push_back(Sent { to: t.target.remote(), message, token: t.token });
                 }
                 Output::Media(command) => {
                     if let media::Command::Close { id } = command {
@@ -181,10 +189,15 @@ impl World {
 
     /// As [`Self::send`], by a connection to the TLS listener.
     pub fn send_tls(&mut self, from: &str, text: &str) {
+        self.send_tls_by(77, from, text);
+    }
+
+    /// The same by the connection of that number.
+    pub fn send_tls_by(&mut self, conn: u64, from: &str, text: &str) {
         let flow = Flow {
             transport: Transport::Tls,
             listener: ListenerId(2),
-            conn: Some(ConnId(77)),
+            conn: Some(ConnId(conn)),
             local: at("192.0.2.1:5061"),
             remote: at(from),
         };
@@ -195,18 +208,43 @@ impl World {
 
     /// Registers `user` over TLS.
     pub fn register_tls(&mut self, user: &str, from: &str) {
+        self.register_tls_by(77, user, from, &format!("sip:{user}@{from};transport=tls"));
+    }
+
+    /// The same by the connection of that number, with that contact.
+    pub fn register_tls_by(&mut self, conn: u64, user: &str, from: &str, contact: &str) {
+        self.serial += 1;
+        let n = self.serial;
         let request = |cseq: u32, auth: &str| {
             format!(
-                "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bKtls{cseq}\r\n\
-                 From: <sip:{user}@{DOMAIN}>;tag=tls\r\nTo: <sip:{user}@{DOMAIN}>\r\nCall-ID: tls@{user}\r\n\
-                 CSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{from};transport=tls>\r\nMax-Forwards: 70\r\n{auth}\r\n"
+                "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bKtls{n}x{cseq}\r\n\
+                 From: <sip:{user}@{DOMAIN}>;tag=tls\r\nTo: <sip:{user}@{DOMAIN}>\r\nCall-ID: tls-{n}@{user}\r\n\
+                 CSeq: {cseq} REGISTER\r\nContact: <{contact}>\r\nMax-Forwards: 70\r\n{auth}\r\n"
             )
         };
-        self.send_tls(from, &request(1, ""));
+        self.send_tls_by(conn, from, &request(1, ""));
         let challenge = self.take(from);
         let auth = self.answer_to(&challenge, user, "REGISTER", &format!("sip:{DOMAIN}"));
-        self.send_tls(from, &request(2, &auth));
+        self.send_tls_by(conn, from, &request(2, &auth));
         assert_eq!(self.take(from).status(), 200);
+    }
+
+    /// What was sent to `to` and begins with `start` could not be sent: its connection is closed.
+    pub fn fail_sends_to(&mut self, to: &str, start: &str) {
+        let lost = |s: &Sent| s.to == at(to) && first_line(&s.message).starts_with(start);
+        let (lost, kept): (Vec<Sent>, Vec<Sent>) = self.sent.drain(..).partition(lost);
+        self.sent = kept.into();
+        assert!(!lost.is_empty(), "nothing of the kind was sent to {to}");
+        for token in lost.into_iter().filter_map(|s| s.token) {
+            self.switch.handle_send_failed(self.now, token, TransportError::Closed);
+        }
+        self.drain();
+    }
+
+    /// That connection has closed.
+    pub fn close_tls(&mut self, conn: u64) {
+        self.switch.handle_conn_closed(self.now, ConnId(conn));
+        self.drain();
     }
 
     /// Lets time pass, waking the switch whenever it asks.

@@ -1,0 +1,205 @@
+//! Peers that do what they should not: answers for another dialog, more media than a call needs, PRACKs that never come.
+
+mod common;
+
+use common::*;
+use ringfort_sip::header::HeaderName;
+use ringfort_sip::message::Message;
+use ringfort_switch::record::EndCause;
+
+const A: &str = "198.51.100.10:5060";
+const B: &str = "198.51.100.20:5060";
+const B2: &str = "198.51.100.21:5060";
+
+fn offer() -> String {
+    sdp("198.51.100.10", 4000, "0 8 101")
+}
+
+fn answer() -> String {
+    sdp("198.51.100.20", 5000, "0 101")
+}
+
+fn contact(b: &str) -> String {
+    format!("Contact: <sip:user-b@{b}>\r\n")
+}
+
+/// A 200 that names another From tag than the INVITE.
+fn foreign(invite: &Message, b: &str) -> String {
+    reply(invite, 200, "btag", &contact(b), &answer()).replace(invite.from_tag().expect("ours"), "nobodys")
+}
+
+fn reason(message: &Message) -> String {
+    message.header_str(HeaderName::Reason).unwrap_or_default().into_owned()
+}
+
+#[test]
+fn a_phone_that_answers_for_another_dialog_does_not_leave_the_caller_waiting_rfc_3261_section_13_2_2_4() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register("user-b", B);
+    w.invite("user-a", A, "102", &offer(), "");
+    let invite = w.take(B);
+    w.send(B, &foreign(&invite, B));
+    assert_eq!(w.take_final(A).status(), 480, "at once, not after the ring time");
+    assert!(first_line(&w.take(B)).starts_with("ACK "));
+    let bye = w.take(B);
+    assert!(first_line(&bye).starts_with("BYE ") && reason(&bye).contains("cause=481"), "{}", reason(&bye));
+    assert_eq!(bye.from_tag(), Some("nobodys"));
+    w.send(B, &reply(&bye, 200, "", "", ""));
+    assert_eq!(w.cdrs()[0].cause, Some(EndCause::Rejected));
+    assert!(w.notices.iter().any(|n| n.text.contains("names another Call-ID or tag")));
+    w.assert_empty();
+}
+
+#[test]
+fn another_phone_may_still_take_the_call_when_one_answers_for_another_dialog() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register("user-b", B);
+    w.register("user-b", B2);
+    w.invite("user-a", A, "102", &offer(), "");
+    let (first, second) = (w.take(B), w.take(B2));
+    w.send(B, &foreign(&first, B));
+    w.send(B2, &reply(&second, 200, "ctag", &contact(B2), &answer()));
+    assert_eq!(w.take_final(A).status(), 200);
+    assert!(first_line(&w.take(B2)).starts_with("ACK "));
+}
+
+#[test]
+fn a_bye_that_waited_for_the_ack_says_why_rfc_3326() {
+    for (said, heard) in [("", "Q.850;cause=16"), ("Reason: Q.850;cause=21;text=\"Rejected\"\r\n", "Q.850;cause=21")] {
+        let mut w = World::new();
+        w.register("user-a", A);
+        w.register("user-b", B);
+        let call_id = w.invite("user-a", A, "102", &offer(), "");
+        let invite = w.take(B);
+        w.send(B, &reply(&invite, 200, "btag", &contact(B), &answer()));
+        let ok = w.take_final(A);
+        let call = Established {
+            a: A.into(),
+            b: B.into(),
+            call_id,
+            invite: invite.clone(),
+            ok,
+            ack_b: invite,
+            cseq_a: 2,
+            cseq_b: 1,
+        };
+        w.send(B, &call.of_b("BYE", 1, said, ""));
+        w.send(A, &call.of_a("ACK", 2, "", ""));
+        let bye = w.take_starting(A, "BYE ");
+        assert!(reason(&bye).starts_with(heard), "{}", reason(&bye));
+        w.send(A, &reply(&bye, 200, "", "", ""));
+        w.assert_empty();
+    }
+}
+
+#[test]
+fn an_offer_of_32_media_lines_gets_four_ports_on_each_side() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register("user-b", B);
+    let lines = |n: usize| -> String {
+        let video = |i: usize| format!("m=video {} RTP/AVP 34\r\na=rtpmap:34 H263/90000\r\n", 6000 + 2 * i);
+        (0..n).map(video).collect()
+    };
+    w.invite("user-a", A, "102", &(offer() + &lines(31)), "");
+    let invite = w.take(B);
+    let on = |message: &Message| {
+        let text = body_text(message);
+        assert_eq!(text.matches("m=").count(), 32);
+        text.lines().filter(|line| line.starts_with("m=") && !line.contains(" 0 RTP")).count()
+    };
+    assert_eq!(on(&invite), 4);
+    w.send(B, &reply(&invite, 200, "btag", &contact(B), &(answer() + &lines(31))));
+    assert_eq!(on(&w.take_final(A)), 4);
+    assert_eq!(w.status().media_streams, 8);
+}
+
+#[test]
+fn a_phone_with_a_longer_master_key_identifier_than_we_can_carry_is_told_so_with_488_rfc_4568_section_6_1() {
+    let mut w = World::new();
+    w.register_tls("user-a", A);
+    w.register("user-b", B);
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd";
+    let secure = |mki: &str| {
+        let crypto = format!("a=sendrecv\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}|2^31|{mki}\r\n");
+        sdp_with("198.51.100.10", 4000, "0 101", &crypto).replace("RTP/AVP", "RTP/SAVP")
+    };
+    let uri = format!("sip:102@{DOMAIN}");
+    let text = |cseq: u32, auth: &str, mki: &str| {
+        let branch = format!("z9hG4bKm{cseq}");
+        invite(&uri, "user-a", A, "mki", cseq, &branch, auth, "", &secure(mki)).replace("SIP/2.0/UDP", "SIP/2.0/TLS")
+    };
+    w.send_tls(A, &text(1, "", "1:16"));
+    let challenge = w.take(A);
+    let auth = w.answer_to(&challenge, "user-a", "INVITE", &uri);
+    w.send_tls(A, &text(2, &auth, "1:16"));
+    let refused = w.take_final(A);
+    assert_eq!(refused.status(), 488);
+    let words = refused.header_str(HeaderName::Warning).expect("a Warning").into_owned();
+    assert!(words.contains("master key identifier"), "{words}");
+    assert!(w.nothing_for(B), "no phone rings for a call that would be silent");
+}
+
+#[test]
+fn a_phone_whose_connection_broke_in_a_call_gets_its_bye_by_the_new_one_rfc_5626_section_4_3() {
+    const AGAIN: &str = "198.51.100.20:40001";
+    let contact = format!("sip:user-b@{B};transport=tls");
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register_tls_by(77, "user-b", B, &contact);
+    let call_id = w.invite("user-a", A, "102", &offer(), "");
+    let invite = w.take(B);
+    w.send_tls(B, &reply(&invite, 200, "btag", &format!("Contact: <{contact}>\r\n"), &answer()));
+    let ack_b = w.take_starting(B, "ACK ");
+    let ok = w.take_final(A);
+    let call = Established { a: A.into(), b: B.into(), call_id, invite, ok, ack_b, cseq_a: 2, cseq_b: 1 };
+    w.send(A, &call.of_a("ACK", 2, "", ""));
+    w.close_tls(77);
+    assert_eq!(w.status().calls, 1, "a broken connection is no end of a call");
+    w.register_tls_by(78, "user-b", AGAIN, &contact);
+    w.send(A, &call.of_a("BYE", 3, "", ""));
+    let bye = w.take_starting(AGAIN, "BYE ");
+    w.send_tls_by(78, AGAIN, &reply(&bye, 200, "", "", ""));
+    w.assert_empty();
+}
+
+#[test]
+fn a_refresh_whose_connection_is_gone_is_tried_again_until_the_session_ends_rfc_4028_section_10() {
+    let contact = format!("sip:user-b@{B};transport=tls");
+    for comes_back in [true, false] {
+        let mut cfg = config();
+        cfg.calls.session_expires = std::time::Duration::from_secs(600);
+        let mut w = World::with(cfg, site());
+        w.register("user-a", A);
+        w.register_tls_by(77, "user-b", B, &contact);
+        let call_id = w.invite("user-a", A, "102", &offer(), "");
+        let invite = w.take(B);
+        w.send_tls(B, &reply(&invite, 200, "btag", &format!("Contact: <{contact}>\r\n"), &answer()));
+        let ack_b = w.take_starting(B, "ACK ");
+        let ok = w.take_final(A);
+        let call = Established { a: A.into(), b: B.into(), call_id, invite, ok, ack_b, cseq_a: 2, cseq_b: 1 };
+        w.send(A, &call.of_a("ACK", 2, "", ""));
+        w.pass(std::time::Duration::from_secs(299));
+        w.close_tls(77);
+        w.pass(std::time::Duration::from_secs(2));
+        // The refresh of A's side is answered; that of B's fails with its connection.
+        let refresh_a = w.take_starting(A, "INVITE ");
+        w.send(A, &reply(&refresh_a, 200, "", &format!("Contact: <sip:user-a@{A}>\r\n"), &offer()));
+        w.fail_sends_to(B, "INVITE ");
+        assert_eq!(w.status().calls, 1, "one lost refresh is no end");
+        if comes_back {
+            w.register_tls_by(78, "user-b", B, &contact);
+            w.pass(std::time::Duration::from_secs(10));
+            let refresh = w.take_starting(B, "INVITE ");
+            w.send_tls_by(78, B, &reply(&refresh, 200, "", &format!("Contact: <{contact}>\r\n"), &answer()));
+            w.pass(std::time::Duration::from_secs(280));
+            assert_eq!(w.status().calls, 1);
+        } else {
+            w.pass(std::time::Duration::from_secs(290));
+            assert_eq!(w.status().calls, 0, "the session ends at its time");
+            assert_eq!(w.cdrs()[0].cause, Some(EndCause::PeerGone));
+        }
+    }
+}
