@@ -8,6 +8,7 @@ pub mod config;
 mod conn;
 pub mod core;
 mod error;
+mod flood;
 mod handle;
 pub mod journal;
 mod media;

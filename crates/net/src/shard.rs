@@ -24,6 +24,7 @@ use ringfort_switch::model::Site;
 use crate::config::NetConfig;
 use crate::conn::{CloseReason, Origin, Phase};
 use crate::core::Core;
+use crate::flood::Flood;
 use crate::handle::{BoundSocket, ListenSocket, StopReason};
 use crate::journal::JournalSink;
 use crate::media::MediaLink;
@@ -112,6 +113,9 @@ pub(crate) struct Shard<C, J> {
     resumed: Vec<ConnId>,
     journal_dirty: bool,
     journal_trouble: Option<JournalTrouble>,
+    flood: Flood,
+    /// A socket had more than a pass takes.
+    behind: bool,
 }
 
 /// Records that could not be written; those after them are tried with them.
@@ -185,6 +189,8 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
             resumed: Vec::new(),
             journal_dirty: false,
             journal_trouble: None,
+            flood: Flood::new(clock()),
+            behind: false,
         })
     }
 
@@ -209,8 +215,14 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         loop {
             let timeout = self.poll_timeout().map(|at| at.saturating_duration_since(clock()));
             self.epoll.wait(timeout, &mut ready)?;
-            if !self.pass(clock(), &ready, inbox)? {
+            let now = clock();
+            self.behind = false;
+            if !self.pass(now, &ready, inbox)? {
                 return Ok(());
+            }
+            if let Some(pause) = self.flood.pause(now, self.behind) {
+                self.stats.flood_pauses.one();
+                std::thread::sleep(pause);
             }
         }
     }
@@ -313,6 +325,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                 return;
             }
         }
+        self.behind = true;
     }
 
     fn datagram(&mut self, now: Instant, index: usize, slot: usize) {
@@ -348,6 +361,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
     fn may_enter(&mut self, now: Instant, remote: SocketAddr) -> bool {
         if self.bans.get().is_banned(now, remote.ip()) {
             self.stats.dropped_ban.one();
+            self.flood.dropped();
             return false;
         }
         let core = &self.core;
@@ -359,6 +373,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                     rate::RULE_ALL => self.stats.dropped_rate_all.one(),
                     _ => self.stats.dropped_rate_source.one(),
                 }
+                self.flood.dropped();
                 false
             }
         }

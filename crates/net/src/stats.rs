@@ -88,6 +88,8 @@ counters! {
         /// Gauge: media commands that wait because the media thread's queue is full.
         media_backlog,
         passes,
+        /// Rests between passes while a flood is dropped.
+        flood_pauses,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The `ringfort` program: configuration, wiring, signals, command line. What it does for a call is in the crates.
 
 mod admin;
+mod allocator;
 mod cli;
 mod config;
 mod control;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    allocator::return_large_blocks();
     match cli::dispatch(cli::args::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {

@@ -6,6 +6,7 @@
 //! written at the next `poll_transmit` only if nobody has answered by then. So whoever challenges or refuses uses
 //! [`Endpoint::respond_stateless`], which frees the slot at once, or [`Endpoint::forget`], which says nothing at all.
 
+mod answered;
 mod api;
 mod callee;
 mod compose;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::rngs::ChaCha12Rng;
 use rand::{Rng, RngExt, SeedableRng};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 pub use crate::dialog::{Dialog, DialogId, DialogState, Side};
@@ -40,6 +41,7 @@ use crate::transaction::Clock;
 use crate::transaction::client::ClientMachine;
 use crate::transaction::server::ServerMachine;
 use crate::write::{Body, Headers};
+use answered::AnsweredQueue;
 use compose::Writer;
 use key::{Kind, Secret, Tag};
 use reliable::Reliable;
@@ -148,15 +150,17 @@ pub struct Endpoint {
     timers: TimerQueue,
     servers: Slab<Server>,
     server_keys: FxHashMap<u128, ServerTx>,
-    merge_keys: FxHashMap<u128, ServerTx>,
+    /// Non-INVITE requests after their final answer.
+    answered: AnsweredQueue,
+    merge_keys: FxHashSet<u128>,
     clients: Slab<Client>,
     by_conn: FxHashMap<ConnId, BTreeSet<ClientTx>>,
     dialogs: Slab<Dialog>,
     dialog_keys: FxHashMap<u128, DialogId>,
     out: VecDeque<Transmit>,
     events: VecDeque<Event>,
-    /// INVITEs that may need a 100.
-    trying: Vec<ServerTx>,
+    /// Requests that came since the last `poll_transmit`, and when: INVITEs may need a 100, others a timer.
+    fresh: Vec<(ServerTx, Instant)>,
     stats: Stats,
 }
 
@@ -182,14 +186,15 @@ impl Endpoint {
             config,
             servers: Slab::new(),
             server_keys: FxHashMap::default(),
-            merge_keys: FxHashMap::default(),
+            answered: AnsweredQueue::default(),
+            merge_keys: FxHashSet::default(),
             clients: Slab::new(),
             by_conn: FxHashMap::default(),
             dialogs: Slab::new(),
             dialog_keys: FxHashMap::default(),
             out: VecDeque::new(),
             events: VecDeque::new(),
-            trying: Vec::new(),
+            fresh: Vec::new(),
             stats: Stats::default(),
         }
     }
@@ -222,6 +227,7 @@ impl Endpoint {
 
     /// Lets everything happen that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.settle_fresh();
         while let Some((at, owner, timer)) = self.timers.pop_due(now) {
             match owner {
                 Owner::Client(tx) => self.wake_client(now, tx, timer, at),
@@ -229,17 +235,23 @@ impl Endpoint {
                 Owner::Dialog(dialog) => self.wake_dialog(now, dialog, timer, at),
             }
         }
+        while let Some(answered) = self.answered.pop_due(now) {
+            if let Some(merge_key) = answered.merge_key() {
+                self.merge_keys.remove(&merge_key);
+            }
+        }
     }
 
     /// When to call `handle_timeout` next; it may turn out that nothing is due then.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        let fresh = self.fresh.first().map(|(_, came)| *came + self.config.timers.f);
+        [self.timers.next(), self.answered.next(), fresh].into_iter().flatten().min()
     }
 
     /// The next message to send. Drain the events first: an INVITE that has been answered by then gets no 100.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        if !self.trying.is_empty() {
-            self.send_trying();
+        if !self.fresh.is_empty() {
+            self.settle_fresh();
         }
         self.out.pop_front()
     }
@@ -271,7 +283,7 @@ impl Endpoint {
     }
 
     pub fn counts(&self) -> Counts {
-        Counts { client: self.clients.len(), server: self.servers.len(), dialogs: self.dialogs.len() }
+        Counts { client: self.clients.len(), server: self.servers.len() + self.answered.len(), dialogs: self.dialogs.len() }
     }
 
     pub fn stats(&self) -> Stats {
@@ -289,7 +301,8 @@ impl Endpoint {
             return if self.find_client(msg).is_some() { Peek::Known } else { Peek::Stray };
         }
         let kind = Kind::of(msg.method());
-        if self.server_keys.contains_key(&self.secret.server_key(msg, kind)) {
+        let key = self.secret.server_key(msg, kind);
+        if self.server_keys.contains_key(&key) || self.answered.get(key).is_some() {
             return Peek::Known;
         }
         match (kind, msg.to_tag()) {
@@ -308,7 +321,7 @@ impl Endpoint {
     }
 
     fn in_use(&self) -> usize {
-        self.servers.len() + self.clients.len()
+        self.servers.len() + self.answered.len() + self.clients.len()
     }
 
     /// Room for the given priority, of `limit`.

@@ -29,8 +29,6 @@ pub enum Timer {
     H,
     /// Wait for repeated ACKs.
     I,
-    /// Wait for repeated non-INVITE requests.
-    J,
     /// Wait for repeated answers to a non-INVITE request.
     K,
     /// Wait for repeated INVITEs accepted by us; also the wait of the core for the ACK (RFC 6026 §7.1, RFC 3261 §13.3.1.4).

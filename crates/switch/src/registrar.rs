@@ -2,7 +2,6 @@
 //! what happens here is told to the journal, so that phones ring after a restart (RUN-1).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfort_sip::flow::{ConnId, Flow, ListenerId, Target, Transport};
@@ -32,7 +31,7 @@ const LONGEST_CALL_ID: usize = 256;
 pub struct Contact {
     /// The URI as the phone wrote it: the Request-URI of calls to it.
     pub uri: Box<str>,
-    pub path: Arc<[Box<str>]>,
+    pub path: Box<[Box<str>]>,
     pub instance: Option<Box<str>>,
     pub reg_id: Option<u32>,
     /// Thousandths.
@@ -448,7 +447,7 @@ impl Registrar {
         flow: &Flow,
         address: &NameAddr<'_>,
         lifetime: Duration,
-        path: &Arc<[Box<str>]>,
+        path: &Box<[Box<str>]>,
         registrant: &Registrant<'_>,
     ) -> Result<Contact, Box<RegisterRefused>> {
         let text = address.uri.trim();
@@ -571,7 +570,7 @@ fn check_sizes(request: &Message, contacts: usize, extension: &Extension) -> Res
     Ok(())
 }
 
-fn path_of(request: &Message) -> Arc<[Box<str>]> {
+fn path_of(request: &Message) -> Box<[Box<str>]> {
     request.headers(HeaderName::Path).map(|p| String::from_utf8_lossy(p).into_owned().into_boxed_str()).collect()
 }
 

@@ -225,7 +225,7 @@ pub enum FailCause {
 /// What an endpoint refuses to do; always our own side's doing, never the peer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    #[error("no such transaction: it has ended or never was")]
+    #[error("no such transaction: it has been answered, has ended, or never was")]
     UnknownTransaction,
     #[error("no such dialog: it has ended or never was")]
     UnknownDialog,

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::answered::Answered;
 use super::compose::{answers_with_contact, contact_value, copy_record_routes};
 use super::key::{Kind, Tag};
 use super::{Endpoint, EndpointError, Event, Response, ServerTx, clock};
@@ -195,9 +196,21 @@ impl Endpoint {
                 Kind::Invite | Kind::Ack | Kind::Cancel | Kind::Bye | Kind::Prack | Kind::Register | Kind::Other => {}
             }
         }
-        if self.servers.get(tx.0).is_some_and(|server| server.machine.state() == ServerState::Terminated) {
+        let state = self.servers.get(tx.0).map(|server| server.machine.state());
+        if state == Some(ServerState::Terminated) {
             self.remove_server(tx);
+        } else if state == Some(ServerState::Completed) && kind != Kind::Invite {
+            self.retire(now, tx);
         }
+    }
+
+    /// Keeps nothing of an answered request but its answer.
+    fn retire(&mut self, now: Instant, tx: ServerTx) {
+        let Some(server) = self.servers.get_mut(tx.0) else { return };
+        let (Some(answer), merge_key) = (server.last.take(), server.merge_key.take()) else { return };
+        let (key, to, until) = (server.key, server.reply_flow(), now + self.config.timers.j);
+        self.remove_server(tx);
+        self.answered.push(Answered::new(until, key, merge_key, to, &answer));
     }
 
     /// Removes a dialog and says so.

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::key::{Kind, Tag};
 use super::{Endpoint, Event, Priority, Response, Server, ServerTx, clock};
 use crate::dialog::DialogId;
@@ -25,6 +27,11 @@ impl Endpoint {
                 }
             }
             return;
+        }
+        if let Some(answered) = self.answered.get(key) {
+            self.stats.retransmissions += 1;
+            let (target, answer) = (answered.target(), Bytes::copy_from_slice(&answered.answer));
+            return self.transmit(target, answer);
         }
         match kind {
             Kind::Ack => self.on_core_ack(now, msg),
@@ -81,7 +88,7 @@ impl Endpoint {
             return self.refuse(&msg, &flow, status);
         }
         let merge_key = self.secret.merge_key(&msg);
-        if self.merge_keys.contains_key(&merge_key) {
+        if self.merge_keys.contains(&merge_key) {
             // RFC 3261 §8.2.2.2: the same request by another way.
             self.stats.loops += 1;
             return self.refuse(&msg, &flow, 482);
@@ -130,41 +137,39 @@ impl Endpoint {
         dialog: Option<DialogId>,
     ) -> ServerTx {
         let (tag, reply_port) = (self.random_hex(), self.writer.reply_port(msg, &flow));
-        let invite = kind == Kind::Invite;
-        let (timers, config) = (&mut self.timers, &self.config);
-        let tx = ServerTx(self.servers.insert_with(|id| {
-            let mut clock = clock(timers, config, now, Owner::Server(ServerTx(id)));
-            Server {
-                key,
-                merge_key,
-                machine: ServerMachine::new(&mut clock, invite, flow.transport.is_reliable()),
-                kind,
-                cseq: msg.cseq().number,
-                request: Some(msg.clone()),
-                flow,
-                reply_port,
-                tag,
-                dialog,
-                in_dialog: dialog.is_some(),
-                last: None,
-                reliable: None,
-            }
-        }));
+        let server = Server {
+            key,
+            merge_key,
+            machine: ServerMachine::new(kind == Kind::Invite, flow.transport.is_reliable()),
+            kind,
+            cseq: msg.cseq().number,
+            request: Some(msg.clone()),
+            flow,
+            reply_port,
+            tag,
+            dialog,
+            in_dialog: dialog.is_some(),
+            last: None,
+            reliable: None,
+        };
+        let tx = ServerTx(self.servers.insert_with(|_| server));
         self.server_keys.insert(key, tx);
         if let Some(merge_key) = merge_key {
-            self.merge_keys.insert(merge_key, tx);
+            self.merge_keys.insert(merge_key);
         }
-        if invite {
-            self.trying.push(tx);
-        }
+        self.fresh.push((tx, now));
         tx
     }
 
-    /// 100 for the INVITEs that nobody has answered meanwhile (RFC 3261 §17.2.1).
-    pub(super) fn send_trying(&mut self) {
-        for tx in std::mem::take(&mut self.trying) {
+    /// What nobody has answered meanwhile: INVITEs get a 100 (RFC 3261 §17.2.1), other requests a timer.
+    pub(super) fn settle_fresh(&mut self) {
+        for (tx, came) in std::mem::take(&mut self.fresh) {
             let Some(server) = self.servers.get_mut(tx.0) else { continue };
             let (None, Some(request)) = (&server.last, &server.request) else { continue };
+            if server.kind != Kind::Invite {
+                server.machine.wait(&mut clock(&mut self.timers, &self.config, came, Owner::Server(tx)));
+                continue;
+            }
             let mut answer = Response::new(100);
             if let Some(timestamp) = request.header_named("Timestamp") {
                 answer.headers.push_bytes("Timestamp", timestamp);
@@ -245,7 +250,14 @@ fn reply_target(flow: &Flow, port: u16) -> Target {
 }
 
 impl Server {
+    /// The way that answers go.
+    pub(super) fn reply_flow(&self) -> Flow {
+        let mut flow = self.flow;
+        flow.remote.set_port(self.reply_port);
+        flow
+    }
+
     pub(super) fn reply_target(&self) -> Target {
-        reply_target(&self.flow, self.reply_port)
+        Target::Flow(self.reply_flow())
     }
 }

@@ -43,11 +43,14 @@ pub(crate) struct ServerMachine {
 }
 
 impl ServerMachine {
-    /// A non-INVITE that is not answered in 64*T1 needs no answer any more.
-    pub(crate) fn new(clock: &mut Clock<'_>, invite: bool, reliable: bool) -> Self {
-        let end = (!invite).then(|| clock.arm(Timer::Unanswered, clock.table.f));
+    pub(crate) fn new(invite: bool, reliable: bool) -> Self {
         let (state, interval) = (ServerState::Trying, Duration::ZERO);
-        ServerMachine { invite, reliable, state, interval, resend: None, end, wants_ack: false }
+        ServerMachine { invite, reliable, state, interval, resend: None, end: None, wants_ack: false }
+    }
+
+    /// A non-INVITE that was not answered at once: what is not answered in 64*T1 needs no answer any more.
+    pub(crate) fn wait(&mut self, clock: &mut Clock<'_>) {
+        self.end = Some(clock.arm(Timer::Unanswered, clock.table.f));
     }
 
     pub(crate) fn state(&self) -> ServerState {
@@ -102,9 +105,10 @@ impl ServerMachine {
                 self.state = ServerState::Terminated;
                 self.end = None;
             }
+            // The endpoint keeps the answer until timer J fires, and lets go of the machine.
             (false, _) => {
                 self.state = ServerState::Completed;
-                self.end = Some(clock.arm(Timer::J, table.j));
+                self.end = None;
             }
         }
     }
