@@ -192,4 +192,8 @@ fn a_refresh_that_is_refused_for_its_interval_asks_for_more_the_next_time_rfc_40
     let second = refresh(&mut alone);
     assert_eq!(second.header(HeaderName::SessionExpires), Some(&b"900;refresher=uac"[..]));
     assert_eq!(second.min_se(), Some(Ok(900)));
+    alone.get(&answer_to(&second, 422, "", "Min-SE: 900\r\n"));
+    let Some(Event::Response { tx, .. }) = alone.events().pop() else { panic!("expected the 422") };
+    let again = alone.end.resend_with(alone.now, tx, Headers::default());
+    assert_eq!(again, Err(EndpointError::WrongState), "a peer that refuses what it asked for is not asked for ever");
 }

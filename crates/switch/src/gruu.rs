@@ -1,11 +1,5 @@
 //! Temporary GRUUs (RFC 5627 §3.1.2, §5): addresses of one phone that say nothing about whose they are. Nothing is kept
 //! of them: each carries, masked and under a MAC, what finds it again. Made by the registrar, read by routing.
-//!
-//! ```text
-//! tgruu. ‖ hex( distinguisher 8 ‖ extension 4, masked ‖ MAC 12 )
-//! ```
-//! The MAC is over the instance and the Call-ID of its registration as well, so that a GRUU ends with its binding and
-//! when the phone registers with another Call-ID (§5.1). Whoever lacks the key cannot tell whether two belong together.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -21,7 +15,14 @@ const MASKED: usize = 4;
 const TAG: usize = 12;
 const LENGTH: usize = DISTINGUISHER + MASKED + TAG;
 
-/// Makes temporary GRUUs and reads them.
+/// Makes temporary GRUUs and reads them. A user part is
+///
+/// ```text
+/// tgruu. ‖ hex( distinguisher 8 ‖ extension 4, masked ‖ MAC 12 )
+/// ```
+/// The MAC is over the instance and the Call-ID of its registration as well, so that a GRUU ends with its binding and
+/// when the phone registers with another Call-ID (§5.1; of a phone with several flows, that of the flow it was given for).
+/// Whoever lacks the key cannot tell whether two belong together.
 pub(crate) struct Gruus {
     mac: Hmac<Sha256>,
 }

@@ -177,17 +177,29 @@ impl Switch {
         let max_forwards = next_hop(request);
         let from = self.identity(tenant, sender);
         let to = format!("<sip:{}@{}>", callee.number, self.directory.realm(tenant));
-        let requests: Vec<OutRequest> = self
-            .reachable(now, callee.id, request.request_uri())
+        let contacts = self.reachable(now, callee.id, request.request_uri());
+        if max_breadth(request) < contacts.len() {
+            // RFC 7332 §6, RFC 5393 §5.3.3.2: as for a call.
+            return self.answer(now, tx, 440);
+        }
+        let breadth = max_breadth(request) / contacts.len().max(1);
+        let requests: Vec<OutRequest> = contacts
             .into_iter()
-            .map(|contact| OutRequest {
-                routes: contact.path.iter().map(|p| p.to_string()).collect(),
-                from: from.clone(),
-                to: to.clone(),
-                max_forwards,
-                headers: crossing::cross(request, crossing::MESSAGE),
-                body: crossing::cross_body(request),
-                ..OutRequest::new(Method::Message, &*contact.uri, contact.target())
+            .map(|contact| {
+                let target = contact.target();
+                let profile = self.config.listeners[usize::from(target.listener().0)].profile;
+                let mut headers = crossing::cross(request, crossing::MESSAGE);
+                headers.push("Max-Breadth", breadth);
+                OutRequest {
+                    routes: contact.path.iter().map(|p| p.to_string()).collect(),
+                    from: from.clone(),
+                    to: to.clone(),
+                    max_forwards,
+                    headers,
+                    body: crossing::cross_body(request),
+                    tcp_alternative: self.tcp_beside(profile, &target, &contact.uri),
+                    ..OutRequest::new(Method::Message, &*contact.uri, target)
+                }
             })
             .collect();
         let mut open = 0;
@@ -306,6 +318,12 @@ pub(crate) fn refusal(rejection: Rejection) -> Response {
 pub(crate) fn next_hop(request: &Message) -> u8 {
     let given = request.max_forwards().and_then(Result::ok).unwrap_or(70);
     given.min(70).saturating_sub(1) as u8
+}
+
+/// How many branches a request may still make at once (RFC 5393 §5.3.3.1): what it says, but no more than the default.
+pub(crate) fn max_breadth(request: &Message) -> usize {
+    const DEFAULT: usize = 60;
+    request.max_breadth().and_then(Result::ok).map_or(DEFAULT, |n| (n as usize).min(DEFAULT))
 }
 
 /// Whether an address-of-record is this extension's own: its number or its SIP user name.

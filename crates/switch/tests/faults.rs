@@ -203,3 +203,24 @@ fn a_refresh_whose_connection_is_gone_is_tried_again_until_the_session_ends_rfc_
         }
     }
 }
+
+#[test]
+fn a_change_whose_interval_is_too_short_for_the_other_side_is_asked_again_with_more_rfc_4028_section_7_3() {
+    let mut cfg = config();
+    cfg.calls.session_expires = std::time::Duration::from_secs(600);
+    let mut w = World::with(cfg, site());
+    let call = w.call(A, B);
+    w.send(A, &call.of_a("INVITE", 3, "", &sdp_with("198.51.100.10", 4000, "0 8 101", "a=sendonly\r\n")));
+    let first = w.take_starting(B, "INVITE ");
+    w.send(B, &reply(&first, 422, "", "Min-SE: 1200\r\n", ""));
+    let second = w.take_starting(B, "INVITE ");
+    assert_eq!(second.header_str(HeaderName::SessionExpires).as_deref(), Some("1200;refresher=uac"));
+    assert_eq!(second.body(), first.body(), "the same offer");
+    let held = sdp_with("198.51.100.20", 5000, "0 101", "a=recvonly\r\n");
+    w.send(B, &reply(&second, 200, "", &contact(B), &held));
+    assert_eq!(w.take_final(A).status(), 200, "the side that asked hears of no interval");
+    w.send(A, &call.of_a("INVITE", 4, "", &sdp_with("198.51.100.10", 4000, "0 8 101", "a=sendrecv\r\n")));
+    let third = w.take_starting(B, "INVITE ");
+    w.send(B, &reply(&third, 422, "", "Min-SE: 1200\r\n", ""));
+    assert_eq!(w.take_final(A).status(), 488, "a phone that refuses what it has asked for refuses the change");
+}

@@ -70,6 +70,10 @@ impl Endpoint {
             return Err(EndpointError::WrongState);
         }
         let min_se = client.min_se;
+        if min_se.zip(client.session).is_some_and(|(min_se, asked)| asked.expires >= min_se) {
+            // It asked for as much already: the peer that refuses it will do so again.
+            return Err(EndpointError::WrongState);
+        }
         match std::mem::replace(&mut client.source, Source::Own) {
             Source::Own => Err(EndpointError::WrongMethod),
             Source::New(mut r) => {

@@ -32,6 +32,9 @@ impl Switch {
         if status >= 200 {
             self.clients.remove(&tx);
         }
+        if status == 422 && self.asks_for_longer(now, tx, purpose) {
+            return;
+        }
         match purpose {
             ClientUse::Fork { call, leg } => match status {
                 // RFC 6228: a fork further on ended early; it concerns nobody else.
@@ -65,6 +68,22 @@ impl Switch {
             ClientUse::Ending => {}
             ClientUse::Errand(errand) => self.on_errand_answer(now, errand, status),
         }
+    }
+
+    /// RFC 4028 §7.3: a change or refresh whose session interval is too short for its peer is sent again with a longer
+    /// one; whoever asked for it need not hear of it.
+    fn asks_for_longer(&mut self, now: Instant, tx: ClientTx, purpose: ClientUse) -> bool {
+        if !matches!(purpose, ClientUse::Relayed { .. } | ClientUse::Refresh { .. }) {
+            return false;
+        }
+        let Ok(again) = self.endpoint.resend_with(now, tx, Headers::default()) else { return false };
+        self.clients.insert(again, purpose);
+        if let ClientUse::Relayed { tx: asked, .. } = purpose
+            && let Some(waiting) = self.relayed.get_mut(&asked)
+        {
+            *waiting = again;
+        }
+        true
     }
 
     pub(crate) fn on_failed(&mut self, now: Instant, tx: ClientTx, _dialog: Option<DialogId>, cause: FailCause) {

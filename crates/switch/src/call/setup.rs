@@ -18,7 +18,7 @@ use crate::auth::Identity;
 use crate::crossing;
 use crate::io::{Level, Output};
 use crate::model::{CallId, Context, Extension, ExtensionId, LegId, Pii, ProfileId, SrtpPolicy, TenantId};
-use crate::out_of_dialog::{next_hop, refusal};
+use crate::out_of_dialog::{max_breadth, next_hop, refusal};
 use crate::record::{Cdr, EndCause, JournalRecord};
 use crate::timers::Timer;
 use crate::{Switch, draw};
@@ -351,7 +351,7 @@ impl Switch {
 
     /// RFC 3261 §18.1.1: a TCP listener of the same profile, where the phone's Contact does not insist on UDP.
     /// A phone behind NAT is reached by its flow alone.
-    fn tcp_beside(&self, profile: ProfileId, target: &Target, contact: &str) -> Option<ListenerId> {
+    pub(crate) fn tcp_beside(&self, profile: ProfileId, target: &Target, contact: &str) -> Option<ListenerId> {
         if target.transport() != Transport::Udp || matches!(target, Target::Flow(_)) {
             return None;
         }
@@ -481,12 +481,6 @@ pub(crate) fn warning(reject: &SdpReject) -> Headers {
     let words: String = reject.to_string().chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
     headers.push("Warning", format_args!("{} - \"{words}\"", reject.warn_code()));
     headers
-}
-
-/// How many branches a request may still make at once (RFC 5393 §5.3.3.1).
-fn max_breadth(request: &Message) -> usize {
-    const DEFAULT: usize = 60;
-    request.max_breadth().and_then(Result::ok).map_or(DEFAULT, |n| n as usize)
 }
 
 /// What a peer wrote goes into a record in bounded length.
