@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Loads Ringfort, and whichever of the peers are installed, with the same scenarios and prints one table.
 
-  peers.py [--quick] [--rounds N] [--step start|register|register-max|call|call-max|rtp|memory|flood ...] [--only ringfort|kamailio|rtpengine ...]
+  peers.py [--quick] [--rounds N] [--step start|register|register-max|call|call-max|rtp|memory|flood|answers ...] [--only ringfort|kamailio|rtpengine ...]
 
 Wants the folder of load scenarios (RINGFORT_BENCH_PEERS, or ../shared/bench/peers beside the checkout), SIPp, a C
 compiler and taskset. Every server runs on SERVER_CPU (0), every generator on LOAD_CPU (1), both with niceness NICE.
@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 import servers
-from servers import HOST, PORT, answers_options
+from servers import HOST, PORT, answer_times, answers_options
 
 
 class Table:
@@ -112,6 +112,7 @@ def step_rtp(server, table, quick):
 
 
 def step_memory(server, table, quick):
+    server.fresh()
     lines = server.tool("bench.py", "memreg", "--cmd", server.command(), "--rate", 1000)
     table.add(server.name, "memory per registration, bytes", last(lines, "bytes_per_user"), "≤ 1200")
 
@@ -129,6 +130,17 @@ def step_flood(server, table, quick):
             table.add(server.name, name, cost and round(1000 * cost, 1), "≤ 8" if limit else "")
 
 
+def step_answers(server, table, quick):
+    """GUARD-10: does the time of an answer tell a real extension from an invented one?"""
+    number = 1000 if quick else 10_000
+    with server.running():
+        for what, password in (("without credentials", None), ("with a wrong password", "wrong")):
+            real, invented = answer_times(number, "u00000", "v00000", password)
+            table.add(server.name, f"401 for a real user {what}, µs (median of {number})", round(real, 1))
+            table.add(server.name, f"401 for an invented user {what}, µs (median of {number})", round(invented, 1))
+            table.add(server.name, f"  difference {what}, µs", round(real - invented, 2), "about 0")
+
+
 # What a step is for: the servers that do that work.
 STEPS = {
     "start": (step_start, ["ringfort", "kamailio"]),
@@ -139,6 +151,7 @@ STEPS = {
     "rtp": (step_rtp, ["ringfort", "rtpengine"]),
     "memory": (step_memory, ["ringfort", "kamailio"]),
     "flood": (step_flood, ["ringfort", "kamailio"]),
+    "answers": (step_answers, ["ringfort"]),
 }
 
 

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,43 @@ def answers_options():
         s.close()
 
 
+def answer_times(number, real, invented, password):
+    """Median microseconds to the 401 for REGISTERs of two users in turn, the second credentials for each answered with
+    `password` where there is one."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("127.0.0.5", 0))
+    s.settimeout(2)
+    at, run = f"127.0.0.5:{s.getsockname()[1]}", secrets.token_hex(4)
+    times = {real: [], invented: []}
+
+    def ask(user, serial, auth=""):
+        message = (
+            f"REGISTER sip:{HOST} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{run}{serial};rport\r\nMax-Forwards: 70\r\n"
+            f"From: <sip:{user}@{HOST}>;tag={run}\r\nTo: <sip:{user}@{HOST}>\r\nCall-ID: {run}{serial}\r\nCSeq: 1 REGISTER\r\n"
+            f"Contact: <sip:{user}@{at}>\r\nExpires: 60\r\n{auth}Content-Length: 0\r\n\r\n").encode()
+        start = time.perf_counter_ns()
+        s.sendto(message, (HOST, PORT))
+        answer = s.recv(4096)
+        took = (time.perf_counter_ns() - start) / 1000
+        if not answer.startswith(b"SIP/2.0 401"):
+            sys.exit(f"expected 401, got {answer[:60]!r}")
+        return answer.decode(), took
+
+    for turn in range(number):
+        for user in (real, invented) if turn % 2 else (invented, real):
+            answer, took = ask(user, f"{user}{turn}a")
+            if password:
+                field = dict(re.findall(r'(\w+)="([^"]*)"', answer))
+                ha1, ha2 = md5(f"{user}:{field['realm']}:{password}"), md5(f"REGISTER:sip:{HOST}")
+                response = md5(f"{ha1}:{field['nonce']}:00000001:abc:auth:{ha2}")
+                _, took = ask(user, f"{user}{turn}b", (
+                    f'Authorization: Digest username="{user}", realm="{field["realm"]}", nonce="{field["nonce"]}", uri="sip:{HOST}", '
+                    f'response="{response}", algorithm=MD5, qop=auth, nc=00000001, cnonce="abc", opaque="{field.get("opaque", "")}"\r\n'))
+            times[user].append(took)
+    s.close()
+    return statistics.median(times[real]), statistics.median(times[invented])
+
+
 class Server:
     """One server, its scratch folder, and the load tools that run against it."""
 
@@ -64,6 +102,9 @@ class Server:
 
     def prepare(self, limited):
         """Writes the configuration, with the rate limit in front or without."""
+
+    def fresh(self):
+        """Forgets every registration."""
 
     def ready(self):
         return answers_options()
@@ -166,6 +207,11 @@ class Ringfort(Server):
                 f.write(f"u{i:05d};[authentication username=u{i:05d} password={password}];\n")
         command = [self.binary, "apply", "-f", site, "--data", self.data]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.dir)
+        shutil.copytree(self.data, f"{self.data}.new")
+
+    def fresh(self):
+        shutil.rmtree(self.data)
+        shutil.copytree(f"{self.data}.new", self.data)
 
     def number(self, i):
         """Called numbers: 9000 for SIPp, then 900000, 900001, … as `sipcalls.py` dials them."""

@@ -51,7 +51,7 @@ use slab::Slab;
 struct Server {
     key: u128,
     /// Where it is found by merged requests (RFC 3261 §8.2.2.2); requests out of dialog only.
-    merge_key: Option<u128>,
+    merge_key: Option<u64>,
     machine: ServerMachine,
     kind: Kind,
     cseq: u32,
@@ -152,7 +152,7 @@ pub struct Endpoint {
     server_keys: FxHashMap<u128, ServerTx>,
     /// Non-INVITE requests after their final answer.
     answered: AnsweredQueue,
-    merge_keys: FxHashSet<u128>,
+    merge_keys: FxHashSet<u64>,
     clients: Slab<Client>,
     by_conn: FxHashMap<ConnId, BTreeSet<ClientTx>>,
     dialogs: Slab<Dialog>,
@@ -236,7 +236,7 @@ impl Endpoint {
             }
         }
         while let Some(answered) = self.answered.pop_due(now) {
-            if let Some(merge_key) = answered.merge_key() {
+            if let Some(merge_key) = answered.merge_key {
                 self.merge_keys.remove(&merge_key);
             }
         }

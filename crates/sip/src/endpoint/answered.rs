@@ -15,7 +15,7 @@ pub(super) struct Answered {
     /// When timer J fires.
     until: Instant,
     key: Key,
-    merge_key: Option<Key>,
+    pub(super) merge_key: Option<u64>,
     transport: Transport,
     listener: ListenerId,
     local: SocketAddr,
@@ -32,19 +32,14 @@ fn halves(key: u128) -> Key {
 
 impl Answered {
     /// `to`: where the answer goes; over an unreliable transport, for over the others nothing has to be repeated.
-    pub(super) fn new(until: Instant, key: u128, merge_key: Option<u128>, to: Flow, answer: &[u8]) -> Self {
+    pub(super) fn new(until: Instant, key: u128, merge_key: Option<u64>, to: Flow, answer: &[u8]) -> Self {
         let Flow { transport, listener, conn: _, local, remote } = to;
-        let (key, merge_key) = (halves(key), merge_key.map(halves));
-        Answered { until, key, merge_key, transport, listener, local, remote, answer: answer.into() }
+        Answered { until, key: halves(key), merge_key, transport, listener, local, remote, answer: answer.into() }
     }
 
     pub(super) fn target(&self) -> Target {
         let Self { transport, listener, local, remote, .. } = *self;
         Target::Flow(Flow { transport, listener, conn: None, local, remote })
-    }
-
-    pub(super) fn merge_key(&self) -> Option<u128> {
-        self.merge_key.map(|[high, low]| u128::from(high) << 64 | u128::from(low))
     }
 }
 

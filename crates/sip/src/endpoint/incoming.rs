@@ -133,7 +133,7 @@ impl Endpoint {
         flow: Flow,
         key: u128,
         kind: Kind,
-        merge_key: Option<u128>,
+        merge_key: Option<u64>,
         dialog: Option<DialogId>,
     ) -> ServerTx {
         let (tag, reply_port) = (self.random_hex(), self.writer.reply_port(msg, &flow));

@@ -146,15 +146,16 @@ impl Secret {
     }
 
     /// RFC 3261 §8.2.2.2: From tag, Call-ID and CSeq.
-    pub(super) fn merge_key(&self, msg: &Message) -> u128 {
+    pub(super) fn merge_key(&self, msg: &Message) -> u64 {
         let cseq = msg.cseq();
-        self.hash(&[
+        let key = self.hash(&[
             b"m",
             msg.from_tag().unwrap_or("").as_bytes(),
             msg.call_id().as_bytes(),
             &cseq.number.to_be_bytes(),
             cseq.method.as_str().as_bytes(),
-        ])
+        ]);
+        key as u64
     }
 
     pub(super) fn dialog_key(&self, call_id: &str, local_tag: &str, remote_tag: &str) -> u128 {
