@@ -3,7 +3,7 @@
 use std::path::Path;
 
 fn replay(folder: &str, least: usize, entry: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(folder);
     let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
     assert!(files.len() >= least, "the corpus is there: {}", folder.display());
     for file in files {
