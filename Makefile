@@ -68,4 +68,4 @@ deb: ## a Debian package; the last line says where it is
 	$(CARGO) build --release --locked -p ringfort --bin ringfort
 	@built="$$(scripts/binary-path.sh --release)" && made="$$(dirname "$$built")/packaging" && mkdir -p "$$made" && \
 	  "$$built" man >"$$made/ringfort.1" && "$$built" completion bash >"$$made/ringfort.bash"
-	$(CARGO) deb -p ringfort --no-build
+	$(CARGO) deb -p ringfort --no-build --strip

@@ -25,6 +25,7 @@ fn calls_by_descriptions_of_the_corpus_release_every_port() {
     #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
     let now = std::time::Instant::now();
     replay("sdp", 20, |data| ringfort_media::bridge::fuzz_bridge(now, data));
+    replay("offer_answer", 20, |data| ringfort_media::bridge::fuzz_bridge(now, data));
 }
 
 #[test]
