@@ -101,7 +101,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         listeners = switch_config.listeners.len(),
         "ready"
     );
-    if let Some(fingerprint) = &fingerprint {
+    let by_tls = switch_config.listeners.iter().any(|listener| listener.sip.transport == Transport::Tls);
+    if let Some(fingerprint) = fingerprint.as_ref().filter(|_| by_tls) {
         tracing::info!(rule = "tls", "phones on TLS see the certificate with SHA-256 fingerprint {fingerprint}");
     }
     if demo {

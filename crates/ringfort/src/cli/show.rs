@@ -51,7 +51,8 @@ pub fn status(value: &Value) -> String {
             text(&listener["kind"])
         ));
     }
-    if let Some(fingerprint) = value["fingerprint"].as_str() {
+    let by_tls = value["listeners"].as_array().into_iter().flatten().any(|listener| listener["transport"] == "tls");
+    if let Some(fingerprint) = value["fingerprint"].as_str().filter(|_| by_tls) {
         out.push_str(&format!("  TLS certificate, SHA-256: {fingerprint}\n"));
     }
     out.push_str("\nsince the start:\n");
