@@ -27,7 +27,7 @@ impl<'a> Choices<'a> {
     /// True for `of_256` of the 256 bytes.
     pub fn chance(&mut self, of_256: u8) -> bool {
         // The high ones, so that an ended list says no.
-        self.byte() >= u8::MAX - of_256 + 1
+        self.byte() > u8::MAX - of_256
     }
 
     pub fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {

@@ -232,7 +232,7 @@ impl<'a> Lone<'a> {
             15 => self.end.cancel(now, client, headers),
             16 => self.end.ack(now, dialog, headers, body),
             17 | 18 => {
-                let method = Method::from_name(*self.choices.pick::<&str>(&METHODS));
+                let method = Method::from_name(self.choices.pick::<&str>(&METHODS));
                 self.clients.extend(self.end.dialog_request(now, dialog, method, headers, body));
             }
             19 => self.clients.extend(self.end.prack(now, dialog, headers, body)),
