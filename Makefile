@@ -19,7 +19,10 @@ SIM_SEED ?= 1
 SIM_RUNS ?= 4000
 SIM_CALLS ?= 250
 
-.PHONY: help run test bench lint sim conformance fuzz-replay setup deb
+FUZZ_TARGET ?= dialogs
+FUZZ_SECONDS ?= 60
+
+.PHONY: help run test bench lint sim conformance fuzz fuzz-replay setup deb
 
 help: ## what can be done here
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,9 +55,17 @@ conformance: ## tests against published messages and vectors (RFC 4475, 5118, 37
 fuzz-replay: ## run the fuzz targets over the committed corpus
 	$(NEXTEST) --workspace -E 'binary(/corpus/)'
 
+# libFuzzer wants a switch of the compiler that a stable one only has with this variable.
+fuzz: ## look for what breaks a target: `make fuzz FUZZ_TARGET=dialogs FUZZ_SECONDS=600`
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --version 0.13.2 --locked
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run -s none $(FUZZ_TARGET) -- -max_len=1500 -timeout=20 -max_total_time=$(FUZZ_SECONDS)
+
 setup: ## install what building and testing need (Debian, Ubuntu)
 	scripts/setup.sh
 
-deb: ## a Debian package in target/debian
-	@command -v cargo-deb >/dev/null || { echo "cargo-deb is missing: cargo install cargo-deb --locked" >&2; exit 1; }
-	$(CARGO) deb -p ringfort
+deb: ## a Debian package; the last line says where it is
+	@scripts/setup.sh deb
+	$(CARGO) build --release --locked -p ringfort --bin ringfort
+	@built="$$(scripts/binary-path.sh --release)" && made="$$(dirname "$$built")/packaging" && mkdir -p "$$made" && \
+	  "$$built" man >"$$made/ringfort.1" && "$$built" completion bash >"$$made/ringfort.bash"
+	$(CARGO) deb -p ringfort --no-build --strip

@@ -2,6 +2,7 @@
 # Installs what building and testing Ringfort need on Debian and Ubuntu, and only what is missing.
 #   setup.sh         everything that `make test` and `make lint` need
 #   setup.sh build   what `make run` needs: a C compiler and the like
+#   setup.sh deb     what `make deb` needs: the same, and cargo-deb
 # A machine that has everything is left alone, in less than a second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,9 +16,14 @@ programs=("cc:gcc")
 files=("/usr/include/stdlib.h:libc6-dev" "/etc/ssl/certs/ca-certificates.crt:ca-certificates")
 if [ "$scope" = all ]; then
   programs+=(
-    "sipp:sip-tester" "baresip:baresip-core" "linphonec:linphone-cli" "sipsak:sipsak" "tshark:tshark" "sox:sox"
+    "sipp:sip-tester" "baresip:baresip-core" "linphonec:linphone-cli" "sipsak:sipsak" "tshark:tshark"
+    "socat:socat" "openssl:openssl"
     "nft:nftables" "ip:iproute2" "make:make" "python3:python3"
   )
+fi
+
+if [ "$scope" = deb ]; then
+  programs+=("dpkg-shlibdeps:dpkg-dev")
 fi
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -60,6 +66,11 @@ command -v cargo >/dev/null && command -v rustc >/dev/null ||
 found=$(rustc --version | cut -d ' ' -f 2)
 [ "$(printf '%s\n%s\n' "$wanted" "${found%%-*}" | sort -V | head -n 1)" = "$wanted" ] ||
   give_up "Rust $found is too old: $wanted or newer is needed. With rustup: rustup update stable && rustup default stable"
+if [ "$scope" = deb ] && ! command -v cargo-deb >/dev/null; then
+  say "building cargo-deb (once, a few minutes)"
+  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    cargo install cargo-deb --version 3.8.0 --locked </dev/null
+fi
 [ "$scope" = all ] || exit 0
 
 for part in clippy:cargo-clippy rustfmt:cargo-fmt; do

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use ringfort_media::relay::fuzzing;
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "corpus", name].iter().collect();
+    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "..", "fuzz", "corpus", name].iter().collect();
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "the corpus {name} is committed");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 fn replay(folder: &str, least: usize, entry: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(folder);
     let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
     assert!(files.len() >= least, "the corpus is there: {}", folder.display());
     for file in files {
@@ -25,6 +25,7 @@ fn calls_by_descriptions_of_the_corpus_release_every_port() {
     #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
     let now = std::time::Instant::now();
     replay("sdp", 20, |data| ringfort_media::bridge::fuzz_bridge(now, data));
+    replay("offer_answer", 20, |data| ringfort_media::bridge::fuzz_bridge(now, data));
 }
 
 #[test]

@@ -102,6 +102,10 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         listeners = switch_config.listeners.len(),
         "ready"
     );
+    let by_tls = switch_config.listeners.iter().any(|listener| listener.sip.transport == Transport::Tls);
+    if let Some(fingerprint) = fingerprint.as_ref().filter(|_| by_tls) {
+        tracing::info!(rule = "tls", "phones on TLS see the certificate with SHA-256 fingerprint {fingerprint}");
+    }
     if demo {
         print!("{}", welcome(&store, &switch_config, fingerprint.as_deref(), http, &args));
     } else if site.extensions.is_empty() {
@@ -156,7 +160,9 @@ fn explain_start(error: StartError) -> anyhow::Error {
                     address.port()
                 )
             }
-            ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE".to_owned(),
+            ErrorKind::PermissionDenied => {
+                "ports below 1024 need CAP_NET_BIND_SERVICE; under systemd, the unit's text says how".to_owned()
+            }
             ErrorKind::AddrNotAvailable => {
                 "this machine does not have that address; `ip address` lists them".to_owned()
             }

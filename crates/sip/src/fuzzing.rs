@@ -1,7 +1,17 @@
 //! What the fuzz targets run, here so that the tests replay their corpus with the same code. Each takes any bytes and
 //! asserts what must hold for all of them.
 
+pub mod choices;
+mod dialogs;
+mod digest;
+pub mod stage;
+mod transactions;
+
 use bytes::Bytes;
+
+pub use dialogs::dialogs;
+pub use digest::digest;
+pub use transactions::transactions;
 
 use crate::check::{self, Supported};
 use crate::frame::{Frame, StreamFramer};

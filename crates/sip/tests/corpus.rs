@@ -74,3 +74,18 @@ fn streams_of_the_corpus_and_their_mutations_break_nothing() {
 fn websockets_of_the_corpus_and_their_mutations_break_nothing() {
     replay(&files("../../fuzz/corpus/websocket"), 1000, fuzzing::websocket);
 }
+
+#[test]
+fn digest_values_of_the_corpus_and_their_mutations_break_nothing() {
+    replay(&files("../../fuzz/corpus/digest"), 300, fuzzing::digest);
+}
+
+#[test]
+fn lists_of_operations_of_the_corpus_and_their_mutations_leave_nothing_in_an_endpoint() {
+    replay(&files("../../fuzz/corpus/transactions"), 20, fuzzing::transactions);
+}
+
+#[test]
+fn lists_of_operations_of_the_corpus_and_their_mutations_leave_nothing_in_two_endpoints() {
+    replay(&files("../../fuzz/corpus/dialogs"), 20, fuzzing::dialogs);
+}

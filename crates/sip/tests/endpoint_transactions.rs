@@ -322,6 +322,29 @@ fn a_request_too_long_for_udp_goes_by_tcp_and_by_udp_where_tcp_fails_rfc_3261_se
 }
 
 #[test]
+fn an_invite_that_falls_back_to_udp_after_its_cancel_is_cancelled_again_and_ends() {
+    let mut alone = Alone::new();
+    let mut r = invite(1, Transport::Udp);
+    r.tcp_alternative = Some(TCP);
+    r.headers.push("Subject", "x".repeat(1400));
+    let tx = alone.end.send_request(alone.now, r).expect("there is room");
+    let first = alone.transmits().remove(0);
+    alone.get_by(&answer_to(&parse(first.payload), 180, "x", ""), flow(0, 1, Transport::Tcp));
+    alone.end.cancel(alone.now, tx, Headers::default());
+    assert_eq!(alone.labels(), ["CANCEL"]);
+    alone.end.handle_flow_closed(alone.now, ConnId(1));
+    let second = parse(alone.transmits().remove(0).payload);
+    assert_eq!((label(&second).as_str(), second.top_via().transport), ("INVITE", "UDP"));
+    alone.get(&answer_to(&second, 180, "x", ""));
+    let cancel = parse(alone.transmits().remove(0).payload);
+    assert_eq!((label(&cancel).as_str(), cancel.top_via().transport), ("CANCEL", "UDP"));
+    alone.get(&answer_to(&second, 487, "x", ""));
+    assert_eq!(alone.words().last().map(String::as_str), Some("ended"));
+    alone.pass(secs(100));
+    assert_eq!(alone.end.counts(), Counts::default());
+}
+
+#[test]
 fn answers_go_to_the_source_port_with_rport_and_to_sent_by_without_rfc_3581_section_4() {
     let mut alone = Alone::new();
     let mut nat = flow(0, 1, Transport::Udp);

@@ -9,6 +9,7 @@ pub mod place;
 pub mod process;
 pub mod ringfort;
 pub mod sipp;
+pub mod tls;
 pub mod wav;
 
 pub use crate::place::Place;

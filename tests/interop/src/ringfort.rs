@@ -217,6 +217,17 @@ impl Ringfort {
         })
     }
 
+    /// The certificate that it made for itself.
+    pub fn certificate(&self) -> PathBuf {
+        self.data.join("self-signed.crt")
+    }
+
+    /// What `ctl` prints for people.
+    pub fn ctl_text(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = self.command().arg("ctl").args(arguments).arg("--data").arg(&self.data).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         self.process.said()

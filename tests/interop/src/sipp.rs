@@ -2,13 +2,14 @@
 //! digest URI, so each run is told the right one.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::place::Place;
 use crate::process::Running;
 use crate::ringfort::{DOMAIN, Extension, Ringfort, bracketed};
+use crate::tls::Tunnel;
 
 /// One run of SIPp.
 pub struct Sipp {
@@ -17,6 +18,9 @@ pub struct Sipp {
     port: u16,
     server: String,
     arguments: Vec<String>,
+    /// What calls that come in are answered with.
+    answers: Option<&'static str>,
+    tls: bool,
 }
 
 impl Sipp {
@@ -30,7 +34,7 @@ impl Sipp {
         let arguments = ["-m", "1", "-nostdin", "-timeout", "40s", "-timeout_error", "-recv_timeout", "20000"]
             .map(str::to_owned)
             .to_vec();
-        let sipp = Self { scenario, local, port, server, arguments };
+        let sipp = Self { scenario, local, port, server, arguments, answers: None, tls: false };
         sipp.with(["-key", "domain", DOMAIN])
     }
 
@@ -55,9 +59,32 @@ impl Sipp {
         self.key("callee", number).with(["-auth_uri", &format!("{number}@{DOMAIN}")])
     }
 
+    /// Everything by one connection through the tunnel, with what a phone on TLS writes into Via and Contact.
+    pub fn over_tls(mut self, tunnel: &Tunnel) -> Self {
+        (self.server, self.tls) = (tunnel.address().to_string(), true);
+        self.with(["-t", "t1"])
+    }
+
+    /// Calls that come in while the scenario runs are answered with that one.
+    pub fn answers_with(mut self, scenario: &'static str) -> Self {
+        self.answers = Some(scenario);
+        self
+    }
+
+    /// The scenario's file; for TLS a copy that says so, because SIPp knows the connection as TCP.
+    fn file(&self, place: &Place, scenario: &str) -> anyhow::Result<PathBuf> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(format!("{scenario}.xml"));
+        if !self.tls {
+            return Ok(file);
+        }
+        let text = std::fs::read_to_string(file)?;
+        let text = text.replace("transport=[transport]", "transport=tls").replace("[transport]", "TLS");
+        place.write(&format!("{scenario}-tls.xml"), &text)
+    }
+
     /// Starts it.
     pub fn start(self, place: &Place) -> anyhow::Result<Running> {
-        let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(format!("{}.xml", self.scenario));
+        let scenario = self.file(place, self.scenario)?;
         let name = format!("sipp-{}-{}", self.scenario, self.port);
         let mut command = Command::new("sipp");
         command
@@ -69,6 +96,9 @@ impl Sipp {
             .args(&self.arguments)
             .args(["-trace_err", "-error_file", &format!("{name}.errors")])
             .args(["-trace_msg", "-message_file", &format!("{name}.messages")]);
+        if let Some(answers) = self.answers {
+            command.arg("-oocsf").arg(self.file(place, answers)?);
+        }
         Running::start(&name, &mut command, &place.path(&format!("{name}.log")))
     }
 

@@ -1,10 +1,11 @@
-//! linphone on the command line: registers, and calls another linphone through the running system.
+//! linphone on the command line: registers, and calls another linphone through the running system; each
+//! hears the other's tone.
 
 use std::time::Duration;
 
 use ringfort_interop::linphone::Linphone;
 use ringfort_interop::process::wait_for;
-use ringfort_interop::{Options, Place, Ringfort, need};
+use ringfort_interop::{Options, Place, Ringfort, need, wav};
 
 fn call_between_linphones(transport: &'static str) -> anyhow::Result<()> {
     need!("linphonec");
@@ -35,8 +36,15 @@ fn call_between_linphones(transport: &'static str) -> anyhow::Result<()> {
     let records = system.records(1)?;
     assert_eq!(records.len(), 1, "{records:?}");
     assert_eq!((&records[0]["status"], &records[0]["cause"]), (&200.into(), &"normal".into()), "{records:?}");
-    anna.process.say("quit")?;
-    bela.process.say("quit")?;
+    for phone in [&mut anna, &mut bela] {
+        phone.process.say("quit")?;
+    }
+    for (mut phone, hertz) in [(anna, 1500), (bela, 1000)] {
+        wait_for("linphonec to end and its recording to be whole", Duration::from_secs(15), || phone.process.ended())?;
+        let (rate, samples) = phone.heard()?;
+        let heard = wav::heard(rate, &samples, [1000, 1500]);
+        assert_eq!(heard.hertz, Some(hertz), "{heard:?}\n{records:#?}");
+    }
     system.stop()
 }
 

@@ -51,6 +51,10 @@ pub fn status(value: &Value) -> String {
             text(&listener["kind"])
         ));
     }
+    let by_tls = value["listeners"].as_array().into_iter().flatten().any(|listener| listener["transport"] == "tls");
+    if let Some(fingerprint) = value["fingerprint"].as_str().filter(|_| by_tls) {
+        out.push_str(&format!("  TLS certificate, SHA-256: {fingerprint}\n"));
+    }
     out.push_str("\nsince the start:\n");
     for (name, count) in value["counters"].as_object().into_iter().flatten() {
         out.push_str(&format!("  {:>12}  {}\n", text(count), name.replace('_', " ")));

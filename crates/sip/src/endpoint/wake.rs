@@ -8,6 +8,7 @@ use crate::dialog::{DialogId, DialogState};
 use crate::timer::{Owner, Timer};
 use crate::transaction::client::ClientFired;
 use crate::transaction::server::ServerFired;
+use crate::write::Headers;
 
 impl Endpoint {
     pub(super) fn wake_client(&mut self, now: Instant, tx: ClientTx, timer: Timer, at: Instant) {
@@ -77,6 +78,17 @@ impl Endpoint {
             Some(payload) => {
                 client.payload = payload;
                 client.target = fallback;
+                // The CANCEL is for the INVITE that did not get through: this one gets its own.
+                let cancel = match client.cancel {
+                    Cancel::Sent(cancel) => {
+                        client.cancel = Cancel::Wanted(Headers::new());
+                        Some(cancel)
+                    }
+                    Cancel::No | Cancel::Wanted(_) => None,
+                };
+                if let Some(cancel) = cancel.and_then(|cancel| self.clients.get_mut(cancel.0)) {
+                    cancel.cancels = None;
+                }
                 self.forget_conn(tx);
                 self.start_client(now, tx);
             }
