@@ -60,7 +60,7 @@ struct Host {
 impl<F: FnMut(&Name, RecordType) -> Option<Arc<RrSet>>> Survey<'_, F> {
     pub(super) fn run(&mut self) -> Progress {
         if self.request.maddr_ignored {
-            self.notes.push(Note::MaddrIgnored);
+            self.note(Note::MaddrIgnored);
         }
         let in_use = self.in_use();
         // RFC 3263 §4.1: what the URI names; else for an address or with a port UDP, for sips: TLS.
@@ -125,6 +125,13 @@ impl<F: FnMut(&Name, RecordType) -> Option<Arc<RrSet>>> Survey<'_, F> {
         }
     }
 
+    /// Once, though several ways may lead to the same host.
+    fn note(&mut self, note: Note) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     /// What is known, or a question.
     fn ask(&mut self, name: &Name, kind: RecordType) -> Option<Arc<RrSet>> {
         let found = (self.known)(name, kind);
@@ -149,7 +156,7 @@ impl<F: FnMut(&Name, RecordType) -> Option<Arc<RrSet>>> Survey<'_, F> {
             Contents::Failed(failure) => {
                 // A broken name server on the way must not cost the call: SRV records of the same domain have to lead
                 // to the same place (§4.1).
-                self.notes.push(Note::NaptrUnanswered(*failure));
+                self.note(Note::NaptrUnanswered(*failure));
                 return Some(Vec::new());
             }
             Contents::Absent { .. } | Contents::Srv(_) | Contents::Addresses(_) => return Some(Vec::new()),
@@ -189,7 +196,7 @@ impl<F: FnMut(&Name, RecordType) -> Option<Arc<RrSet>>> Survey<'_, F> {
                     let ordered = order_srv(records, &mut rng);
                     if ordered.is_empty() {
                         refused = true;
-                        self.notes.push(Note::NoService(lead.name.clone()));
+                        self.note(Note::NoService(lead.name.clone()));
                     }
                     hosts.extend(ordered.into_iter().map(|srv| Host {
                         transport: lead.transport,
@@ -200,12 +207,12 @@ impl<F: FnMut(&Name, RecordType) -> Option<Arc<RrSet>>> Survey<'_, F> {
                     }));
                 }
                 Contents::Failed(failure) => {
-                    self.notes.push(Note::SrvUnanswered { name: lead.name.clone(), failure: *failure });
+                    self.note(Note::SrvUnanswered { name: lead.name.clone(), failure: *failure });
                     failed = Some(*failure);
                 }
                 Contents::Absent { .. } | Contents::Naptr(_) | Contents::Addresses(_) => {
                     if lead.naptr.is_some() {
-                        self.notes.push(Note::NoSrvBehindNaptr(lead.name.clone()));
+                        self.note(Note::NoSrvBehindNaptr(lead.name.clone()));
                     }
                 }
             }
@@ -222,7 +229,7 @@ impl<F: FnMut(&Name, RecordType) -> Option<Arc<RrSet>>> Survey<'_, F> {
         }
         if hosts.len() > MAX_HOSTS {
             hosts.truncate(MAX_HOSTS);
-            self.notes.push(Note::TooMany(MAX_HOSTS));
+            self.note(Note::TooMany(MAX_HOSTS));
         }
         Ok(hosts)
     }
@@ -242,7 +249,7 @@ impl<F: FnMut(&Name, RecordType) -> Option<Arc<RrSet>>> Survey<'_, F> {
                     Contents::Addresses(_) => any = true,
                     Contents::Failed(failure) => {
                         failed = Some(*failure);
-                        self.notes.push(Note::AddressUnanswered { name: host.name.clone(), failure: *failure });
+                        self.note(Note::AddressUnanswered { name: host.name.clone(), failure: *failure });
                     }
                     Contents::Absent { no_such_name } => nowhere &= *no_such_name,
                     Contents::Naptr(_) | Contents::Srv(_) => {}
@@ -251,19 +258,19 @@ impl<F: FnMut(&Name, RecordType) -> Option<Arc<RrSet>>> Survey<'_, F> {
             let answered = v6.is_some() == families.v6() && v4.is_some() == families.v4();
             if !any {
                 if answered {
-                    self.notes.push(Note::NoAddress(host.name.clone()));
+                    self.note(Note::NoAddress(host.name.clone()));
                 }
                 continue;
             }
             let alias = [&v6, &v4].into_iter().flatten().any(|found| !found.aliases.is_empty());
             if host.srv.is_some() && alias {
-                self.notes.push(Note::TargetIsAlias(host.name.clone()));
+                self.note(Note::TargetIsAlias(host.name.clone()));
             }
             self.targets_of(&host, v6.as_deref(), v4.as_deref(), &mut targets);
         }
         if targets.len() > MAX_TARGETS {
             targets.truncate(MAX_TARGETS);
-            self.notes.push(Note::TooMany(MAX_TARGETS));
+            self.note(Note::TooMany(MAX_TARGETS));
         }
         if !self.open.is_empty() {
             return self.open(targets);

@@ -340,11 +340,12 @@ fn an_alias_without_what_is_behind_it_is_asked_further() {
 fn an_alias_at_an_srv_target_is_followed_and_named() {
     let located = with_hosts(
         "_sip._udp.example.org 300 SRV 1 1 5060 alias.example.org
+         _sip._udp.example.org 300 SRV 2 1 5062 alias.example.org
          alias.example.org 300 CNAME one.example.org",
     )
     .locate("sip:a@example.org");
-    assert_eq!(show(&located), ["UDP 192.0.2.1:5060"]);
-    assert_eq!(located.trace.notes, [Note::TargetIsAlias(name("alias.example.org"))]);
+    assert_eq!(show(&located), ["UDP 192.0.2.1:5060", "UDP 192.0.2.1:5062"]);
+    assert_eq!(located.trace.notes, [Note::TargetIsAlias(name("alias.example.org"))], "once");
 }
 
 #[test]
