@@ -187,3 +187,111 @@ fn failure(error: NetError) -> Answer {
         _ => QueryFailure::Malformed,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use ringfort_sip::locate::{Answer, Name, QueryFailure, RecordData, RecordType};
+
+    use crate::dns::{DnsClient, DnsConfig};
+
+    /// A name server of a few lines on a loopback port: `reply` makes the answer of the query's head (12 octets) and its
+    /// question.
+    fn client(reply: impl Fn(&[u8], &[u8]) -> Vec<u8> + Send + 'static) -> DnsClient {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let server = socket.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 1_500];
+            while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+                let query = &buffer[..len];
+                // One question: a name, then type and class.
+                let end = 12 + query[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
+                socket.send_to(&reply(&query[..12], &query[12..end]), from).unwrap();
+            }
+        });
+        let config = DnsConfig { servers: vec![server], timeout: Duration::from_millis(400), ..DnsConfig::default() };
+        DnsClient::new(&config).unwrap()
+    }
+
+    /// QR, RD and RA are set, with the given further bits and RCODE; `answer` is appended.
+    fn response(head: &[u8], question: &[u8], bits: u8, answer: &[u8]) -> Vec<u8> {
+        let answers = u8::from(!answer.is_empty());
+        let head = [head[0], head[1], 0x81, 0x80 | bits, 0, 1, 0, answers, 0, 0, 0, 0];
+        [&head[..], question, answer].concat()
+    }
+
+    /// The owner by a pointer to the question, A, IN, 77 s, 192.0.2.7.
+    const A: &[u8] = &[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 77, 0, 4, 192, 0, 2, 7];
+    const AUTHENTICATED: u8 = 0x20;
+
+    fn ask(client: &mut DnsClient) -> Answer {
+        let question = (Name::parse("Host.Example.org").unwrap(), RecordType::A);
+        client.ask(&[question], Duration::from_secs(3)).remove(0)
+    }
+
+    #[test]
+    fn rfc4035_3_2_3_the_word_of_a_resolver_on_this_machine_about_dnssec_is_asked_for_and_passed_on() {
+        for bits in [AUTHENTICATED, 0] {
+            let mut client = client(move |head, question| {
+                // RFC 6840 §5.7. Without it the answer is none that anybody waits for.
+                assert_eq!(head[3] & AUTHENTICATED, AUTHENTICATED, "the AD bit of the query");
+                response(head, question, bits, A)
+            });
+            let Answer::Records { records, authenticated, .. } = ask(&mut client) else { panic!("records") };
+            assert_eq!(authenticated, bits == AUTHENTICATED);
+            assert_eq!((records[0].owner.as_str(), records[0].ttl), ("host.example.org", 77));
+            assert_eq!(records[0].data, RecordData::A([192, 0, 2, 7].into()));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_does_not_repeat_the_spelling_of_the_question_is_not_believed() {
+        let mut client = client(|head, question| {
+            let (name, rest) = question.split_at(question.len() - 4);
+            let other: Vec<u8> = name.iter().map(|b| if b.is_ascii_alphabetic() { b ^ 0x20 } else { *b }).collect();
+            response(head, &[&other[..], rest].concat(), 0, A)
+        });
+        assert!(matches!(ask(&mut client), Answer::Failed(_)));
+    }
+
+    #[test]
+    fn each_way_to_get_no_records_has_its_own_answer() {
+        for (rcode, expected) in [
+            (0, Answer::Absent { no_such_name: false, negative_ttl: None, authenticated: false }),
+            (2, Answer::Failed(QueryFailure::ServerFailure)),
+            (3, Answer::Absent { no_such_name: true, negative_ttl: None, authenticated: false }),
+            (5, Answer::Failed(QueryFailure::Refused)),
+        ] {
+            let mut client = client(move |head, question| response(head, question, rcode, &[]));
+            assert_eq!(ask(&mut client), expected, "RCODE {rcode}");
+        }
+    }
+
+    #[test]
+    fn a_name_server_that_is_not_there_ends_in_a_failure_within_the_time_that_is_given() {
+        let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = DnsConfig { servers: vec![free], timeout: Duration::from_millis(300), ..DnsConfig::default() };
+        let mut client = DnsClient::new(&config).unwrap();
+        let answer = ask(&mut client);
+        let failure = [QueryFailure::Unreachable, QueryFailure::Timeout].map(Answer::Failed);
+        assert!(failure.contains(&answer), "{answer:?}");
+    }
+
+    #[test]
+    fn rfc6761_6_3_localhost_is_known_without_a_name_server() {
+        let mut client = client(|_, _| panic!("nobody is asked"));
+        let kinds = [RecordType::A, RecordType::Aaaa, RecordType::Srv];
+        let questions = kinds.map(|kind| (Name::parse("phone.localhost").unwrap(), kind));
+        let answers = client.ask(&questions, Duration::from_secs(3));
+        let data = |answer: &Answer| match answer {
+            Answer::Records { records, .. } => records.iter().map(|record| record.data.clone()).collect(),
+            Answer::Absent { .. } => Vec::new(),
+            Answer::Failed(failure) => panic!("{failure}"),
+        };
+        let found: Vec<RecordData> = answers.iter().flat_map(data).collect();
+        let v6 = std::net::Ipv6Addr::LOCALHOST;
+        assert_eq!(found, [RecordData::A([127, 0, 0, 1].into()), RecordData::Aaaa(v6)]);
+    }
+}
