@@ -147,13 +147,16 @@ impl Report {
         for planned in &plan.naptr {
             let line = || Some(naptr_line(&domain, offer.ttl, planned));
             let same_service = |naptr: &&Naptr| naptr.services.eq_ignore_ascii_case(&planned.services);
-            let mut at = found.iter().position(|naptr| same_service(naptr) && naptr.replacement == planned.replacement);
-            if at.is_none() {
-                // The same rule with another end is a change, not one too few and one too many.
-                let place = |naptr: &Naptr| (naptr.order, naptr.preference) == (planned.order, planned.preference);
-                let other = |naptr: &Naptr| !plan.naptr.iter().any(|plan| plan.replacement == naptr.replacement);
-                at = found.iter().position(|naptr| same_service(naptr) && place(naptr) && other(naptr));
-            }
+            let place = |naptr: &&Naptr| (naptr.order, naptr.preference) == (planned.order, planned.preference);
+            let end = |naptr: &&Naptr| naptr.replacement == planned.replacement;
+            // The same rule with another end is a change, not one too few and one too many.
+            let strange = |naptr: &&Naptr| !plan.naptr.iter().any(|plan| plan.replacement == naptr.replacement);
+            // Records come in any order: the very one first, then the one that resembles it most.
+            let find =
+                |alike: &dyn Fn(&&Naptr) -> bool| found.iter().position(|naptr| same_service(naptr) && alike(naptr));
+            let at = find(&|naptr| place(naptr) && end(naptr))
+                .or_else(|| find(&end))
+                .or_else(|| find(&|naptr| place(naptr) && strange(naptr)));
             let Some(at) = at else {
                 let words = format!("no rule for {} leads to {}", planned.services, planned.replacement);
                 self.add(Fault::Missing, &domain, kind, words, line());
@@ -242,7 +245,8 @@ impl Report {
             let line = || Some(srv_line(name, offer.ttl, srv));
             let host = &srv.target;
             let same: Vec<&Srv> = found.iter().map(|(srv, _)| *srv).filter(|other| other.target == *host).collect();
-            let Some(nearest) = same.iter().find(|other| other.port == srv.port).or(same.first()) else {
+            let exact = same.iter().find(|other| **other == *srv);
+            let Some(nearest) = exact.or(same.iter().find(|other| other.port == srv.port)).or(same.first()) else {
                 self.add(Fault::Missing, name, kind, format!("{host} is not named"), line());
                 continue;
             };

@@ -293,8 +293,16 @@ fn extra_records_are_named_whether_they_lead_to_strangers_or_to_nothing() {
     let zone = with(|zone| zone.add("example.org", RecordData::Naptr(sctp)));
     finds(&zone, &[Fault::NotOffered], "promises what no listener of Ringfort offers");
     let again = Naptr { preference: 77, ..good().naptr(0).clone() };
-    let zone = with(|zone| zone.add("example.org", RecordData::Naptr(again)));
-    finds(&zone, &[Fault::Extra], "10 77 \"s\" \"SIP+D2U\" \"\" _sip._udp.example.org does not belong here");
+    // Records of one name come in any order.
+    for at in [0, good().records.len()] {
+        let again = record(&name("example.org"), RecordData::Naptr(again.clone()));
+        let zone = with(|zone| zone.records.insert(at, again));
+        finds(&zone, &[Fault::Extra], "10 77 \"s\" \"SIP+D2U\" \"\" _sip._udp.example.org does not belong here");
+        let again = Srv { priority: 30, ..good().srv(0).clone() };
+        let again = record(&name("_sip._udp.example.org"), RecordData::Srv(again));
+        let zone = with(|zone| zone.records.insert(at, again));
+        finds(&zone, &[Fault::Extra], "30 0 5060 sip1.example.org does not belong here");
+    }
 }
 
 #[test]
