@@ -7,6 +7,7 @@ pub mod checks;
 pub mod config;
 mod conn;
 pub mod core;
+pub mod dns;
 mod error;
 mod flood;
 mod handle;

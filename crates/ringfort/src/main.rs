@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod control;
 mod demo;
+mod dns;
 mod http;
 mod logging;
 mod metrics;

@@ -98,7 +98,7 @@ fn configured(config: &Config) -> impl Iterator<Item = (usize, crate::config::va
 }
 
 /// What peers are told instead of an address that is every address.
-fn reachable(configured: Option<IpAddr>, local: IpAddr) -> IpAddr {
+pub fn reachable(configured: Option<IpAddr>, local: IpAddr) -> IpAddr {
     if let Some(configured) = configured.filter(|address| address.is_ipv4() == local.is_ipv4()) {
         return configured;
     }

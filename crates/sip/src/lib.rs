@@ -12,6 +12,7 @@ pub mod frame;
 pub mod fuzzing;
 pub mod header;
 mod lex;
+pub mod locate;
 pub mod message;
 pub mod method;
 pub mod name_addr;

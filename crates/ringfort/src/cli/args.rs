@@ -29,6 +29,8 @@ pub enum Command {
     Ctl(CtlArgs),
     /// Read the configuration without touching anything, and name every mistake.
     Check(CheckArgs),
+    /// DNS records of a domain: what to publish, what is published, where a call would go
+    Dns(crate::dns::args::DnsArgs),
     /// Print a ringfort.toml with every key, its default and its meaning
     Config,
     /// Register two built-in phones with the running server, let one call the other, and say what works.

@@ -18,6 +18,8 @@ use crate::admin::Admin;
 use crate::config::{Config, reference};
 use crate::control::{AdminRequest, Answer, Client, ClientError, Request};
 use crate::{run, selftest};
+pub use table::{Table, printable, seconds};
+
 use args::{ApplyArgs, CheckArgs, Cli, Command, DataArgs, ExportArgs, ListArgs, RollbackArgs, SelftestArgs};
 
 /// The configuration that is read where none is named.
@@ -38,6 +40,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Revisions(args) => revisions(&args),
         Command::Ctl(args) => ctl::ctl(args),
         Command::Check(args) => Ok(check(&args)),
+        Command::Dns(args) => crate::dns::dns(args),
         Command::Config => print(&reference::example()).map(|()| ExitCode::SUCCESS),
         Command::Selftest(args) => self_test(&args),
         Command::Completion { shell } => {

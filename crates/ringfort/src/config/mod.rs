@@ -45,6 +45,7 @@ pub struct Config {
     /// User-Agent and Server; `None` leaves them out.
     pub product: Option<String>,
     pub guard: Guard,
+    pub dns: Dns,
     /// `None`: no HTTP.
     pub http: Option<SocketAddr>,
     pub log: Log,
@@ -104,6 +105,14 @@ pub struct Guard {
     pub loopback: Option<Rate>,
     /// Never limited, whatever range it lies in.
     pub unlimited: Vec<Cidr>,
+}
+
+/// How names are looked up (RFC 3263).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Empty: the system's.
+    pub servers: Vec<SocketAddr>,
+    pub naptr: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -201,6 +210,7 @@ fn read(root: &mut Table<'_, '_>) -> Config {
             .map_or(Duration::from_secs(300), of),
         product: product(root),
         guard: root.table("guard", guard),
+        dns: root.table("dns", dns),
         http: root.table("http", http),
         log: root.table("log", log),
     }
@@ -429,6 +439,12 @@ fn guard(table: &mut Table<'_, '_>) -> Guard {
             ranges.unwrap_or_default().into_iter().map(of).collect()
         },
     }
+}
+
+fn dns(table: &mut Table<'_, '_>) -> Dns {
+    let servers = table.list("servers", value::NAME_SERVER, value::name_server).unwrap_or_default();
+    unique(table, &servers, ToString::to_string, "is named twice");
+    Dns { servers: servers.into_iter().map(of).collect(), naptr: table.boolean("naptr").unwrap_or(true) }
 }
 
 fn http(table: &mut Table<'_, '_>) -> Option<SocketAddr> {

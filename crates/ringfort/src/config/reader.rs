@@ -157,6 +157,16 @@ impl<'d, 's> Table<'d, 's> {
         self.text(key, &expected, convert).map(|found| found.value)
     }
 
+    /// `true` or `false`.
+    pub fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        let found = self.lookup(key)?;
+        let value = found.get_ref().as_bool();
+        if value.is_none() {
+            self.wrong(key, found, "true or false", None);
+        }
+        value
+    }
+
     /// A whole number within bounds.
     pub fn integer<T: TryFrom<i64>>(
         &mut self,

@@ -205,6 +205,13 @@ pub const NODE: &[Key] = &[
         "Never limited, whatever the keys above say of them. For your own proxies and load tests.",
     ),
     key(
+        "dns.servers",
+        "list of addresses",
+        Words("the system's name servers"),
+        "Who is asked where other domains' telephone systems are (RFC 3263), with a port where it is not 53. Several are asked side by side. What they say about DNSSEC counts only where all of them are on this machine.",
+    ),
+    key("dns.naptr", "true or false", Toml("true"), "`false`: NAPTR records are not asked for; it begins with SRV."),
+    key(
         "http.listen",
         "address and port, or `off`",
         Toml("\"127.0.0.1:9099\""),

@@ -121,6 +121,23 @@ fn each_mistake_says_where_it_is_what_was_expected_and_what_came() {
 }
 
 #[test]
+fn name_servers_are_read_and_each_mistake_in_them_is_named() {
+    let dns = Config::parse("t", "[dns]\nservers = [\"127.0.0.1:5353\", \"2001:db8::53\"]\nnaptr = false").unwrap().dns;
+    assert_eq!(dns.servers, ["127.0.0.1:5353".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()]);
+    assert!(!dns.naptr && Config::default().dns == Dns { servers: Vec::new(), naptr: true });
+    says(
+        "[dns]\nservers = [\"ns.example.org\"]",
+        &format!(
+            "2:12: dns.servers[1]: expected {}, got \"ns.example.org\" (an address, not a name: a name could not be looked up)",
+            value::NAME_SERVER
+        ),
+    );
+    says("[dns]\nnaptr = \"no\"", "2:9: dns.naptr: expected true or false, got \"no\"");
+    let twice = "2:26: dns.servers[2]: \"192.0.2.53:53\" is named twice";
+    says("[dns]\nservers = [\"192.0.2.53\", \"192.0.2.53:53\"]", twice);
+}
+
+#[test]
 fn unknown_keys_are_refused_with_the_one_that_was_meant() {
     says("[media]\nport = \"1\"", "2:1: media: unknown key `port`; did you mean `ports`?");
     says("domain = [\"a\"]", "1:1: unknown key `domain`; did you mean `domains`?");

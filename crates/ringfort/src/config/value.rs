@@ -100,6 +100,21 @@ pub fn listen(text: &str) -> Result<Listen, String> {
     })
 }
 
+/// What is written where a name server is asked for.
+pub const NAME_SERVER: &str = "a name server's address such as \"192.0.2.53\" or \"127.0.0.1:5353\"";
+
+/// `192.0.2.53`, `127.0.0.1:5353`, `2001:db8::53`, `[2001:db8::53]:5353`.
+pub fn name_server(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return if address.port() == 0 { Err("port 0 is no port to ask at".into()) } else { Ok(address) };
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => Ok(SocketAddr::new(ip, 53)),
+        Err(_) => Err("an address, not a name: a name could not be looked up".into()),
+    }
+}
+
 /// `10000-20000`: both ends included, the first even (RTP takes even ports, RTCP the next odd one; RFC 3550 §11).
 pub fn ports(text: &str) -> Result<(u16, u16), String> {
     let (first, last) = text.split_once('-').ok_or_else(String::new)?;
@@ -228,6 +243,21 @@ mod tests {
         assert_eq!(rate("x/s").unwrap_err(), "\"x\" is no number");
         assert_eq!(rate("0/s").unwrap_err(), "from 1 to 1000000");
         assert!(rate("60").is_err() && rate("60/m").is_err());
+    }
+
+    #[test]
+    fn name_servers_are_addresses_with_port_53_unless_it_is_said() {
+        for (text, address) in [
+            ("192.0.2.53", "192.0.2.53:53"),
+            ("127.0.0.1:5353", "127.0.0.1:5353"),
+            ("2001:db8::53", "[2001:db8::53]:53"),
+            ("[2001:db8::53]", "[2001:db8::53]:53"),
+            ("[2001:db8::53]:5353", "[2001:db8::53]:5353"),
+        ] {
+            assert_eq!(name_server(text).unwrap().to_string(), address);
+        }
+        assert!(name_server("dns.example.org").unwrap_err().contains("not a name"));
+        assert!(name_server("192.0.2.53:0").unwrap_err().contains("port 0"));
     }
 
     #[test]

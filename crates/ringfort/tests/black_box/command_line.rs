@@ -63,6 +63,28 @@ fn the_example_configuration_is_valid() {
 }
 
 #[test]
+fn dns_records_follow_the_listeners_of_the_configuration() {
+    let place = Place::new();
+    let error = place.fails("dns records example.org");
+    assert!(
+        error.contains("nothing listens on a port that could be published"),
+        "port 0 is no port to publish: {error}"
+    );
+    let config = "[[profile]]\nname = \"world\"\nlisten = [\"udp:192.0.2.1:5060\", \"tls:192.0.2.1:5061\"]\n";
+    std::fs::write(place.path().join("world.toml"), config).unwrap();
+    let printed = place.ok("dns records example.org --config world.toml --ttl 600");
+    for line in [
+        "example.org. 600 IN NAPTR 10 50 \"s\" \"SIP+D2U\" \"\" _sip._udp.example.org.",
+        "_sips._tcp.example.org. 600 IN SRV 10 0 5061 sip.example.org.",
+        "sip.example.org. 600 IN A 192.0.2.1",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line}\n{printed}");
+    }
+    assert!(!printed.contains("SIP+D2T"), "nobody listens by TCP: {printed}");
+    assert!(place.fails("dns records sip:example.org").contains("is no domain"));
+}
+
+#[test]
 fn completion_and_manual_page_are_made() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish"] {
