@@ -209,6 +209,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
     fn loopback_is_limited_only_where_asked_and_never_a_source_that_is_named_unlimited() {
         let verdicts = |source: &str, from: &str| {
             let now = std::time::Instant::now();

@@ -283,7 +283,11 @@ impl Endpoint {
     }
 
     pub fn counts(&self) -> Counts {
-        Counts { client: self.clients.len(), server: self.servers.len() + self.answered.len(), dialogs: self.dialogs.len() }
+        Counts {
+            client: self.clients.len(),
+            server: self.servers.len() + self.answered.len(),
+            dialogs: self.dialogs.len(),
+        }
     }
 
     pub fn stats(&self) -> Stats {

@@ -447,7 +447,7 @@ impl Registrar {
         flow: &Flow,
         address: &NameAddr<'_>,
         lifetime: Duration,
-        path: &Box<[Box<str>]>,
+        path: &[Box<str>],
         registrant: &Registrant<'_>,
     ) -> Result<Contact, Box<RegisterRefused>> {
         let text = address.uri.trim();
@@ -484,7 +484,7 @@ impl Registrar {
         Ok(Contact {
             uri: text.into(),
             by_flow: flow.conn.is_some() || !path.is_empty() || !address_is_source,
-            path: path.clone(),
+            path: path.into(),
             instance: instance_of(address)?,
             reg_id: address.param("reg-id").and_then(|r| r.parse().ok()),
             q,
