@@ -58,7 +58,7 @@ fn phones() -> Site {
 #[test]
 fn a_registration_holds_at_most_1200_octets_at_once_and_600_when_its_transaction_is_over() {
     let mut world = World::with(SwitchConfig { max_transactions: 100_000, ..config() }, phones());
-    let mut clear = |world: &mut World| {
+    let clear = |world: &mut World| {
         world.journal = Vec::new();
         world.notices = Vec::new();
     };
