@@ -81,6 +81,11 @@ impl Context {
         self.suite
     }
 
+    /// From now on each packet bears, or has to bear, that identifier; the indices go on.
+    pub fn set_identifier(&mut self, mki: Option<Mki>) {
+        self.mki = Identifier::new(mki);
+    }
+
     /// Encrypts and authenticates the RTP packet in `buf[..len]`; returns its new length. `buf` must have
     /// [`MAX_TRAILER`] octets behind `len`. A sequence number is protected once (no two texts under one keystream).
     pub fn protect_rtp(&mut self, buf: &mut [u8], len: usize) -> Result<usize, SrtpError> {

@@ -210,6 +210,11 @@ impl SrtpKeys {
         &self.key[..self.suite.key_len()]
     }
 
+    /// Whether both make the same session keys: the identifier has no part in those.
+    pub fn same_key(&self, other: &SrtpKeys) -> bool {
+        self.suite == other.suite && self.master_key() == other.master_key() && self.master_salt() == other.master_salt()
+    }
+
     /// The master salt in the length of the suite.
     pub fn master_salt(&self) -> &[u8] {
         &self.salt[..self.suite.salt_len()]

@@ -114,7 +114,7 @@ pub(crate) struct Shard<C, J> {
     journal_dirty: bool,
     journal_trouble: Option<JournalTrouble>,
     flood: Flood,
-    /// A socket had more than a pass takes.
+    /// A socket had more than a batch.
     behind: bool,
 }
 
@@ -324,8 +324,8 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
             if count < BATCH {
                 return;
             }
+            self.behind = true;
         }
-        self.behind = true;
     }
 
     fn datagram(&mut self, now: Instant, index: usize, slot: usize) {

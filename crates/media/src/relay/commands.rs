@@ -236,9 +236,11 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// A new context only where the keys differ: with the same keys the indices must go on (RFC 3711 §3.3.1), with new
-/// ones they start at 0 (RFC 4568 §6.4).
+/// ones they start at 0 (RFC 4568 §6.4). Another identifier does not make another key: to begin anew with the same one
+/// would encrypt two texts with one keystream.
 fn replace_context(context: &mut Option<Box<Context>>, old: Option<&SrtpKeys>, new: Option<&SrtpKeys>) {
-    if old != new {
-        *context = new.map(|keys| Box::new(Context::new(keys)));
+    match (context, old, new) {
+        (Some(context), Some(old), Some(new)) if old.same_key(new) => context.set_identifier(new.mki),
+        (context, _, new) => *context = new.map(|keys| Box::new(Context::new(keys))),
     }
 }

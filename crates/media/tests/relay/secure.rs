@@ -126,6 +126,41 @@ fn roll_over_counters_go_on_through_configure_with_the_same_keys_rfc_3711_3_3_1(
 }
 
 #[test]
+fn an_identifier_that_comes_or_goes_leaves_keys_and_counters_as_they_are_rfc_3711_9_1() {
+    for suite in [CryptoSuite::AesCm128HmacSha1_80, CryptoSuite::AeadAes128Gcm] {
+        let identified = |keys: Option<SrtpKeys>, mki| keys.map(|keys| SrtpKeys { mki, ..keys });
+        let with = |side: StreamConfig, mki| StreamConfig {
+            rx_keys: identified(side.rx_keys.clone(), mki),
+            tx_keys: identified(side.tx_keys.clone(), mki),
+            ..side
+        };
+        let (one, two) = (secure(A, suite, 1, 2), secure(B, suite, 3, 4));
+        let two = StreamConfig { send_unproven: true, ..two };
+        let mut net = Net::new();
+        net.call(one.clone(), two.clone());
+        let (mut tx, mut rx) = (Context::new(&keys(suite, 1)), Context::new(&keys(suite, 4)));
+        let mut a = Phone::new(A, 0x55);
+        // One round and a bit of sequence numbers, so that a counter that began anew would be heard.
+        for i in 0..70_000 {
+            net.ms(20);
+            if i % 5_000 == 4_999 || i > 69_990 {
+                let mki = (i % 2 == 1).then(|| Mki::new(7, 4).unwrap());
+                net.configure(1, with(one.clone(), mki), false);
+                net.configure(2, with(two.clone(), mki), false);
+                tx.set_identifier(mki);
+                rx.set_identifier(mki);
+            }
+            let protected = protect(&mut tx, &a.next().bytes());
+            let out = net.send(PORT, false, a.source, &protected).unwrap();
+            assert_eq!(unprotect(&mut rx, &out.bytes)[12..], [0x55; 160], "{suite:?} {i}");
+            if i > 69_990 {
+                assert_eq!(net.send(PORT, false, a.source, &protected), dropped(DropReason::Replay), "{i}");
+            }
+        }
+    }
+}
+
+#[test]
 fn new_keys_are_used_from_configure_on_and_counters_begin_at_0_rfc_4568_6_4() {
     let suite = CryptoSuite::AeadAes256Gcm;
     let mut net = Net::new();
