@@ -1,6 +1,9 @@
 //! Tests of the scanner as a library, by subject.
 
 mod agreement;
+mod broken;
+mod commands;
 mod kubesec;
+mod metamorphic;
 mod policies;
 mod support;
