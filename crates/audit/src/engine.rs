@@ -1,6 +1,6 @@
 //! Evaluates policies on objects. Nothing here reads a file or keeps anything between objects.
 
-use crate::expr::{self, Place, Root, Scope};
+use crate::expr::{self, Budget, Place, Root, Scope};
 use crate::kube::{Group, Object};
 use crate::model::{Mark, NodeId, push_index, push_key};
 use crate::policy::{Catalogue, Each, Policy, PolicyIndex};
@@ -28,16 +28,37 @@ struct Item {
     container: Option<usize>,
 }
 
+/// Steps that the policies may take on one object. A large real one (a few hundred containers) takes a hundredth of it.
+const STEPS: u64 = 100_000_000;
+/// What one verdict costs of them, so that their number is limited too.
+const STEPS_OF_VERDICT: u64 = 1_000;
+
+/// Not every policy could be evaluated to its end: the object is too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge;
+
 /// Evaluates every policy of the catalogue that has something to say about the object. Passes are told only where `passes`.
-pub fn evaluate(catalogue: &Catalogue, object: &Object<'_>, passes: bool, tell: &mut dyn FnMut(Verdict)) {
+///
+/// # Errors
+/// Where the object is so large that its policies were not evaluated to their end; verdicts until then were told.
+pub fn evaluate(
+    catalogue: &Catalogue,
+    object: &Object<'_>,
+    passes: bool,
+    tell: &mut dyn FnMut(Verdict),
+) -> Result<(), TooLarge> {
+    let budget = Budget::new(STEPS);
     for (index, policy) in catalogue.for_object(object) {
         for_each_item(policy, object, &mut |item| {
-            let scope = scope(object, item.node);
+            if budget.is_spent() {
+                return;
+            }
+            let scope = scope(object, item.node, &budget);
             if policy.when.as_ref().is_some_and(|when| !expr::holds(when, &scope)) {
                 return;
             }
             let failed = expr::holds(&policy.fails, &scope);
-            if !failed && !passes {
+            if (!failed && !passes) || !budget.spend(STEPS_OF_VERDICT) {
                 return;
             }
             let document = object.document;
@@ -54,20 +75,25 @@ pub fn evaluate(catalogue: &Catalogue, object: &Object<'_>, passes: bool, tell: 
             tell(Verdict { policy: index, failed, at, json_path, container: item.container, lines });
         });
     }
+    if budget.is_spent() { Err(TooLarge) } else { Ok(()) }
 }
 
 /// Whether the policy fails for one of the object's items, whatever the object's kind.
 pub fn fails_once(policy: &Policy, object: &Object<'_>) -> bool {
+    let budget = Budget::new(STEPS);
     let mut failed = false;
     for_each_item(policy, object, &mut |item| {
-        let scope = scope(object, item.node);
+        if failed {
+            return;
+        }
+        let scope = scope(object, item.node, &budget);
         let applies = policy.when.as_ref().is_none_or(|when| expr::holds(when, &scope));
         failed |= applies && expr::holds(&policy.fails, &scope);
     });
     failed
 }
 
-fn scope<'d>(object: &Object<'d>, item: NodeId) -> Scope<'d> {
+fn scope<'d>(object: &Object<'d>, item: NodeId, budget: &'d Budget) -> Scope<'d> {
     Scope {
         document: object.document,
         object: object.node,
@@ -75,6 +101,7 @@ fn scope<'d>(object: &Object<'d>, item: NodeId) -> Scope<'d> {
         here: item,
         pod: object.pod.as_ref().map(|pod| pod.spec),
         pod_meta: object.pod.as_ref().and_then(|pod| pod.meta),
+        budget,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a predicate means on a node. A term has any number of values; a comparison holds if it holds for one of them.
+//! Every step through the document takes from a budget, so that no file can make a policy run for ever.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::words::{capability, image, quantity};
@@ -22,6 +24,31 @@ pub struct Scope<'d> {
     pub pod: Option<NodeId>,
     /// The pod's metadata, where it has any.
     pub pod_meta: Option<NodeId>,
+    /// What is left to spend.
+    pub budget: &'d Budget,
+}
+
+/// How many steps evaluation may still take. With none left every path leads nowhere.
+#[derive(Debug)]
+pub struct Budget(Cell<u64>);
+
+impl Budget {
+    /// A budget of this many steps.
+    pub fn new(steps: u64) -> Self {
+        Self(Cell::new(steps))
+    }
+
+    /// Takes from it; false where there is not enough.
+    pub fn spend(&self, steps: u64) -> bool {
+        let left = self.0.get().checked_sub(steps);
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// Whether nothing is left; what was said since may be wrong.
+    pub fn is_spent(&self) -> bool {
+        self.0.get() == 0
+    }
 }
 
 /// One value of a term.
@@ -92,7 +119,7 @@ pub fn values<'d>(term: &Term, scope: &Scope<'d>, visit: Visit<'_, 'd>) -> Contr
             let mut found = false;
             for from in [Some(scope.item), scope.pod].into_iter().flatten() {
                 let Some(here) = context(from) else { continue };
-                descend(&path.steps, document, here, &mut |node| {
+                descend(&path.steps, scope, here, &mut |node| {
                     found = true;
                     visit(Val::Node(node))
                 })?;
@@ -163,28 +190,37 @@ fn walk(path: &Path, scope: &Scope<'_>, visit: &mut dyn FnMut(NodeId) -> Control
         Root::PodMeta => scope.pod_meta,
     };
     match from {
-        Some(from) => descend(&path.steps, scope.document, from, visit),
+        Some(from) => descend(&path.steps, scope, from, visit),
         None => ControlFlow::Continue(()),
     }
 }
 
 fn descend(
     steps: &[Step],
-    document: &Document,
+    scope: &Scope<'_>,
     from: NodeId,
     visit: &mut dyn FnMut(NodeId) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
+    let document = scope.document;
     let mut node = from;
     for (index, step) in steps.iter().enumerate() {
+        let width = match document.value(node) {
+            Value::Seq(items) => items.len(),
+            Value::Map(entries) => entries.len(),
+            _ => return ControlFlow::Continue(()),
+        };
+        if !scope.budget.spend(width as u64 + 1) {
+            return ControlFlow::Continue(());
+        }
         let next = match step {
             Step::Key(key) => document.get(node, key),
             Step::Index(index) => document.items(node).get(*index).copied(),
             Step::Each => {
                 let rest = &steps[index + 1..];
                 return match document.value(node) {
-                    Value::Seq(items) => items.iter().try_for_each(|item| descend(rest, document, *item, visit)),
+                    Value::Seq(items) => items.iter().try_for_each(|item| descend(rest, scope, *item, visit)),
                     Value::Map(entries) => {
-                        entries.iter().try_for_each(|entry| descend(rest, document, entry.value, visit))
+                        entries.iter().try_for_each(|entry| descend(rest, scope, entry.value, visit))
                     }
                     _ => ControlFlow::Continue(()),
                 };
@@ -262,6 +298,7 @@ fn text_of<'v>(val: &'v Val<'_>, document: &'v Document) -> Option<Cow<'v, str>>
 fn apply<'d>(function: Function, val: Val<'d>, document: &'d Document, visit: Visit<'_, 'd>) -> ControlFlow<()> {
     if function == Function::Keys {
         let Val::Node(node) = val else { return ControlFlow::Continue(()) };
+        // The step that led here has paid for as many entries.
         return document.entries(node).try_for_each(|(key, _)| visit(Val::Text(Cow::Borrowed(key))));
     }
     let Some(text) = text_of(&val, document) else { return ControlFlow::Continue(()) };
@@ -306,7 +343,11 @@ fn words<'d>(scope: &Scope<'d>, visit: &mut dyn FnMut(&'d str) -> ControlFlow<()
     let document = scope.document;
     for key in ["command", "args"] {
         let Some(list) = document.get(scope.item, key) else { continue };
-        for item in document.items(list) {
+        let items = document.items(list);
+        if !scope.budget.spend(items.len() as u64) {
+            return ControlFlow::Continue(());
+        }
+        for item in items {
             document.scalar_text(*item).into_iter().flat_map(str::split_whitespace).try_for_each(&mut *visit)?;
         }
     }

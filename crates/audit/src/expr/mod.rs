@@ -9,7 +9,7 @@ mod words;
 use regex_lite::Regex;
 
 pub use blame::{Place, blame, place};
-pub use eval::{Scope, Val, holds, values};
+pub use eval::{Budget, Scope, Val, holds, values};
 pub use parse::{ExprError, parse, parse_path};
 
 /// Something that holds or does not.

@@ -28,7 +28,18 @@ fn test(text: &str) -> bool {
     let item = document.items(document.get(pod, "containers").expect("containers"))[0];
     let pod_meta = document.get(object, "metadata");
     let expr = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-    holds(&expr, &Scope { document: &document, object, item, here: item, pod: Some(pod), pod_meta })
+    holds(
+        &expr,
+        &Scope {
+            document: &document,
+            object,
+            item,
+            here: item,
+            pod: Some(pod),
+            pod_meta,
+            budget: &Budget::new(10_000),
+        },
+    )
 }
 
 #[test]
@@ -67,6 +78,19 @@ fn predicates_mean_what_they_say() {
     {
         assert!(!test(text), "{text}");
     }
+}
+
+#[test]
+fn a_spent_budget_ends_evaluation() {
+    let document = document();
+    let object = document.root().expect("a root");
+    let budget = Budget::new(30);
+    let scope =
+        Scope { document: &document, object, item: object, here: object, pod: None, pod_meta: None, budget: &budget };
+    let expr = parse("metadata.labels.app == \"x\"").expect("a predicate");
+    assert!(holds(&expr, &scope) && !budget.is_spent());
+    while holds(&expr, &scope) {}
+    assert!(budget.is_spent());
 }
 
 #[test]

@@ -13,11 +13,13 @@ pub struct Limits {
     pub nodes: u64,
     /// The most documents of a file.
     pub documents: usize,
+    /// The most verdicts that are kept of a file.
+    pub findings: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 32 << 20, depth: 128, nodes: 4_000_000, documents: 100_000 }
+        Self { file_bytes: 32 << 20, depth: 128, nodes: 4_000_000, documents: 100_000, findings: 500_000 }
     }
 }
 

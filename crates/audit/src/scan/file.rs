@@ -10,7 +10,7 @@ use super::report::{Finding, Status};
 use super::suppress::{Decision, Target, Waivers};
 use crate::engine;
 use crate::kube::{self, Object};
-use crate::model::{self, Document, Syntax};
+use crate::model::{self, Document, Mark, Syntax};
 
 /// What came of one file.
 #[derive(Debug)]
@@ -25,11 +25,23 @@ pub struct FileScan {
     pub used_suppressions: Vec<usize>,
     /// What the author of the file should know: line and words.
     pub notes: Vec<(u32, String)>,
+    /// Verdicts over the limit.
+    left_out: usize,
+    /// The first object that policies were not evaluated on to their end.
+    too_large: Option<(Mark, Arc<str>)>,
 }
 
 impl FileScan {
     fn without_objects(outcome: Outcome) -> Self {
-        Self { outcome, objects: 0, findings: Vec::new(), used_suppressions: Vec::new(), notes: Vec::new() }
+        Self {
+            outcome,
+            objects: 0,
+            findings: Vec::new(),
+            used_suppressions: Vec::new(),
+            notes: Vec::new(),
+            left_out: 0,
+            too_large: None,
+        }
     }
 
     fn unread(reason: String) -> Self {
@@ -93,6 +105,15 @@ pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
     scan.notes = waivers.problems;
     let objects = scan.objects;
     scan.outcome = match result {
+        Ok(()) if scan.left_out > 0 => {
+            let reason = format!("more than {} verdicts; {} are left out", settings.limits.findings, scan.left_out);
+            Outcome::Unparsed { at: None, reason, objects }
+        }
+        Ok(()) if scan.too_large.is_some() => {
+            let (at, resource) = scan.too_large.take().expect("it was just looked at");
+            let reason = format!("{resource} is too large; not every policy was evaluated to its end");
+            Outcome::Unparsed { at: Some(at), reason, objects }
+        }
         Ok(()) if objects > 0 => Outcome::Scanned { objects, others },
         Ok(()) => Outcome::Skipped { reason: "no Kubernetes object in it".to_owned() },
         Err(error) => {
@@ -133,8 +154,13 @@ fn scan_object(
     scan: &mut FileScan,
 ) {
     let resource: Arc<str> = Arc::from(object.label());
-    let mut own = None;
-    engine::evaluate(settings.catalogue, object, settings.passes, &mut |verdict| {
+    let mut around = None;
+    let limit = settings.limits.findings;
+    let result = engine::evaluate(settings.catalogue, object, settings.passes, &mut |verdict| {
+        if scan.findings.len() == limit {
+            scan.left_out += 1;
+            return;
+        }
         let container = verdict.container.and_then(|index| Some(&object.pod.as_ref()?.containers[index]));
         let mut finding = Finding {
             policy: verdict.policy,
@@ -148,19 +174,17 @@ fn scan_object(
             expired: None,
         };
         if verdict.failed {
-            let own = own.get_or_insert_with(|| Waivers::of_object(object));
+            let around = around.get_or_insert_with(|| waivers.of_object(object));
             let target = Target {
                 policy: settings.catalogue.get(verdict.policy),
                 file: name,
-                object,
                 resource: &resource,
                 container: finding.container.as_deref(),
                 line: verdict.at.line,
                 item_lines: verdict.lines,
             };
             let central = settings.suppressions.decide(&target, settings.today, &mut scan.used_suppressions);
-            let decision = own.decide(&target, settings.today).or(waivers.decide(&target, settings.today)).or(central);
-            match decision {
+            match around.decide(&target, settings.today).or(central) {
                 Decision::None => {}
                 Decision::Suppressed(suppressed) => finding.status = Status::Suppressed(Box::new(suppressed)),
                 Decision::Expired(words) => finding.expired = Some(words.into_boxed_str()),
@@ -168,4 +192,7 @@ fn scan_object(
         }
         scan.findings.push(finding);
     });
+    if result.is_err() && scan.too_large.is_none() {
+        scan.too_large = Some((object.document.at(object.node), resource));
+    }
 }

@@ -142,6 +142,27 @@ fn every_file_of_a_folder_has_its_line_in_the_ledger() {
     assert!(lines[7].contains("aliases written out"), "{}", lines[7]);
 }
 
+#[test]
+fn an_object_or_a_file_too_large_for_its_policies_is_told_and_ends_in_time() {
+    let pod = |body: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: b}}\nspec:\n{body}");
+    let many = pod(&format!("  containers:\n{}", "  - {}\n".repeat(300_000)));
+    let wide: String = (0..30_000).map(|number| format!("  key{number}: {{}}\n")).collect();
+    let wide = pod(&format!("{wide}  containers:\n{}", "  - {}\n".repeat(30_000)));
+    let marks = "# ringfort:ignore RF-K8S-0001 reason=x\n".repeat(200_000);
+    for text in [many, wide] {
+        let scan = scan("a.yaml", &text);
+        let words = scan.outcome.to_string();
+        assert!(words.contains("Pod/b/a is too large"), "{words}");
+        assert!(scan.findings.len() <= 100_000, "{}", scan.findings.len());
+    }
+    let found = scan("a.yaml", &(marks + &pod("  containers: [{name: a}]\n")));
+    assert!(found.notes.iter().any(|(_, words)| words.contains("only the last 2000")), "{:?}", found.notes.first());
+    let small = pod("  containers: [{}]\n");
+    let file: String = (0..30_000).map(|_| format!("---\n{small}")).collect();
+    let scan = scan("a.yaml", &file);
+    assert!(scan.outcome.to_string().contains("more than 500000 verdicts"), "{}", scan.outcome);
+}
+
 fn laughs() -> String {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..40 {

@@ -9,31 +9,39 @@
 
 use super::{Cover, Suppressed, Waiver, Waivers};
 
+/// More than these are not looked at: nobody has so many, and each finding is compared with those around it.
+const MOST: usize = 2_000;
+
 pub(super) fn read(text: &str) -> Waivers {
     let mut waivers = Waivers::default();
     if !["ringfort:ignore", "checkov:skip=", "kics-scan"].iter().any(|word| text.contains(word)) {
         return waivers;
     }
-    let lines: Vec<&str> = text.lines().collect();
-    for (index, line) in lines.iter().enumerate() {
+    // From the end, so that the line after a comment is known.
+    let mut next = None;
+    let mut found = 0;
+    for (index, line) in text.lines().collect::<Vec<_>>().into_iter().enumerate().rev() {
+        let number = index as u32 + 1;
+        let trimmed = line.trim();
+        let is_alone = trimmed.starts_with('#');
+        if !trimmed.is_empty() && !is_alone && trimmed != "---" {
+            next = Some(number);
+        }
         let Some(hash) = comment_start(line) else { continue };
-        let comment = line[hash + 1..].trim();
-        let about = if line[..hash].trim().is_empty() {
-            let next = lines.iter().enumerate().skip(index + 1).find(|(_, line)| {
-                let line = line.trim();
-                !line.is_empty() && !line.starts_with('#') && line != "---"
-            });
-            next.map_or(index, |(next, _)| next)
-        } else {
-            index
-        };
-        let (number, about) = (index as u32 + 1, about as u32 + 1);
-        match parse(comment, about, number) {
-            None => {}
+        let about = if is_alone { next.unwrap_or(number) } else { number };
+        match parse(line[hash + 1..].trim(), about, number) {
+            None => continue,
             Some(Ok(waiver)) => waivers.all.push(waiver),
             Some(Err(problem)) => waivers.problems.push((number, problem)),
         }
+        found += 1;
+        if found == MOST {
+            waivers.problems.push((number, format!("only the last {MOST} suppressions of a file are looked at")));
+            break;
+        }
     }
+    waivers.problems.reverse();
+    waivers.all.sort_by_key(Waiver::line);
     waivers
 }
 

@@ -54,8 +54,6 @@ pub struct Target<'t> {
     pub policy: &'t Policy,
     /// The file's name.
     pub file: &'t str,
-    /// The object.
-    pub object: &'t Object<'t>,
     /// Its label.
     pub resource: &'t str,
     /// The container.
@@ -87,12 +85,20 @@ struct Waiver {
     said: Suppressed,
 }
 
-/// The suppressions of one file's comments, or of one object's annotations and labels.
+/// The suppressions of one file's comments, in the order of the lines that they are about.
 #[derive(Debug, Clone, Default)]
 pub struct Waivers {
     all: Vec<Waiver>,
     /// Comments that mean to suppress and do not say how: line and what is missing.
     pub problems: Vec<(u32, String)>,
+}
+
+/// The suppressions that can be about one object: of its annotations and labels, and of comments within its lines.
+#[derive(Debug, Default)]
+pub struct ObjectWaivers<'w> {
+    own: Vec<Waiver>,
+    /// With whether the line that it is about lies in a container.
+    comments: Vec<(&'w Waiver, bool)>,
 }
 
 impl Waivers {
@@ -101,18 +107,53 @@ impl Waivers {
         comments::read(text)
     }
 
-    /// Those in the annotations and labels of an object.
-    pub fn of_object(object: &Object<'_>) -> Self {
-        Self { all: marks::read(object), problems: Vec::new() }
+    /// Those that can be about this object.
+    pub fn of_object(&self, object: &Object<'_>) -> ObjectWaivers<'_> {
+        let document = object.document;
+        let lines = (document.at(object.node).line, document.last_line(object.node));
+        let whole_file = self.all.iter().take_while(|waiver| waiver.line() == 0);
+        let start = self.all.partition_point(|waiver| waiver.line() < lines.0.max(1));
+        let within = self.all[start..].iter().take_while(|waiver| waiver.line() <= lines.1);
+        let containers = object.pod.as_ref().map(|pod| pod.containers.as_slice()).unwrap_or_default();
+        let in_container = |line: u32| {
+            let holds = |node| (document.at(node).line..=document.last_line(node)).contains(&line);
+            containers.iter().any(|container| holds(container.node))
+        };
+        let comments = whole_file.chain(within).map(|waiver| (waiver, in_container(waiver.line()))).collect();
+        ObjectWaivers { own: marks::read(object), comments }
+    }
+}
+
+impl Waiver {
+    /// The line that it is about; 0 for the whole file or object.
+    fn line(&self) -> u32 {
+        match self.cover {
+            Cover::Around(line) | Cover::Line(line) => line,
+            Cover::All | Cover::Container(_) => 0,
+        }
     }
 
-    /// What they say about a finding.
+    fn covers(&self, target: &Target<'_>, in_container: bool) -> bool {
+        let about = match &self.cover {
+            Cover::All => true,
+            Cover::Container(name) => target.container == Some(name),
+            Cover::Line(line) => target.line == *line,
+            Cover::Around(line) if in_container => {
+                target.container.is_some() && (target.item_lines.0..=target.item_lines.1).contains(line)
+            }
+            Cover::Around(_) => true,
+        };
+        about && (self.ids.is_empty() || self.ids.iter().any(|id| target.policy.is_called(id)))
+    }
+}
+
+impl ObjectWaivers<'_> {
+    /// What they say about a finding of the object.
     pub fn decide(&self, target: &Target<'_>, today: Date) -> Decision {
-        self.all
-            .iter()
-            .filter(|waiver| waiver.ids.is_empty() || waiver.ids.iter().any(|id| target.policy.is_called(id)))
-            .filter(|waiver| covers(&waiver.cover, target))
-            .map(|waiver| decision(&waiver.said, today))
+        let own = self.own.iter().map(|waiver| (waiver, false));
+        own.chain(self.comments.iter().copied())
+            .filter(|(waiver, in_container)| waiver.covers(target, *in_container))
+            .map(|(waiver, _)| decision(&waiver.said, today))
             .fold(Decision::None, Decision::or)
     }
 }
@@ -125,26 +166,6 @@ fn decision(said: &Suppressed, today: Date) -> Decision {
             said.owner.as_deref().unwrap_or("no owner")
         )),
         Some(_) | None => Decision::Suppressed(said.clone()),
-    }
-}
-
-fn covers(cover: &Cover, target: &Target<'_>) -> bool {
-    match cover {
-        Cover::All => true,
-        Cover::Container(name) => target.container == Some(name),
-        Cover::Line(line) => target.line == *line,
-        Cover::Around(line) => {
-            let object = target.object;
-            let within = |node| {
-                let document = object.document;
-                (document.at(node).line..=document.last_line(node)).contains(line)
-            };
-            let containers = object.pod.as_ref().map(|pod| pod.containers.as_slice()).unwrap_or_default();
-            match containers.iter().find(|container| within(container.node)) {
-                Some(_) => target.container.is_some() && (target.item_lines.0..=target.item_lines.1).contains(line),
-                None => within(object.node),
-            }
-        }
     }
 }
 
