@@ -41,7 +41,11 @@ fn main() -> io::Result<()> {
         kept &= good;
         let target = target.map_or_else(String::new, |target| format!("{target:.0?}"));
         let word = if good { "" } else { "  MISSED" };
-        println!("{count:>9} {bytes:>10} {best:>10.1?} {target:>10} {cpu:>8.0?} {:>5} MiB{word}", memory / MIB);
+        println!(
+            "{count:>9} {bytes:>10} {best:>10.1?} {target:>10} {:>5} ms {:>5} MiB{word}",
+            cpu.as_millis(),
+            memory / MIB
+        );
         times.push(best);
     }
     let ratio = times[3].as_secs_f64() / times[2].as_secs_f64();

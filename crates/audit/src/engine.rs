@@ -80,17 +80,27 @@ pub fn evaluate(
 
 /// Whether the policy fails for one of the object's items, whatever the object's kind.
 pub fn fails_once(policy: &Policy, object: &Object<'_>) -> bool {
+    count(policy, object).0 > 0
+}
+
+/// Whether the policy has items to look at and fails for all of them, whatever the object's kind.
+pub fn fails_always(policy: &Policy, object: &Object<'_>) -> bool {
+    let (failed, all) = count(policy, object);
+    all > 0 && failed == all
+}
+
+/// How many of the object's items the policy fails for, and how many it looks at.
+fn count(policy: &Policy, object: &Object<'_>) -> (usize, usize) {
     let budget = Budget::new(STEPS);
-    let mut failed = false;
+    let (mut failed, mut all) = (0, 0);
     for_each_item(policy, object, &mut |item| {
-        if failed {
-            return;
-        }
         let scope = scope(object, item.node, &budget);
-        let applies = policy.when.as_ref().is_none_or(|when| expr::holds(when, &scope));
-        failed |= applies && expr::holds(&policy.fails, &scope);
+        if policy.when.as_ref().is_none_or(|when| expr::holds(when, &scope)) {
+            all += 1;
+            failed += usize::from(expr::holds(&policy.fails, &scope));
+        }
     });
-    failed
+    (failed, all)
 }
 
 fn scope<'d>(object: &Object<'d>, item: NodeId, budget: &'d Budget) -> Scope<'d> {

@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 pub use baseline::Baseline;
 pub use catalogue::{explain, list, markdown};
 
-use crate::model::Limits;
+use crate::model::{self, Limits, ModelError, Syntax};
 use crate::output::{self, Format, Subject};
 use crate::policy::{Catalogue, Severity};
 use crate::scan::input::{self, Input, Selection, Source};
 use crate::scan::suppress::{CENTRAL_FILE, Date, Suppressions};
 use crate::scan::{Report, Settings, scan};
+use crate::view::kccss::{self, Kccss, RuleSet};
 use crate::view::kubesec::{self, Kubesec};
 
 /// A way to look at the files that another tool has.
@@ -24,6 +25,8 @@ use crate::view::kubesec::{self, Kubesec};
 pub enum View {
     /// kubesec's points.
     Kubesec,
+    /// The risk of workloads by a rule set of KCCSS' arithmetic.
+    Kccss(RuleSet),
 }
 
 /// What is to be done.
@@ -135,6 +138,7 @@ pub fn run(options: &Options, stdin: &mut dyn io::Read, stdout: &mut dyn Write) 
     let inputs = inputs(options, stdin)?;
     match options.view {
         Some(View::Kubesec) => view_kubesec(options, inputs, stdout),
+        Some(View::Kccss(set)) => view_kccss(options, set, inputs, stdout),
         None => audit(options, &inputs, stdout),
     }
 }
@@ -235,42 +239,75 @@ fn suppressions(options: &Options) -> Result<Suppressions, CommandError> {
 }
 
 fn view_kubesec(options: &Options, inputs: Vec<Input>, stdout: &mut dyn Write) -> Result<u8, CommandError> {
-    let format_ok = options.outputs.iter().all(|(format, _)| *format == Format::Json);
-    if !format_ok {
-        return Err(CommandError::Options("the view kubesec is written as JSON only: -o json".to_owned()));
-    }
     let kubesec = Kubesec::new();
     let mut reports = Vec::new();
+    read_all(options, inputs, &mut |name, text| {
+        reports.extend(kubesec.judge(name, text, &options.limits)?);
+        Ok(())
+    })?;
+    if reports.is_empty() {
+        return Err(CommandError::Options("invalid input: no document in it".to_owned()));
+    }
+    write_json(options, stdout, &mut |out| kubesec::write(&reports, out))?;
+    Ok(if kubesec::is_low(&reports) { 2 } else { CLEAN })
+}
+
+fn view_kccss(options: &Options, set: RuleSet, inputs: Vec<Input>, stdout: &mut dyn Write) -> Result<u8, CommandError> {
+    let mut documents = Vec::new();
+    read_all(options, inputs, &mut |_, text| {
+        model::read(text, Syntax::Guess, &options.limits, &mut |document| documents.push(document))
+    })?;
+    let workloads = Kccss::new(set).judge(&documents);
+    write_json(options, stdout, &mut |out| kccss::write(&workloads, out))?;
+    Ok(CLEAN)
+}
+
+/// Reads every input for a view; the first that cannot be read ends it, since a view has no ledger to say so.
+fn read_all(
+    options: &Options,
+    inputs: Vec<Input>,
+    each: &mut dyn FnMut(&str, &str) -> Result<(), ModelError>,
+) -> Result<(), CommandError> {
+    if !options.outputs.iter().all(|(format, _)| *format == Format::Json) {
+        return Err(CommandError::Options("a view is written as JSON only: -o json".to_owned()));
+    }
     for input in inputs {
         let bytes = match input.source {
             Source::Skipped(_) => continue,
             Source::Unreadable(why) => return Err(CommandError::Options(format!("{}: {why}", input.name))),
             Source::Bytes(bytes) => bytes,
             Source::File(path) => {
-                fs::read(&path).map_err(|error| CommandError::File { path: path.display().to_string(), error })?
+                let limit = options.limits.file_bytes + 1;
+                let read = || {
+                    let mut bytes = Vec::new();
+                    fs::File::open(&path)?.take(limit).read_to_end(&mut bytes).map(|_| bytes)
+                };
+                read().map_err(|error| CommandError::File { path: path.display().to_string(), error })?
             }
         };
         if bytes.len() as u64 > options.limits.file_bytes {
             let most = options.limits.file_bytes >> 20;
             return Err(CommandError::Options(format!("{}: larger than {most} MiB", input.name)));
         }
-        let text = String::from_utf8_lossy(&bytes);
-        let judged = kubesec.judge(&input.name, &text, &options.limits);
-        reports.extend(judged.map_err(|error| CommandError::Options(format!("{}:{error}", input.name)))?);
+        each(&input.name, &String::from_utf8_lossy(&bytes))
+            .map_err(|error| CommandError::Options(format!("{}:{error}", input.name)))?;
     }
-    if reports.is_empty() {
-        return Err(CommandError::Options("invalid input: no document in it".to_owned()));
-    }
-    if options.outputs.is_empty() {
-        kubesec::write(&reports, stdout)?;
-    }
-    for (_, file) in &options.outputs {
+    Ok(())
+}
+
+fn write_json(
+    options: &Options,
+    stdout: &mut dyn Write,
+    write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), CommandError> {
+    let standard_output = [(Format::Json, None)];
+    for (_, file) in if options.outputs.is_empty() { &standard_output[..] } else { &options.outputs } {
         match file {
-            Some(path) => write_file(path, &mut |out| kubesec::write(&reports, out))?,
-            None => kubesec::write(&reports, stdout)?,
+            Some(path) => write_file(path, write)?,
+            None => write(stdout)?,
         }
     }
-    Ok(if kubesec::is_low(&reports) { 2 } else { CLEAN })
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<String, CommandError> {

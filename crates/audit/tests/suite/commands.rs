@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ringfort_audit::command::{self, CLEAN, COULD_NOT_RUN, FINDINGS, Options, View};
 use ringfort_audit::output::Format;
 use ringfort_audit::policy::{Catalogue, Severity};
+use ringfort_audit::view::kccss::RuleSet;
 
 const BAD: &str =
     "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nspec:\n  hostPID: true\n  containers: []\n";
@@ -133,6 +134,22 @@ fn the_view_kubesec_prints_json_and_exits_with_two_at_zero() {
     assert_eq!(run(&options, "").0, COULD_NOT_RUN);
     options.outputs = vec![(Format::Html, None)];
     assert!(run(&options, BAD).1.contains("JSON only"));
+}
+
+#[test]
+fn the_view_kccss_prints_risks_as_kube_scan_answers() {
+    let mut options = options(&[Path::new("-")]);
+    options.view = Some(View::Kccss(RuleSet::KubeScan));
+    let pod = BAD.replace("containers: []", "containers: [{name: a, securityContext: {privileged: true}}]");
+    let (code, text) = run(&options, &pod);
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let workload = &value["data"][0];
+    assert_eq!((code, &workload["kind"], &workload["namespace"]), (CLEAN, &"Pod".into(), &"shop".into()));
+    let risk = &workload["risk"];
+    assert!(risk["riskScore"].as_u64().is_some_and(|score| (5..=10).contains(&score)), "{risk}");
+    assert_eq!(risk["riskItems"][0]["name"], "privileged");
+    assert_eq!(risk["riskItems"][0]["attackVector"], "Local");
+    assert!(run(&options, "a: [").1.starts_with("STDIN:"));
 }
 
 #[test]

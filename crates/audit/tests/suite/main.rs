@@ -3,6 +3,7 @@
 mod agreement;
 mod broken;
 mod commands;
+mod kccss;
 mod kubesec;
 mod metamorphic;
 mod policies;

@@ -10,6 +10,7 @@ use ringfort_audit::command::{self, COULD_NOT_RUN, Options, View};
 use ringfort_audit::output::Format;
 use ringfort_audit::policy::{Catalogue, Severity};
 use ringfort_audit::scan::suppress::Date;
+use ringfort_audit::view::kccss::RuleSet;
 
 /// Arguments of `ringfort audit`.
 #[derive(Debug, Args)]
@@ -86,7 +87,12 @@ enum AuditCommand {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ViewName {
+    /// Points of each object; exit code 2 where a score is not above zero
     Kubesec,
+    /// Risk of each workload from 0 to 10, by the rules of KCCSS
+    Kccss,
+    /// The same, by the rules of kube-scan
+    KubeScan,
 }
 
 /// Does it. What cannot run is said on standard error, with exit code 2.
@@ -132,6 +138,8 @@ fn scan(args: AuditArgs) -> ExitCode {
         options.threads = args.threads;
         options.view = args.view.map(|view| match view {
             ViewName::Kubesec => View::Kubesec,
+            ViewName::Kccss => View::Kccss(RuleSet::Kccss),
+            ViewName::KubeScan => View::Kccss(RuleSet::KubeScan),
         });
         options.colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
         command::run(&options, &mut io::stdin().lock(), &mut stdout.lock()).map_err(|error| error.to_string())

@@ -63,4 +63,10 @@ fn audit_reads_standard_input_and_judges_as_kubesec() {
     assert_eq!(output.status.code(), Some(2), "a score that is not above zero");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report[0]["object"], &report[0]["score"]), (&"Pod/a.shop".into(), &(-9).into()));
+    let place = Place::new();
+    std::fs::write(place.path().join("pod.yaml"), BAD).unwrap();
+    for view in ["kccss", "kube-scan"] {
+        let risks = place.json(&format!("audit pod.yaml --view {view}"));
+        assert_eq!(risks["data"][0]["risk"]["riskItems"][0]["scope"], "Host", "{view}");
+    }
 }
