@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use ringfort_audit::model::Limits;
 use ringfort_audit::policy::Catalogue;
 use ringfort_audit::scan::suppress::Suppressions;
-use ringfort_audit::scan::{FileScan, Settings, Status, scan_text};
+use ringfort_audit::scan::{FileScan, Settings, scan_text};
 
 pub fn catalogue() -> &'static Catalogue {
     static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
@@ -19,20 +19,4 @@ pub fn settings<'s>(catalogue: &'s Catalogue, suppressions: &'s Suppressions) ->
 
 pub fn scan(name: &str, text: &str) -> FileScan {
     scan_text(name, text, &settings(catalogue(), &Suppressions::default()))
-}
-
-/// Every verdict as `policy resource container failed`, sorted.
-#[allow(dead_code)]
-pub fn verdicts(scan: &FileScan) -> Vec<String> {
-    let mut all: Vec<_> = scan
-        .findings
-        .iter()
-        .map(|finding| {
-            let container = finding.container.as_deref().unwrap_or_default();
-            let id = &finding.policy(catalogue()).id;
-            format!("{id} {} {container} {}", finding.resource, finding.status == Status::Failed)
-        })
-        .collect();
-    all.sort();
-    all
 }
