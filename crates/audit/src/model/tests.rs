@@ -109,6 +109,24 @@ fn aliases_that_would_expand_without_end_are_refused() {
 }
 
 #[test]
+fn a_large_collection_in_flow_style_ends_before_its_tokens_fill_memory() {
+    for text in [
+        format!("[{}]", "a, ".repeat(1_500_000)),
+        format!("[\n{}]", "a,\n".repeat(2_000_000)),
+        "'".to_owned() + &"a".repeat(4 << 20),
+    ] {
+        let error = error(&text);
+        assert!(error.over_limit && error.what.contains("flow style"), "{error}");
+    }
+    let large = "- a: b\n  c: 'd'\n".repeat(200_000);
+    let mut found = Vec::new();
+    read(&large, Syntax::Yaml, &Limits::default(), &mut |document| found.push(document)).expect("it is large and good");
+    let root = found[0].root().expect("a root");
+    let last = *found[0].items(root).last().expect("items");
+    assert_eq!((found[0].items(root).len(), found[0].at(last).line), (200_000, 399_999));
+}
+
+#[test]
 fn every_prefix_and_every_changed_byte_of_a_manifest_is_survived() {
     let text = "a: &x {b: [1, 'two', \"thr\\u00e9e\"]}\nc:\n  <<: *x\n  d: |\n    text\n---\n- ? e\n  : f\n# end\n";
     let json = r#"{"a": [1, 2.5e3, "x\u00e4", {"b": null}], "c": {"d": false}}"#;

@@ -1,21 +1,66 @@
-//! YAML by `saphyr-parser`'s events.
+//! YAML by `saphyr-parser`'s events. It keeps the tokens of a flow collection until it has seen its end, several hundred bytes
+//! for each; so a large text is read through a guard that ends it where no event comes for too long.
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::str::Chars;
+
+use saphyr_parser::{Event, Input, Marker, Parser, ScalarStyle, Tag};
 
 use super::build::{Builder, Limits, Scalar, too_many_documents};
 use super::{Document, Mark, ModelError, Repr, scalar};
 
+/// The most characters from one event to the next: of one text, or of a collection in flow style that is no JSON. What
+/// Kubernetes stores is smaller.
+const MOST_WITHOUT_EVENT: usize = 2 << 20;
+
+/// The characters of a text, until too many come without an event between.
+struct Guarded<'t> {
+    characters: Chars<'t>,
+    since_event: Rc<Cell<usize>>,
+}
+
+impl Iterator for Guarded<'_> {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        let since = self.since_event.get() + 1;
+        self.since_event.set(since);
+        if since > MOST_WITHOUT_EVENT { None } else { self.characters.next() }
+    }
+}
+
 pub(super) fn read(text: &str, limits: &Limits, each: &mut dyn FnMut(Document)) -> Result<(), ModelError> {
-    let mut parser = Parser::new_from_str(text);
+    let since_event = Rc::new(Cell::new(0));
+    if text.len() <= MOST_WITHOUT_EVENT {
+        return events(Parser::new_from_str(text), &since_event, limits, each);
+    }
+    let guarded = Guarded { characters: text.chars(), since_event: since_event.clone() };
+    events(Parser::new_from_iter(guarded), &since_event, limits, each)
+}
+
+fn events<'i, T: Input>(
+    mut parser: Parser<'i, T>,
+    since_event: &Cell<usize>,
+    limits: &Limits,
+    each: &mut dyn FnMut(Document),
+) -> Result<(), ModelError> {
     let mut builder = Builder::new(limits);
     let mut documents = 0;
+    let mut last = Mark { line: 1, column: 1 };
     while let Some(event) = parser.next_event() {
+        if since_event.replace(0) > MOST_WITHOUT_EVENT {
+            let what =
+                format!("more than {} MiB in one text or in one collection in flow style", MOST_WITHOUT_EVENT >> 20);
+            return Err(ModelError { at: last, what, over_limit: true });
+        }
         let (event, span) = event.map_err(|error| ModelError {
             at: mark(error.marker()),
             what: error.info().to_owned(),
             over_limit: false,
         })?;
         let at = mark(&span.start);
+        last = at;
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd => {}
             Event::DocumentStart(_) => {
