@@ -194,9 +194,8 @@ fn audit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<
         match file {
             Some(path) => write_file(path, &mut |out| output::write(*format, &subject, out))?,
             None => {
-                let mut out = BufWriter::with_capacity(1 << 16, &mut *stdout);
-                output::write(*format, &Subject { colour: options.colour, ..subject }, &mut out)?;
-                out.flush()?;
+                let subject = Subject { colour: options.colour, ..subject };
+                write_to(stdout, &mut |out| output::write(*format, &subject, out))?;
             }
         }
     }
@@ -304,7 +303,7 @@ fn write_json(
     for (_, file) in if options.outputs.is_empty() { &standard_output[..] } else { &options.outputs } {
         match file {
             Some(path) => write_file(path, write)?,
-            None => write(stdout)?,
+            None => write_to(stdout, write)?,
         }
     }
     Ok(())
@@ -312,6 +311,19 @@ fn write_json(
 
 fn read(path: &Path) -> Result<String, CommandError> {
     fs::read_to_string(path).map_err(|error| CommandError::File { path: path.display().to_string(), error })
+}
+
+/// A reader that went away (`| head`) has what it wanted.
+fn write_to(out: &mut dyn Write, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 16, out);
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            // What is left in the buffer goes nowhere; dropping the writer would try again.
+            let _ = out.into_parts();
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 fn write_file(path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<(), CommandError> {

@@ -63,6 +63,25 @@ fn standard_input_is_scanned() {
 }
 
 #[test]
+fn a_reader_that_went_away_is_no_error() {
+    struct Gone;
+    impl std::io::Write for Gone {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut options = options(&[Path::new("-")]);
+    for view in [None, Some(View::Kccss(RuleSet::Kccss))] {
+        options.view = view;
+        let code = command::run(&options, &mut BAD.as_bytes(), &mut Gone).expect("it is no error");
+        assert_eq!(code, if view.is_none() { FINDINGS } else { CLEAN });
+    }
+}
+
+#[test]
 fn several_reports_are_written_at_once() {
     let place = tempfile::tempdir().expect("a folder");
     let mut options = options(&[&file(&place, "bad.yaml", BAD)]);
