@@ -49,8 +49,8 @@ lint: ## format, clippy, licences, house rules
 sim: ## a long run of simulated telephone systems: a million calls; `make sim SIM_SEED=7 SIM_RUNS=1` replays one
 	$(CARGO) run --release -p ringfort-sim -- --seed $(SIM_SEED) --runs $(SIM_RUNS) --calls $(SIM_CALLS)
 
-conformance: ## tests against published messages and vectors (RFC 4475, 5118, 3711, 6188, 7714, …)
-	$(NEXTEST) --workspace -E 'test(/rfc_?\d{4}/) or binary(/torture/)'
+conformance: ## tests against published messages and vectors (RFC 4475, 5118, 3711, 6188, 7714, …) and other scanners' verdicts
+	$(NEXTEST) --workspace -E 'test(/rfc_?\d{4}/) or binary(/torture/) or test(/conformance/)'
 
 fuzz-replay: ## run the fuzz targets over the committed corpus
 	$(NEXTEST) --workspace -E 'binary(/corpus/)'

@@ -35,6 +35,8 @@ pub enum Command {
     Config,
     /// Register two built-in phones with the running server, let one call the other, and say what works.
     Selftest(SelftestArgs),
+    /// Scan Kubernetes files for what an attacker would use, and say where, why and how to mend it.
+    Audit(Box<super::audit::AuditArgs>),
     /// Completion script for a shell: `ringfort completion bash > /etc/bash_completion.d/ringfort`
     Completion { shell: Shell },
     /// The manual page: `ringfort man | man -l -`

@@ -2,6 +2,7 @@
 //! a server too, under the data folder's lock.
 
 pub mod args;
+mod audit;
 mod ctl;
 mod show;
 mod table;
@@ -43,6 +44,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dns(args) => crate::dns::dns(args),
         Command::Config => print(&reference::example()).map(|()| ExitCode::SUCCESS),
         Command::Selftest(args) => self_test(&args),
+        Command::Audit(args) => audit::audit(*args),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringfort", &mut io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! The program as its users meet it: started as a process on free ports, asked by its command line, killed, restarted.
 
+mod audit;
 mod command_line;
 mod packaging;
 mod server;

@@ -1,0 +1,111 @@
+//! The speed table: 1, 500, 5,000 and 10,000 manifests, each in a process of its own, JSON out. `cargo bench -p ringfort-audit`.
+//! The manifests are made here; half of them share their labels. Times are of whole processes, the best of three.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, fs, io};
+
+use ringfort_audit::command::{self, Options};
+use ringfort_audit::output::Format;
+use ringfort_audit::policy::Catalogue;
+
+/// Files, and the most milliseconds that scanning them may take.
+const SIZES: [(usize, Option<u64>); 4] = [(1, Some(30)), (500, Some(150)), (5_000, Some(1_000)), (10_000, None)];
+const MIB: u64 = 1 << 10;
+const MOST_MEMORY: u64 = 150 * MIB;
+
+fn main() -> io::Result<()> {
+    let mut args = env::args().skip(1);
+    if args.next().as_deref() == Some("--scan") {
+        return scan(Path::new(&args.next().expect("a folder")));
+    }
+    let place = tempfile::tempdir()?;
+    println!("{} policies, {} threads", Catalogue::built_in().policies().len(), std::thread::available_parallelism()?);
+    println!("{:>9} {:>10} {:>10} {:>10} {:>8} {:>9}", "manifests", "bytes", "time", "target", "CPU", "memory");
+    let mut times = Vec::new();
+    let mut kept = true;
+    for (count, target) in SIZES {
+        let folder = place.path().join(count.to_string());
+        let bytes = manifests(&folder, count)?;
+        let (mut best, mut cpu, mut memory) = (Duration::MAX, Duration::MAX, 0);
+        for _ in 0..3 {
+            let run = child(&folder)?;
+            best = best.min(run.time);
+            cpu = cpu.min(run.cpu);
+            memory = memory.max(run.kib);
+        }
+        let target = target.map(Duration::from_millis);
+        let good = target.is_none_or(|target| best <= target) && (target.is_none() || memory <= MOST_MEMORY);
+        kept &= good;
+        let target = target.map_or_else(String::new, |target| format!("{target:.0?}"));
+        let word = if good { "" } else { "  MISSED" };
+        println!(
+            "{count:>9} {bytes:>10} {best:>10.1?} {target:>10} {:>5} ms {:>5} MiB{word}",
+            cpu.as_millis(),
+            memory / MIB
+        );
+        times.push(best);
+    }
+    let ratio = times[3].as_secs_f64() / times[2].as_secs_f64();
+    println!("twice the manifests take {ratio:.2} times as long (at most 2.2)");
+    println!("{}", if kept && ratio <= 2.2 { "all targets are kept" } else { "a target is missed" });
+    Ok(())
+}
+
+/// What a run took: time on the clock, time of processors, the most memory.
+struct Run {
+    time: Duration,
+    cpu: Duration,
+    kib: u64,
+}
+
+/// Runs the scan in a process of its own.
+fn child(folder: &Path) -> io::Result<Run> {
+    #[allow(clippy::disallowed_methods)] // A benchmark measures.
+    let start = Instant::now();
+    let output = Command::new(env::current_exe()?).arg("--scan").arg(folder).output()?;
+    let time = start.elapsed();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stderr);
+    let (kib, ticks) = text.trim().split_once(' ').expect("the child says its memory and ticks");
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    // The clock of /proc has 100 ticks a second.
+    Ok(Run { time, cpu: Duration::from_millis(number(ticks) * 10), kib: number(kib) })
+}
+
+fn scan(folder: &Path) -> io::Result<()> {
+    let mut options = Options::new(vec![folder.to_path_buf()], "2026-11-25".parse().expect("a day"));
+    options.outputs = vec![(Format::Json, None)];
+    let code = command::run(&options, &mut io::empty(), &mut io::stdout().lock()).expect("it runs");
+    assert_eq!(code, command::FINDINGS);
+    let status = fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    // proc(5): utime and stime are fields 14 and 15; the name, field 2, ends with the last parenthesis.
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().filter_map(|field| field.parse::<u64>().ok()).sum();
+    writeln!(io::stderr(), "{} {ticks}", peak.trim().trim_end_matches(" kB"))
+}
+
+fn manifests(folder: &Path, count: usize) -> io::Result<usize> {
+    fs::create_dir(folder)?;
+    let mut bytes = 0;
+    for number in 0..count {
+        let app = if number % 2 == 0 { "shared".to_owned() } else { format!("app-{number}") };
+        let text = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web-{number}\n  namespace: shop-{}\n  labels: {{app: {app}}}\n\
+             spec:\n  replicas: {}\n  selector: {{matchLabels: {{app: {app}}}}}\n  template:\n    metadata:\n      labels: {{app: {app}}}\n    \
+             spec:\n      containers:\n        - name: web\n          image: registry.example.com/web:{number}\n          ports:\n            \
+             - containerPort: 80\n          securityContext:\n            privileged: {}\n",
+            number % 20,
+            number % 4,
+            number % 3 == 0
+        );
+        bytes += text.len();
+        let file: PathBuf = folder.join(format!("web-{number}.yaml"));
+        fs::write(file, text)?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,37 @@
+//! The posture scanner behind `ringfort audit`, usable alone.
+//!
+//! ```
+//! use ringfort_audit::model::Limits;
+//! use ringfort_audit::policy::Catalogue;
+//! use ringfort_audit::scan::suppress::{Date, Suppressions};
+//! use ringfort_audit::scan::{Settings, scan_text};
+//!
+//! let catalogue = Catalogue::built_in();
+//! let suppressions = Suppressions::default();
+//! let settings = Settings {
+//!     catalogue: &catalogue,
+//!     limits: Limits::default(),
+//!     passes: false,
+//!     suppressions: &suppressions,
+//!     today: Date::from_unix(1_790_000_000),
+//!     threads: 1,
+//! };
+//! let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {hostPID: true, containers: []}\n";
+//! let found = scan_text("pod.yaml", pod, &settings);
+//! let host_pid = found.findings.iter().find(|finding| &*finding.json_path == "spec.hostPID").expect("it is a failure");
+//! assert_eq!((host_pid.at.line, host_pid.policy(&catalogue).id.as_str()), (4, "RF-K8S-0003"));
+//! ```
+//!
+//! From below: [`model`] reads YAML and JSON within limits and keeps places, [`kube`] finds objects in it, [`expr`] is the language
+//! of predicates, [`policy`] the policies (data, in `policies/`), [`engine`] evaluates them, [`scan`] does so for files and keeps a
+//! ledger, [`output`] writes reports, [`view`] judges as other tools do. Nothing but [`scan`] and [`command`] touches a file; the day is an argument.
+
+pub mod command;
+pub mod engine;
+pub mod expr;
+pub mod kube;
+pub mod model;
+pub mod output;
+pub mod policy;
+pub mod scan;
+pub mod view;

@@ -1,0 +1,198 @@
+//! One file: read, objects found, policies asked, suppressions applied.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use super::Settings;
+use super::input::{Input, Source};
+use super::ledger::Outcome;
+use super::report::{Finding, Status};
+use super::suppress::{Decision, Target, Waivers};
+use crate::engine;
+use crate::kube::{self, Object};
+use crate::model::{self, Document, Mark, Syntax};
+
+/// What came of one file.
+#[derive(Debug)]
+pub struct FileScan {
+    /// For the ledger.
+    pub outcome: Outcome,
+    /// Objects that policies were asked about.
+    pub objects: usize,
+    /// Findings; their `file` is 0 until they are in a report.
+    pub findings: Vec<Finding>,
+    /// Which of the central suppressions were used.
+    pub used_suppressions: Vec<usize>,
+    /// What the author of the file should know: line and words.
+    pub notes: Vec<(u32, String)>,
+    /// Verdicts over the limit.
+    left_out: usize,
+    /// The first object that policies were not evaluated on to their end.
+    too_large: Option<(Mark, Arc<str>)>,
+}
+
+impl FileScan {
+    fn without_objects(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            objects: 0,
+            findings: Vec::new(),
+            used_suppressions: Vec::new(),
+            notes: Vec::new(),
+            left_out: 0,
+            too_large: None,
+        }
+    }
+
+    fn unread(reason: String) -> Self {
+        Self::without_objects(Outcome::Unparsed { at: None, reason, objects: 0 })
+    }
+}
+
+pub(super) fn scan_input(input: &Input, settings: &Settings<'_>) -> FileScan {
+    let limit = settings.limits.file_bytes;
+    let too_large = || FileScan::unread(format!("larger than {} MiB", limit >> 20));
+    let bytes = match &input.source {
+        Source::Skipped(reason) => return FileScan::without_objects(Outcome::Skipped { reason: reason.clone() }),
+        Source::Unreadable(reason) => return FileScan::unread(reason.clone()),
+        Source::Bytes(bytes) if bytes.len() as u64 > limit => return too_large(),
+        Source::Bytes(bytes) => bytes.clone(),
+        Source::File(path) => {
+            let read = || {
+                let file = std::fs::File::open(path)?;
+                let size = file.metadata()?.len();
+                if size > limit {
+                    return Ok(None);
+                }
+                let mut bytes = Vec::with_capacity(size as usize);
+                // The file may grow, and what is no regular file has no size.
+                file.take(limit + 1).read_to_end(&mut bytes)?;
+                Ok::<_, std::io::Error>((bytes.len() as u64 <= limit).then_some(bytes))
+            };
+            match read() {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return too_large(),
+                Err(error) => return FileScan::unread(format!("cannot be read: {error}")),
+            }
+        }
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => scan_text(&input.name, &text, settings),
+        Err(error) => {
+            let bytes = error.as_bytes();
+            let line = 1 + bytes[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            FileScan::unread(format!("not UTF-8 from line {line} on"))
+        }
+    }
+}
+
+/// Scans a text as if it were a file of this name. The name decides the syntax (`.json`, `.yaml`, else by its first character)
+/// and what central suppressions apply.
+pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
+    let syntax = match name.rsplit('.').next() {
+        Some("yaml" | "yml") => Syntax::Guess,
+        Some("json") => Syntax::Json,
+        Some(_) | None => Syntax::Guess,
+    };
+    let waivers = Waivers::in_comments(text);
+    let mut scan = FileScan::without_objects(Outcome::Scanned { objects: 0, others: 0 });
+    let (mut others, mut number) = (0, 0);
+    let result = model::read(text, syntax, &settings.limits, &mut |document| {
+        let found = scan_document(name, number, &document, &waivers, settings, &mut scan);
+        others += usize::from(!found && document.root().is_some());
+        number += 1;
+    });
+    scan.notes = waivers.problems;
+    let objects = scan.objects;
+    scan.outcome = match result {
+        Ok(()) if scan.left_out > 0 => {
+            let reason = format!("more than {} verdicts; {} are left out", settings.limits.findings, scan.left_out);
+            Outcome::Unparsed { at: None, reason, objects }
+        }
+        Ok(()) if scan.too_large.is_some() => {
+            let (at, resource) = scan.too_large.take().expect("it was just looked at");
+            let reason = format!("{resource} is too large; not every policy was evaluated to its end");
+            Outcome::Unparsed { at: Some(at), reason, objects }
+        }
+        Ok(()) if objects > 0 => Outcome::Scanned { objects, others },
+        Ok(()) => Outcome::Skipped { reason: "no Kubernetes object in it".to_owned() },
+        Err(error) => {
+            let template = !error.over_limit && text.contains("{{");
+            let hint = if template {
+                "; it looks like a template: render it first (`helm template`) and scan that"
+            } else {
+                ""
+            };
+            Outcome::Unparsed { at: Some(error.at), reason: format!("{}{hint}", error.what), objects }
+        }
+    };
+    scan
+}
+
+fn scan_document(
+    name: &str,
+    number: u32,
+    document: &Document,
+    waivers: &Waivers,
+    settings: &Settings<'_>,
+    scan: &mut FileScan,
+) -> bool {
+    let objects = kube::objects(document);
+    for object in &objects {
+        scan.objects += 1;
+        scan_object(name, number, object, waivers, settings, scan);
+    }
+    !objects.is_empty()
+}
+
+fn scan_object(
+    name: &str,
+    number: u32,
+    object: &Object<'_>,
+    waivers: &Waivers,
+    settings: &Settings<'_>,
+    scan: &mut FileScan,
+) {
+    let resource: Arc<str> = Arc::from(object.label());
+    let mut around = None;
+    let limit = settings.limits.findings;
+    let result = engine::evaluate(settings.catalogue, object, settings.passes, &mut |verdict| {
+        if scan.findings.len() == limit {
+            scan.left_out += 1;
+            return;
+        }
+        let container = verdict.container.and_then(|index| Some(&object.pod.as_ref()?.containers[index]));
+        let mut finding = Finding {
+            policy: verdict.policy,
+            file: 0,
+            document: number,
+            resource: resource.clone(),
+            container: container.map(|container| Box::from(container.name)),
+            at: verdict.at,
+            json_path: verdict.json_path.into_boxed_str(),
+            status: if verdict.failed { Status::Failed } else { Status::Passed },
+            expired: None,
+        };
+        if verdict.failed {
+            let around = around.get_or_insert_with(|| waivers.of_object(object));
+            let target = Target {
+                policy: settings.catalogue.get(verdict.policy),
+                file: name,
+                resource: &resource,
+                container: finding.container.as_deref(),
+                line: verdict.at.line,
+                item_lines: verdict.lines,
+            };
+            let central = settings.suppressions.decide(&target, settings.today, &mut scan.used_suppressions);
+            match around.decide(&target, settings.today).or(central) {
+                Decision::None => {}
+                Decision::Suppressed(suppressed) => finding.status = Status::Suppressed(Box::new(suppressed)),
+                Decision::Expired(words) => finding.expired = Some(words.into_boxed_str()),
+            }
+        }
+        scan.findings.push(finding);
+    });
+    if result.is_err() && scan.too_large.is_none() {
+        scan.too_large = Some((object.document.at(object.node), resource));
+    }
+}

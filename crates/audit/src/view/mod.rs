@@ -1,0 +1,4 @@
+//! Views: the same files as another tool would judge them, in its own format and with its own exit codes.
+
+pub mod kccss;
+pub mod kubesec;

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Records Checkov's verdicts on the Kubernetes fixtures: `record_checkov.py FIXTURES > checkov-kubernetes.tsv`.
+
+Needs `checkov` (PyPI) on the path, or CHECKOV=…. A line is: file, resource, ids that failed, ids that passed. Only ids, names
+and verdicts are kept.
+"""
+import collections
+import json
+import os
+import re
+import subprocess
+import sys
+
+CORPORA = ["checkov/kubernetes", "kubesec", "kubeaudit"]
+
+
+def verdicts(folder):
+    program = os.environ.get("CHECKOV", "checkov")
+    command = [program, "-d", folder, "-o", "json", "--framework", "kubernetes", "--compact"]
+    out = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
+    answer = json.loads(out)
+    answer = answer[0] if isinstance(answer, list) else answer
+    results = answer["results"]
+    for verdict, key in [("F", "failed_checks"), ("P", "passed_checks"), ("S", "skipped_checks")]:
+        for check in results[key]:
+            yield check["file_path"].lstrip("/"), check["resource"], check["check_id"], verdict
+    print(f"{folder}: {answer['summary']}", file=sys.stderr)
+    sys.stderr.flush()
+    verdicts.version = answer["summary"]["checkov_version"]
+
+
+def short(ids):
+    order = sorted(ids, key=lambda i: (i.split("_")[0], int(re.sub(r"\D", "", i.split("_")[-1]))))
+    return ",".join(order).replace("CKV_K8S_", "").replace("CKV2_K8S_", "2:")
+
+
+def main():
+    root = sys.argv[1]
+    lines = []
+    for corpus in CORPORA:
+        table = collections.defaultdict(lambda: collections.defaultdict(set))
+        for file, resource, check, verdict in verdicts(os.path.join(root, corpus)):
+            table[(file, resource)][verdict].add(check)
+        for (file, resource), by in sorted(table.items()):
+            # Two objects of one name in a file: a failure of either is a failure.
+            failed = by["F"]
+            skipped = by["S"] - failed
+            passed = by["P"] - failed - skipped
+            lines.append("\t".join([f"{corpus}/{file}", resource, short(failed), short(passed)]))
+    print(f"# checkov {verdicts.version}; file, resource, failed, passed; N is CKV_K8S_N, 2:N is CKV2_K8S_N")
+    print("\n".join(lines))
+
+
+main()

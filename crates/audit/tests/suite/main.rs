@@ -1,0 +1,10 @@
+//! Tests of the scanner as a library, by subject.
+
+mod agreement;
+mod broken;
+mod commands;
+mod kccss;
+mod kubesec;
+mod metamorphic;
+mod policies;
+mod support;

@@ -1,0 +1,72 @@
+//! `ringfort audit` as a process: arguments, standard output, exit codes.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use crate::support::{PROGRAM, Place, text};
+
+const BAD: &str =
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nspec: {hostPID: true, containers: []}\n";
+
+#[test]
+fn audit_reports_findings_and_exits_with_one() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("deploy")).unwrap();
+    std::fs::write(place.path().join("deploy/pod.yaml"), BAD).unwrap();
+    let output = place.run("audit deploy -o sarif=audit.sarif -o html=audit.html -o table --fail-on high");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    assert!(table.starts_with("deploy/pod.yaml\n  Pod/shop/a\n    high"), "{table}");
+    assert!(table.contains("4:17  RF-K8S-0003"), "{table}");
+    let sarif = std::fs::read_to_string(place.path().join("audit.sarif")).unwrap();
+    assert!(sarif.contains("\"2.1.0\"") && place.path().join("audit.html").exists());
+    assert!(place.ok("audit deploy --soft-fail").contains("RF-K8S-0003"));
+    let output = place.run("audit deploy --only CKV_K8S_17 --fail-on critical -o json");
+    assert_eq!(output.status.code(), Some(0));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["findings"][0]["path"], "spec.hostPID");
+}
+
+#[test]
+fn audit_that_cannot_run_exits_with_two_and_says_why() {
+    let place = Place::new();
+    for (line, words) in [
+        ("audit nothing.yaml", "nothing.yaml: "),
+        ("audit . -o xml", "`xml` is no format; there are table, json"),
+        ("audit . -o json=", "a file is missing after `=`"),
+        ("audit . --only RF-K8S-9999", "no policy is called `RF-K8S-9999`"),
+        ("audit explain nothing", "no policy is called `nothing`"),
+        ("audit", "<PATHS>"),
+        ("audit . --fail-on bad", "`bad` is no severity"),
+    ] {
+        let output = place.run(line);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(text(&output.stderr).contains(words), "{line}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn audit_lists_and_explains_policies() {
+    let place = Place::new();
+    assert!(place.ok("audit list critical privileged").contains("RF-K8S-0001  critical"));
+    let words = place.ok("audit explain CKV_K8S_16");
+    assert!(words.starts_with("RF-K8S-0001  Containers do not run privileged\n"), "{words}");
+}
+
+#[test]
+fn audit_reads_standard_input_and_judges_as_kubesec() {
+    let mut command = Command::new(PROGRAM);
+    command.args(["audit", "--view", "kubesec", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(BAD.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "a score that is not above zero");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report[0]["object"], &report[0]["score"]), (&"Pod/a.shop".into(), &(-9).into()));
+    let place = Place::new();
+    std::fs::write(place.path().join("pod.yaml"), BAD).unwrap();
+    for view in ["kccss", "kube-scan"] {
+        let risks = place.json(&format!("audit pod.yaml --view {view}"));
+        assert_eq!(risks["data"][0]["risk"]["riskItems"][0]["scope"], "Host", "{view}");
+    }
+}
