@@ -212,7 +212,9 @@ impl SrtpKeys {
 
     /// Whether both make the same session keys: the identifier has no part in those.
     pub fn same_key(&self, other: &SrtpKeys) -> bool {
-        self.suite == other.suite && self.master_key() == other.master_key() && self.master_salt() == other.master_salt()
+        self.suite == other.suite
+            && self.master_key() == other.master_key()
+            && self.master_salt() == other.master_salt()
     }
 
     /// The master salt in the length of the suite.
