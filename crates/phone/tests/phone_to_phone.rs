@@ -37,7 +37,8 @@ fn address(index: usize) -> SocketAddr {
 fn config(index: usize) -> PhoneConfig {
     let own = address(index);
     let id = ListenerId(0);
-    let listener = ListenerInfo { id, transport: Transport::Udp, local: own, advertised: HostPort::from(own) };
+    let listener =
+        ListenerInfo { id, transport: Transport::Udp, local: own, advertised: HostPort::from(own), inside: None };
     let remote = address(1 - index);
     let server = Target::Connect { transport: Transport::Udp, listener: id, remote, server_name: None };
     let media = MediaSettings {

@@ -6,6 +6,7 @@ use std::path::Path;
 use ringfort_guard::{RateConfig, source};
 use ringfort_net::advertise;
 use ringfort_net::config::{CertificateSource, ClientAuth, ListenerConfig, MediaThreadConfig, NetConfig, TlsConfig};
+use ringfort_sip::advertise::is_hidden;
 use ringfort_sip::endpoint::ListenerInfo;
 use ringfort_sip::flow::ListenerId;
 use ringfort_sip::message::Limits;
@@ -47,6 +48,9 @@ pub fn switch_config(
         let id = ListenerId(index as u16);
         let local = local(id).unwrap_or(listen.address);
         let told = reachable(config.profiles[profile].address, local.ip());
+        // Towards phones in our own network, where the address told to the world is a router's.
+        let own = reachable(None, local.ip());
+        let inside = is_hidden(told, own).then(|| HostPort::from(SocketAddr::new(own, local.port())));
         Listener {
             profile: ProfileId(profile as u16),
             sip: ListenerInfo {
@@ -54,6 +58,7 @@ pub fn switch_config(
                 transport: listen.transport,
                 local,
                 advertised: HostPort::from(SocketAddr::new(told, local.port())),
+                inside,
             },
         }
     });
@@ -63,8 +68,8 @@ pub fn switch_config(
         registrar: config.registrar,
         calls: config.calls,
         media: MediaConfig {
-            advertised_v4: media_address(config, true),
-            advertised_v6: media_address(config, false),
+            advertised_v4: config.media.address.or_else(|| bound_to(config, true)),
+            advertised_v6: config.media.address_v6.or_else(|| bound_to(config, false)),
             ports: config.media.ports,
             codecs: config.media.codecs.clone(),
             max_lines: config.limits.media_lines,
@@ -84,9 +89,11 @@ pub fn domains(config: &Config) -> Vec<String> {
     }
     let mut domains: Vec<String> = Vec::new();
     for (profile, listen) in configured(config) {
-        let told = reachable(config.profiles[profile].address, listen.address.ip()).to_string();
-        if !domains.contains(&told) {
-            domains.push(told);
+        for address in [config.profiles[profile].address, None] {
+            let told = reachable(address, listen.address.ip()).to_string();
+            if !domains.contains(&told) {
+                domains.push(told);
+            }
         }
     }
     domains
@@ -142,6 +149,11 @@ fn media_addresses(config: &Config) -> Vec<IpAddr> {
         })
     };
     [family(true), family(false)].into_iter().flatten().collect()
+}
+
+/// The very address that media of that family is bound to, where it is not bound to all of them.
+fn bound_to(config: &Config, v4: bool) -> Option<IpAddr> {
+    media_addresses(config).into_iter().find(|ip| ip.is_ipv4() == v4 && !ip.is_unspecified())
 }
 
 fn tls_config(config: &Config, data_dir: &Path) -> TlsConfig {
@@ -203,7 +215,7 @@ mod tests {
         let switch = switch_config(&config, [0; 32], |_| None);
         assert_eq!(switch.listeners[0].sip.advertised.to_string(), "203.0.113.9:5060");
         assert!(switch.listeners[1].sip.advertised.host.contains(':'), "an IPv6 listener never tells an IPv4 address");
-        assert_eq!(switch.media.advertised_v4, Some("203.0.113.9".parse().unwrap()));
+        assert_eq!(switch.media.advertised_v4, None, "voice goes to what each listener tells");
         let media = net_config(&config, Path::new("d")).media.bind;
         assert_eq!(media, [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]);
     }
@@ -221,6 +233,21 @@ mod tests {
         assert_eq!(verdicts("", "127.0.0.1"), 3);
         assert_eq!(verdicts(limited, "127.0.0.1"), 2);
         assert_eq!(verdicts(limited, "127.0.0.2"), 3);
+    }
+
+    #[test]
+    fn phones_in_our_own_network_are_told_our_own_address() {
+        let listener = |address: &str, listen: &str| {
+            let config = config(&format!("[[profile]]\nname = \"a\"\nlisten = [\"udp:{listen}:5060\"]\n{address}"));
+            let sip = switch_config(&config, [7; 32], |_| None).listeners.remove(0).sip;
+            let told = |peer: &str| sip.told_to(peer.parse().unwrap()).host.clone();
+            (told("198.51.100.7"), told("192.168.1.77"))
+        };
+        let public = "address = \"203.0.113.9\"";
+        let both = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(listener(public, "192.168.1.2"), both("203.0.113.9", "192.168.1.2"));
+        assert_eq!(listener("", "192.168.1.2"), both("192.168.1.2", "192.168.1.2"));
+        assert_eq!(listener(public, "198.51.100.3"), both("203.0.113.9", "203.0.113.9"));
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn endpoint(side: u8) -> Endpoint {
 fn seeded(side: u8, seed: u64) -> Endpoint {
     let advertised = HostPort::new(addr(side).ip().to_string(), Some(5060));
     let (id, transport, local) = (ListenerId(0), Transport::Udp, addr(side));
-    let listeners = vec![ListenerInfo { id, transport, local, advertised }];
+    let listeners = vec![ListenerInfo { id, transport, local, advertised, inside: None }];
     // Short waits keep the number of finished transactions small, as they would be in a long run.
     let timers = TimerTable::from_base(Duration::from_millis(2), Duration::from_millis(4), Duration::from_millis(5));
     let timers = TimerTable { d: Duration::from_millis(128), ..timers };

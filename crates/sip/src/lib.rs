@@ -2,6 +2,7 @@
 //! No socket, no clock, no thread: callers pass `now` and bytes in and drain what is to be sent and told.
 //! Called by `switch` (the system itself) and `phone` (its test telephones).
 
+pub mod advertise;
 pub mod check;
 pub mod dialog;
 pub mod digest;

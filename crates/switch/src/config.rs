@@ -99,7 +99,7 @@ impl CallConfig {
 /// Addresses and ports of media.
 #[derive(Clone, Debug)]
 pub struct MediaConfig {
-    /// What stands in `c=` of the SDP that we write, by family.
+    /// What stands in `c=` of the SDP that we write, by family; `None`: what the listener tells in Contact.
     pub advertised_v4: Option<IpAddr>,
     pub advertised_v6: Option<IpAddr>,
     /// First and last UDP port, both inclusive; RTP takes even ports, RTCP the odd ones above.

@@ -55,6 +55,7 @@ fn a_message_too_long_for_udp_goes_by_tcp_where_there_is_a_way_rfc_3261_section_
             transport: Transport::Tcp,
             local,
             advertised: HostPort::new("192.0.2.1", Some(5060)),
+            inside: None,
         },
     });
     let mut w = World::with(cfg, site());

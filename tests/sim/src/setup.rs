@@ -67,6 +67,7 @@ pub(crate) fn switch_config() -> SwitchConfig {
                 transport,
                 local: SocketAddr::new(SWITCH_IP, port(transport)),
                 advertised: HostPort::new(SWITCH_IP.to_string(), Some(port(transport))),
+                inside: None,
             },
         })
         .collect();
@@ -110,7 +111,8 @@ pub(crate) fn phone_config(index: usize, plan: &PhonePlan, with_media: bool) -> 
     let address = phone_address(index);
     let transport = plan.transport;
     let own = SocketAddr::new(address, port(transport));
-    let listener = ListenerInfo { id: ListenerId(0), transport, local: own, advertised: HostPort::from(own) };
+    let listener =
+        ListenerInfo { id: ListenerId(0), transport, local: own, advertised: HostPort::from(own), inside: None };
     let server = Target::Connect {
         transport,
         listener: ListenerId(0),

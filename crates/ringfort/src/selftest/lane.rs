@@ -46,8 +46,13 @@ impl Lane {
         let sip = bind(ip, 0)?;
         let local = sip.local_addr()?;
         let (rtp, rtcp) = media_pair(ip)?;
-        let listener =
-            ListenerInfo { id: ListenerId(0), transport: Transport::Udp, local, advertised: HostPort::from(local) };
+        let listener = ListenerInfo {
+            id: ListenerId(0),
+            transport: Transport::Udp,
+            local,
+            advertised: HostPort::from(local),
+            inside: None,
+        };
         let target =
             Target::Connect { transport: Transport::Udp, listener: ListenerId(0), remote: server, server_name: None };
         let config = PhoneConfig {

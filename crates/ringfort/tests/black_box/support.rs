@@ -157,7 +157,8 @@ pub fn register(place: &Place, number: &str) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let local = socket.local_addr().unwrap();
-    let listener = ListenerInfo { id: ListenerId(0), transport: Transport::Udp, local, advertised: local.into() };
+    let listener =
+        ListenerInfo { id: ListenerId(0), transport: Transport::Udp, local, advertised: local.into(), inside: None };
     let target =
         Target::Connect { transport: Transport::Udp, listener: ListenerId(0), remote: server, server_name: None };
     let config = PhoneConfig {

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::dialog::DialogId;
 use crate::flow::{Flow, ListenerId, Target, Transport};
@@ -30,6 +30,15 @@ pub struct ListenerInfo {
     pub local: SocketAddr,
     /// What peers are told: goes into Via sent-by and Contact.
     pub advertised: HostPort,
+    /// What those in private and loopback ranges are told, where that is something else ([`crate::advertise`]).
+    pub inside: Option<HostPort>,
+}
+
+impl ListenerInfo {
+    /// What that peer is told.
+    pub fn told_to(&self, peer: IpAddr) -> &HostPort {
+        self.inside.as_ref().filter(|_| crate::advertise::is_inside(peer)).unwrap_or(&self.advertised)
+    }
 }
 
 /// What an endpoint is made with.

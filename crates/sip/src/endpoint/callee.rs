@@ -124,10 +124,9 @@ impl Endpoint {
         local.extend_from_slice(b";tag=");
         local.extend_from_slice(tag.as_str().as_bytes());
         let secure = request.request_uri().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"));
-        let contact = self
-            .writer
-            .listener(flow.listener)
-            .map_or_else(String::new, |listener| contact_value(listener, r.contact_user.as_deref(), "", secure));
+        let contact = self.writer.listener(flow.listener).map_or_else(String::new, |listener| {
+            contact_value(listener, flow.remote.ip(), r.contact_user.as_deref(), "", secure)
+        });
         let remote_target = dialog::contact_of(request).unwrap_or_else(|| request.from().uri);
         let mut new = NewDialog {
             key,

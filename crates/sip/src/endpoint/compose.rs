@@ -1,6 +1,7 @@
 //! Messages of the endpoint as bytes: answers, requests within dialogs and out of them, ACK and CANCEL.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 
@@ -94,14 +95,20 @@ fn methods_with_contact(method: Method<'_>) -> bool {
 }
 
 /// A Contact value of ours (RFC 3261 §8.1.1.8).
-pub(super) fn contact_value(listener: &ListenerInfo, user: Option<&str>, params: &str, secure: bool) -> String {
+pub(super) fn contact_value(
+    listener: &ListenerInfo,
+    peer: IpAddr,
+    user: Option<&str>,
+    params: &str,
+    secure: bool,
+) -> String {
     let mut value = String::with_capacity(64);
     value.push_str(if secure { "<sips:" } else { "<sip:" });
     if let Some(user) = user {
         value.push_str(user);
         value.push('@');
     }
-    write!(value, "{}", listener.advertised).expect("writing to a string does not fail");
+    write!(value, "{}", listener.told_to(peer)).expect("writing to a string does not fail");
     if listener.transport != Transport::Udp {
         value.push_str(";transport=");
         value.push_str(listener.transport.as_param());
@@ -197,13 +204,13 @@ impl Writer {
 
     /// The Contact of a request out of dialog.
     pub(super) fn contact_of_request(&self, r: &OutRequest) -> Option<String> {
-        let listener = self.listener(r.target.listener())?;
+        let (listener, peer) = (self.listener(r.target.listener())?, r.target.remote().ip());
         let secure = r.request_uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"));
         match &r.contact {
             Some(Contact { raw: Some(raw), .. }) => Some(raw.clone()),
-            Some(contact) => Some(contact_value(listener, contact.user.as_deref(), &contact.params, secure)),
+            Some(contact) => Some(contact_value(listener, peer, contact.user.as_deref(), &contact.params, secure)),
             None if methods_with_contact(r.method) && !r.headers.contains("Contact") => {
-                Some(contact_value(listener, None, "", secure))
+                Some(contact_value(listener, peer, None, "", secure))
             }
             None => None,
         }
@@ -236,7 +243,7 @@ impl Writer {
             uri: &r.request_uri,
             via: ViaOut {
                 transport: target.transport(),
-                sent_by: &listener.advertised,
+                sent_by: listener.told_to(target.remote().ip()),
                 branch: branch.as_str(),
                 rport: true,
             },
@@ -262,7 +269,7 @@ impl Writer {
         let listener = self.listener(target.listener()).expect("checked before a transaction was made");
         let via = ViaOut {
             transport: target.transport(),
-            sent_by: &listener.advertised,
+            sent_by: listener.told_to(target.remote().ip()),
             branch: branch.as_str(),
             rport: true,
         };
@@ -343,7 +350,8 @@ impl Writer {
 
     /// The same request with a Via for another transport.
     pub(super) fn with_other_via(&mut self, payload: &Bytes, target: &Target, branch: Branch) -> Option<Bytes> {
-        let (sent_by, transport) = (self.listener(target.listener())?.advertised.clone(), target.transport());
+        let (sent_by, transport) =
+            (self.listener(target.listener())?.told_to(target.remote().ip()).clone(), target.transport());
         let start = memchr::memmem::find(payload, b"\r\n")? + 2;
         let end = start + memchr::memmem::find(&payload[start..], b"\r\n")? + 2;
         let mut out = self.take_scratch();

@@ -34,6 +34,7 @@ pub fn config(side: usize) -> EndpointConfig {
         transport,
         local: addr(side),
         advertised: HostPort::new(addr(side).ip().to_string(), Some(5060)),
+        inside: None,
     };
     EndpointConfig {
         listeners: vec![listener(UDP, Transport::Udp), listener(TCP, Transport::Tcp)],

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use ringfort_guard::{Admitted, Authentication, Entry, Facts, Format, Reach, Verdict};
 use ringfort_media::bridge::{Bridge, LegPolicy, SdpReject, SrtpPolicy as MediaSrtp};
-use ringfort_sip::endpoint::{OutRequest, Response, ServerTx};
+use ringfort_sip::advertise;
+use ringfort_sip::endpoint::{ListenerInfo, OutRequest, Response, ServerTx};
 use ringfort_sip::flow::{Flow, ListenerId, Target, Transport};
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
@@ -199,7 +200,7 @@ impl Switch {
         }
         let mut bridge = Bridge::new(draw(&mut self.rng));
         let caller_srtp = caller.and_then(|e| self.directory.extension(e)).map_or(SrtpPolicy::Offer, |e| e.srtp);
-        let policy = self.leg_policy(flow.local, flow.remote, flow.transport, caller_srtp);
+        let policy = self.leg_policy(flow.listener, flow.local, flow.remote, caller_srtp);
         bridge.add_leg(policy);
 
         let offer = session_description(request);
@@ -339,7 +340,7 @@ impl Switch {
                     breadth,
                     request_uri: contact.uri.to_string(),
                     routes: contact.path.iter().map(|p| p.to_string()).collect(),
-                    policy: self.leg_policy(contact.flow.local, target.remote(), transport, srtp),
+                    policy: self.leg_policy(target.listener(), contact.flow.local, target.remote(), srtp),
                     profile: slot.profile,
                     secure: transport.is_secure(),
                     tcp_alternative: self.tcp_beside(slot.profile, &target, &contact.uri),
@@ -362,14 +363,14 @@ impl Switch {
 
     pub(crate) fn leg_policy(
         &self,
+        listener: ListenerId,
         local: SocketAddr,
         remote: SocketAddr,
-        transport: Transport,
         srtp: SrtpPolicy,
     ) -> LegPolicy {
-        let secure = transport.is_secure();
+        let listener = &self.config.listeners[usize::from(listener.0)].sip;
         LegPolicy {
-            secure_signalling: secure,
+            secure_signalling: listener.transport.is_secure(),
             srtp: match srtp {
                 SrtpPolicy::Off => MediaSrtp::Off,
                 SrtpPolicy::Offer => MediaSrtp::Offer,
@@ -378,18 +379,19 @@ impl Switch {
             codecs: self.streams.codecs.clone(),
             trusted: true,
             max_lines: self.config.media.max_lines,
-            ..LegPolicy::new(self.media_address(local), remote.ip())
+            ..LegPolicy::new(self.media_address(listener, local, remote), remote.ip())
         }
     }
 
-    /// What stands in `c=` towards a peer: what the administrator says for its family, else the address that the
-    /// signalling with it uses.
-    fn media_address(&self, local: SocketAddr) -> IpAddr {
+    /// What stands in `c=` towards a peer: what the administrator says for its family, else what the listener tells; and
+    /// towards peers in our own network behind the same router, the address that the signalling with it uses.
+    fn media_address(&self, listener: &ListenerInfo, local: SocketAddr, remote: SocketAddr) -> IpAddr {
         let configured = match local.ip() {
             IpAddr::V4(_) => self.config.media.advertised_v4,
             IpAddr::V6(_) => self.config.media.advertised_v6,
         };
-        configured.unwrap_or(local.ip())
+        let told = || listener.advertised.host.trim_matches(['[', ']']).parse().ok();
+        advertise::for_peer(configured.or_else(told), local.ip(), remote.ip())
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a different fact about one attempt")]

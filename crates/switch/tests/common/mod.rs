@@ -46,6 +46,8 @@ pub struct World {
     pub notices: Vec<Notice>,
     /// Streams that were closed and have not reported.
     pub closed: Vec<media::StreamId>,
+    /// Where the first listener listens.
+    local: SocketAddr,
     rng: ChaCha12Rng,
     serial: u32,
 }
@@ -62,6 +64,7 @@ pub fn config() -> SwitchConfig {
             transport,
             local: at(local),
             advertised: HostPort::new("192.0.2.1", Some(at(local).port())),
+            inside: None,
         },
     };
     SwitchConfig {
@@ -130,6 +133,7 @@ impl World {
         let now = Instant::now();
         let clock = Clock { instant: now, unix: UnixMillis(1_790_000_000_000) };
         World {
+            local: config.listeners[0].sip.local,
             switch: Switch::new(config, Arc::new(site), clock, [7; 32]),
             now,
             sent: VecDeque::new(),
@@ -168,7 +172,8 @@ impl World {
 
     /// Sends `text` (line ends as they come, Content-Length written by us) from `from` to the internal listener.
     pub fn send(&mut self, from: &str, text: &str) {
-        self.send_to(0, INSIDE, from, text);
+        let local = self.local.to_string();
+        self.send_to(0, &local, from, text);
     }
 
     pub fn send_to(&mut self, listener: u16, local: &str, from: &str, text: &str) {
