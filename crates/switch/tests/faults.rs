@@ -224,3 +224,29 @@ fn a_change_whose_interval_is_too_short_for_the_other_side_is_asked_again_with_m
     w.send(B, &reply(&third, 422, "", "Min-SE: 1200\r\n", ""));
     assert_eq!(w.take_final(A).status(), 488, "a phone that refuses what it has asked for refuses the change");
 }
+
+#[test]
+fn a_phone_that_answers_everything_with_a_bare_422_is_asked_each_thing_once() {
+    for (session, method) in [(0, "INFO"), (600, "INFO"), (0, "INVITE"), (600, "INVITE"), (600, "MESSAGE")] {
+        let mut cfg = config();
+        cfg.calls.session_expires = std::time::Duration::from_secs(session);
+        let mut w = World::with(cfg, site());
+        let call = w.call(A, B);
+        let body = if method == "INVITE" {
+            sdp_with("198.51.100.10", 4000, "0 8 101", "a=sendonly\r\n")
+        } else {
+            "Signal=1".to_owned()
+        };
+        w.send(A, &call.of_a(method, 3, "", &body));
+        let mut asked = 0;
+        while let Some(request) = w.try_take(B) {
+            if first_line(&request).starts_with(method) && asked < 20 {
+                asked += 1;
+                w.send(B, &reply(&request, 422, "", "", ""));
+            }
+        }
+        assert_eq!(asked, 1, "{method} with an interval of {session} s");
+        assert_eq!(w.take_final(A).status(), if method == "INVITE" { 488 } else { 500 });
+        assert_eq!(w.status().calls, 1, "the call goes on as it was");
+    }
+}
