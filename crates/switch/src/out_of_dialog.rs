@@ -8,7 +8,7 @@ use ringfort_sip::endpoint::{OutRequest, Response, ServerTx};
 use ringfort_sip::flow::Flow;
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
-use ringfort_sip::uri::{Scheme, Uri};
+use ringfort_sip::uri::{Scheme, Uri, uri_eq};
 
 use crate::Switch;
 use crate::auth::Identity;
@@ -157,7 +157,7 @@ impl Switch {
                 }
                 self.answer_with(now, tx, 200, registered.headers);
                 if !registered.moved.is_empty() && self.calls_of(extension) > 0 {
-                    self.follow(extension, &registered.moved, flow);
+                    self.follow(now, extension, &registered.moved, flow);
                 }
             }
             Err(refused) => {
@@ -289,6 +289,19 @@ impl Switch {
         contacts
     }
 
+    /// The instance of the phone that sent a request, where it is registered by the flow and with the Contact of it.
+    pub(crate) fn instance_of(
+        &self,
+        now: Instant,
+        extension: ExtensionId,
+        request: &Message,
+        flow: &Flow,
+    ) -> Option<Box<str>> {
+        let contact = request.contacts().next()?.ok()?;
+        let live = self.registrar.live(now, extension);
+        live.into_iter().find(|c| c.flow == *flow && is_same_uri(&c.uri, contact.uri))?.instance.clone()
+    }
+
     /// The From that the other side sees: number and name of the extension, never what the phone wrote.
     pub(crate) fn identity(&self, tenant: TenantId, extension: ExtensionId) -> String {
         let realm = self.directory.realm(tenant);
@@ -312,6 +325,11 @@ pub(crate) fn refusal(rejection: Rejection) -> Response {
     let mut response = Response::new(rejection.status).reason(rejection.reason);
     response.headers = rejection.headers;
     response
+}
+
+pub(crate) fn is_same_uri(a: &str, b: &str) -> bool {
+    let equal = || Some(uri_eq(&Uri::parse(a).ok()?, &Uri::parse(b).ok()?));
+    a == b || equal().unwrap_or(false)
 }
 
 /// Max-Forwards goes down across the legs (RFC 7332 §4).

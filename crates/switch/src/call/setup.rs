@@ -49,6 +49,7 @@ struct Fork {
     request_uri: String,
     target: Target,
     routes: Vec<String>,
+    instance: Option<Box<str>>,
     policy: LegPolicy,
     profile: ProfileId,
     secure: bool,
@@ -92,6 +93,7 @@ impl Switch {
             profile: profile_id,
             context,
             extension: caller,
+            instance: None,
             media: ringfort_media::bridge::LegIx(0),
             dialog: None,
             state: LegState::Asking(tx),
@@ -186,12 +188,13 @@ impl Switch {
         _admitted: Admitted,
         tx: ServerTx,
         mut cdr: Box<Cdr>,
-        leg: Leg,
+        mut leg: Leg,
         callee: ExtensionId,
         request: &Message,
         flow: &Flow,
     ) {
         let (id, tenant, caller) = (cdr.call, leg.tenant, leg.extension);
+        leg.instance = caller.and_then(|extension| self.instance_of(now, extension, request, flow));
         cdr.to_extension = Some(callee);
         if let Some(called) = self.directory.extension(callee).filter(|_| cdr.callee.reveal().starts_with("tgruu.")) {
             // Who was called is for the record to know, whatever address he was called by.
@@ -316,6 +319,7 @@ impl Switch {
             profile: fork.profile,
             context: Context::Internal,
             extension: Some(callee),
+            instance: fork.instance,
             media,
             dialog: None,
             state: LegState::Calling { tx, rung: false },
@@ -339,6 +343,7 @@ impl Switch {
                     breadth,
                     request_uri: contact.uri.to_string(),
                     routes: contact.path.iter().map(|p| p.to_string()).collect(),
+                    instance: contact.instance.clone(),
                     policy: self.leg_policy(contact.flow.local, target.remote(), transport, srtp),
                     profile: slot.profile,
                     secure: transport.is_secure(),
