@@ -314,3 +314,16 @@ fn a_phone_with_two_flows_keeps_its_call_on_the_one_that_is_there_when_the_other
     assert!(first_line(&w.take_starting(B4, "BYE ")).starts_with("BYE "), "once its own is gone, by the new one");
     assert!(w.nothing_for(B3));
 }
+
+#[test]
+fn a_tls_phone_that_registers_by_udp_in_a_call_keeps_its_call_off_it() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register_tls_by(77, "user-b", B, PRIVATE);
+    w.register_tls_by(78, "user-b", B2, "sip:user-b@192.168.1.7:5061;transport=tls");
+    let call = call_taken_by_77(&mut w);
+    assert_eq!(w.register_with("user-b", B3, &format!("<{PRIVATE}>"), "").status(), 200);
+    w.send(A, &call.of_a("INVITE", 3, "", &sdp_with("198.51.100.10", 4000, "0 8 101", "a=sendonly\r\n")));
+    assert!(body_text(&w.take_starting(B, "INVITE ")).contains("m=audio"), "a change may carry keys");
+    assert!(w.nothing_for(B3), "{:?}", w.summary());
+}

@@ -445,13 +445,17 @@ impl Switch {
     /// A phone registers by another flow than before, for instance because its connection broke: its calls go on by the
     /// new one (RFC 5626 §4.3), or their BYEs and refreshes would go nowhere. Phones of one extension may have the same
     /// Contact URI behind different NATs: one that is known to be another instance, or whose own flow is registered, is
-    /// left alone.
+    /// left alone, and so is a call that began under TLS where the new flow is not secure.
     pub(crate) fn follow(&mut self, now: Instant, extension: ExtensionId, moved: &[Moved], flow: &Flow) {
         let mut legs: Vec<DialogId> = Vec::new();
         for leg in self.calls.values().flat_map(|call| &call.legs).filter(|leg| leg.extension == Some(extension)) {
             let Some(id) = leg.dialog else { continue };
             let Some(dialog) = self.endpoint.dialog(id) else { continue };
             let Some(old) = dialog.flow().filter(|old| *old != flow) else { continue };
+            if old.transport.is_secure() && !flow.transport.is_secure() {
+                // Its SRTP keys would go in the clear.
+                continue;
+            }
             let is_its = moved.iter().any(|contact| match (&leg.instance, &contact.instance) {
                 (Some(a), Some(b)) => a == b,
                 _ => is_same_uri(&contact.uri, dialog.remote_target()),
