@@ -47,8 +47,10 @@ impl Switch {
             Method::Register => self.on_register(now, tx, &request, &flow),
             Method::Message => self.on_message(now, tx, &request, &flow),
             Method::Options => {
-                if self.is_acceptable(&request, &flow) {
-                    self.on_options(&request, &flow);
+                // Everybody is answered, so nothing is kept of it (RFC 3261 §11.2).
+                match self.inspect(&request, &flow) {
+                    Ok(()) => self.on_options(&request, &flow),
+                    Err(rejection) => self.endpoint.respond_stateless(&request, &flow, refusal(rejection)),
                 }
             }
             // RFC 3261 §12.2.2 and RFC 6665 §4.1.3: these live in a dialog or follow a subscription.
@@ -83,13 +85,6 @@ impl Switch {
         result
     }
 
-    /// Whether a request may go on; one that may not has been answered.
-    fn is_acceptable(&mut self, request: &Message, flow: &Flow) -> bool {
-        let Err(rejection) = self.inspect(request, flow) else { return true };
-        self.endpoint.respond_stateless(request, flow, refusal(rejection));
-        false
-    }
-
     fn on_options(&mut self, request: &Message, flow: &Flow) {
         // RFC 3261 §11.2: what an INVITE would get, with what we can do. While stopping, it would get 503.
         let status = if self.draining { 503 } else { 200 };
@@ -117,7 +112,14 @@ impl Switch {
             return None;
         }
         match self.authenticate(now, request, flow, tenant) {
-            Identity::Proven(extension) => self.is_acceptable(request, flow).then_some((tenant, extension)),
+            Identity::Proven(extension) => match self.inspect(request, flow) {
+                Ok(()) => Some((tenant, extension)),
+                Err(rejection) => {
+                    // In its transaction: repeated, the request would be challenged, for its nonce count is used up.
+                    let _ = self.endpoint.respond(now, tx, self::refusal(rejection));
+                    None
+                }
+            },
             Identity::Challenged { .. } => None,
         }
     }

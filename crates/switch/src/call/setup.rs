@@ -79,11 +79,11 @@ impl Switch {
             self.counters.calls_attempted += 1;
             let cdr = self.cdr(now, tenant, profile_name, context, caller, request, flow);
             self.refused(now, None, cdr, Refusal::new(rejection.status, "format", rejection.reason));
-            return self.endpoint.respond_stateless(request, flow, refusal(rejection));
+            return self.tell(now, tx, caller, request, flow, refusal(rejection));
         }
         if let Some(refusal) = self.endpoint.interval_refusal(request) {
             // RFC 4028 §9: as after a challenge, the phone asks again at once, and that is the attempt.
-            return self.endpoint.respond_stateless(request, flow, refusal);
+            return self.tell(now, tx, caller, request, flow, refusal);
         }
         self.counters.calls_attempted += 1;
         let cdr = self.cdr(now, tenant, profile_name, context, caller, request, flow);
@@ -105,14 +105,31 @@ impl Switch {
         let routed = admitted.and_then(|proof| Ok((self.route(now, tenant, &proof, caller, request)?, proof)));
         match routed {
             Ok((callee, proof)) => self.start_call(now, proof, tx, cdr, leg, callee, request, flow),
-            // Nothing is kept for a stranger (RFC 3261 §8.2.7).
-            Err(refusal) if caller.is_none() => {
+            Err(refusal) => {
                 let mut response = Response::new(refusal.status);
                 response.headers = refusal.headers.clone();
                 self.refused(now, None, cdr, refusal);
-                self.endpoint.respond_stateless(request, flow, response);
+                self.tell(now, tx, caller, request, flow, response);
             }
-            Err(refusal) => self.refused(now, Some(tx), cdr, refusal),
+        }
+    }
+
+    /// Refuses a call. A phone's request keeps the answer, so that the same request gets the same again (RFC 3261 §17.2);
+    /// for a stranger nothing is kept (§8.2.7).
+    fn tell(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        caller: Option<ExtensionId>,
+        request: &Message,
+        flow: &Flow,
+        refusal: Response,
+    ) {
+        match caller {
+            Some(_) => {
+                let _ = self.endpoint.respond(now, tx, refusal);
+            }
+            None => self.endpoint.respond_stateless(request, flow, refusal),
         }
     }
 
