@@ -134,8 +134,10 @@ struct Client {
     cancels: Option<ClientTx>,
     /// The session timer it asks for.
     session: Option<SessionTimer>,
-    /// Min-SE of the 422 that answered it.
-    min_se: Option<u32>,
+    /// A 422 has answered it, with this Min-SE.
+    too_short: Option<Option<u32>>,
+    /// How often the interval has been raised for it.
+    raises: u8,
     /// The connection whose end would fail it.
     conn: Option<ConnId>,
     has_body: bool,

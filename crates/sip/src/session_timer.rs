@@ -8,6 +8,9 @@ use crate::write::Headers;
 /// RFC 4028 §4: no interval below it, in seconds.
 pub const LEAST_INTERVAL: u32 = 90;
 
+/// The longest interval that a peer can make us ask for, in seconds: a day. Beyond it a session timer watches nothing.
+pub const LONGEST_INTERVAL: u32 = 86_400;
+
 /// Which side of the transaction that negotiates refreshes the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refresher {

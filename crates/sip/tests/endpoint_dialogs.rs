@@ -4,7 +4,7 @@ mod endpoint_support;
 
 use endpoint_support::*;
 use ringfort_sip::endpoint::*;
-use ringfort_sip::flow::{Flow, Target, Transport};
+use ringfort_sip::flow::{ConnId, Flow, Target, Transport};
 use ringfort_sip::{HeaderName, Headers, Message, Method};
 
 /// Sends an INVITE from the endpoint alone; gives it as sent.
@@ -560,4 +560,34 @@ fn a_ringing_answer_is_repeated_each_minute_so_that_proxies_wait_rfc_3261_sectio
     alone.end.respond(alone.now, tx, Response::new(180)).expect("not answered yet");
     alone.pass(secs(150));
     assert_eq!(alone.labels(), ["180 INVITE"; 3]);
+}
+
+#[test]
+fn a_dialog_that_began_under_tls_does_not_go_on_in_the_clear() {
+    let (tls, again) = (flow(0, 1, Transport::Tls), Flow { conn: Some(ConnId(2)), ..flow(0, 1, Transport::Tls) });
+    let mut alone = Alone::new();
+    alone.get_by(&text("INVITE", "z9hG4bKa", 1, "", ""), tls);
+    let tx = alone.request_tx();
+    alone.end.respond(alone.now, tx, Response::new(200).body(sdp())).expect("not answered yet");
+    let dialog = alone.end.dialog_of(tx).expect("a 2xx begins one");
+    let ok = alone.sent().pop().expect("the 200");
+    let tag = ok.to_tag().expect("ours").to_owned();
+    alone.get_by(&text("ACK", "z9hG4bKb", 1, &tag, ""), tls);
+    alone.words();
+    let way =
+        |alone: &Alone| *alone.end.dialog(dialog).and_then(|dialog| dialog.flow()).expect("it follows the peer's flow");
+    for (n, method) in ["INVITE", "UPDATE", "INFO", "PRACK"].into_iter().enumerate() {
+        let branch = format!("z9hG4bKc{n}");
+        alone.get_by(&text(method, &branch, 2, &tag, ""), flow(0, 1, Transport::Udp));
+        let answers = alone.transmits();
+        assert_eq!(answers.len(), 1, "{method}");
+        assert_eq!(parse(answers[0].payload.clone()).status(), 403, "{method}");
+        assert!(alone.words().is_empty() && way(&alone) == tls, "{method}");
+    }
+    alone.get_by(&text("INFO", "z9hG4bKd", 2, &tag, ""), again);
+    assert_eq!(alone.words(), ["dialog INFO"], "by another connection under TLS, with the CSeq that was not used up");
+    assert_eq!(way(&alone), again);
+    alone.get_by(&text("BYE", "z9hG4bKe", 3, &tag, ""), flow(0, 1, Transport::Udp));
+    assert_eq!(alone.words(), ["dialog BYE"], "it gives nothing away");
+    assert_eq!(way(&alone), again);
 }

@@ -197,3 +197,83 @@ fn a_refresh_that_is_refused_for_its_interval_asks_for_more_the_next_time_rfc_40
     let again = alone.end.resend_with(alone.now, tx, Headers::default());
     assert_eq!(again, Err(EndpointError::WrongState), "a peer that refuses what it asked for is not asked for ever");
 }
+
+/// A call of ours that is up, with the session timer that was asked for; its sent messages are forgotten.
+fn up(session: Option<SessionTimer>) -> (Alone, DialogId) {
+    let mut alone = Alone::new();
+    let r = OutRequest { session, ..invite(1, Transport::Udp) };
+    alone.end.send_request(alone.now, r).expect("there is room");
+    let sent = alone.sent().remove(0);
+    alone.get(&answer_to(&sent, 200, "x", ""));
+    let Some(Event::Response { dialog: Some(dialog), .. }) = alone.events().pop() else { panic!("expected a 200") };
+    alone.end.ack(alone.now, dialog, Headers::default(), None);
+    alone.sent();
+    (alone, dialog)
+}
+
+/// What comes of sending a request again whose answer was just told.
+fn again(alone: &mut Alone) -> Result<ClientTx, EndpointError> {
+    let Some(Event::Response { tx, .. }) = alone.events().pop() else { panic!("expected an answer") };
+    alone.end.resend_with(alone.now, tx, Headers::default())
+}
+
+#[test]
+fn a_422_that_wants_nothing_longer_is_no_reason_to_ask_again_rfc_4028_section_7_3() {
+    let short = SessionTimer { expires: 200, ..HOUR };
+    for (session, method, min_se) in [
+        (Some(short), Method::Info, "Min-SE: 900\r\n"),
+        (Some(short), Method::Update, ""),
+        (Some(short), Method::Update, "Min-SE: 0\r\n"),
+        (Some(short), Method::Invite, "Min-SE: 200\r\n"),
+        (Some(short), Method::Invite, "Min-SE: 86401\r\n"),
+        (Some(short), Method::Invite, "Min-SE: 4294967295\r\n"),
+        (None, Method::Invite, "Min-SE: 900\r\n"),
+        (None, Method::Message, ""),
+    ] {
+        let (mut alone, dialog) = up(session);
+        alone.end.dialog_request(alone.now, dialog, method, Headers::default(), None).expect("free");
+        let sent = alone.sent().remove(0);
+        alone.get(&answer_to(&sent, 422, "", min_se));
+        assert_eq!(again(&mut alone), Err(EndpointError::WrongState), "{method:?} {min_se}");
+        let interval = alone.end.dialog(dialog).and_then(|dialog| dialog.session()).map(|session| session.interval);
+        assert_eq!(interval, session.map(|session| session.expires), "{method:?} {min_se}");
+    }
+    let mut alone = Alone::new();
+    alone.end.send_request(alone.now, invite(1, Transport::Udp)).expect("there is room");
+    let sent = alone.sent().remove(0);
+    alone.get(&answer_to(&sent, 422, "x", "Min-SE: 900\r\n"));
+    assert_eq!(again(&mut alone), Err(EndpointError::WrongState), "it asked for no session timer");
+}
+
+#[test]
+fn a_peer_whose_least_interval_grows_each_time_is_not_followed_for_ever() {
+    let (mut alone, dialog) = up(Some(SessionTimer { expires: 200, ..HOUR }));
+    alone.end.dialog_request(alone.now, dialog, Method::Update, Headers::default(), None).expect("free");
+    let mut asked = Vec::new();
+    for min_se in 201..300 {
+        let Some(sent) = alone.sent().pop() else { break };
+        asked.push(sent.header_str(HeaderName::SessionExpires).expect("an interval").into_owned());
+        alone.get(&answer_to(&sent, 422, "", &format!("Min-SE: {min_se}\r\n")));
+        let _ = again(&mut alone);
+    }
+    assert_eq!(asked, ["200;refresher=uac", "201;refresher=uac", "202;refresher=uac"]);
+}
+
+#[test]
+fn a_422_that_crosses_our_bye_brings_no_request_behind_it_rfc_3261_section_15() {
+    let (mut alone, dialog) = up(Some(SessionTimer { expires: 200, ..HOUR }));
+    alone.end.dialog_request(alone.now, dialog, Method::Invite, Headers::default(), Some(sdp())).expect("free");
+    let sent = alone.sent().remove(0);
+    alone.end.dialog_request(alone.now, dialog, Method::Bye, Headers::default(), None).expect("in a call");
+    let bye = alone.sent().remove(0);
+    alone.get(&answer_to(&sent, 422, "", "Min-SE: 900\r\n"));
+    assert_eq!(again(&mut alone), Err(EndpointError::WrongState));
+    assert_eq!(alone.labels(), ["ACK"]);
+    alone.get(&answer_to(&bye, 401, "", "WWW-Authenticate: Digest realm=\"x\", nonce=\"y\"\r\n"));
+    let Some(Event::Response { tx, .. }) = alone.events().into_iter().find(|e| matches!(e, Event::Response { .. }))
+    else {
+        panic!("expected the 401");
+    };
+    alone.end.resend_with(alone.now, tx, Headers::default()).expect("a BYE with credentials is still due");
+    assert_eq!(alone.labels(), ["BYE"]);
+}

@@ -8,7 +8,7 @@ use ringfort_sip::endpoint::{OutRequest, Response, ServerTx};
 use ringfort_sip::flow::Flow;
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
-use ringfort_sip::uri::{Scheme, Uri};
+use ringfort_sip::uri::{Scheme, Uri, uri_eq};
 
 use crate::Switch;
 use crate::auth::Identity;
@@ -47,8 +47,10 @@ impl Switch {
             Method::Register => self.on_register(now, tx, &request, &flow),
             Method::Message => self.on_message(now, tx, &request, &flow),
             Method::Options => {
-                if self.is_acceptable(&request, &flow) {
-                    self.on_options(&request, &flow);
+                // Everybody is answered, so nothing is kept of it (RFC 3261 §11.2).
+                match self.inspect(&request, &flow) {
+                    Ok(()) => self.on_options(&request, &flow),
+                    Err(rejection) => self.endpoint.respond_stateless(&request, &flow, refusal(rejection)),
                 }
             }
             // RFC 3261 §12.2.2 and RFC 6665 §4.1.3: these live in a dialog or follow a subscription.
@@ -83,13 +85,6 @@ impl Switch {
         result
     }
 
-    /// Whether a request may go on; one that may not has been answered.
-    fn is_acceptable(&mut self, request: &Message, flow: &Flow) -> bool {
-        let Err(rejection) = self.inspect(request, flow) else { return true };
-        self.endpoint.respond_stateless(request, flow, refusal(rejection));
-        false
-    }
-
     fn on_options(&mut self, request: &Message, flow: &Flow) {
         // RFC 3261 §11.2: what an INVITE would get, with what we can do. While stopping, it would get 503.
         let status = if self.draining { 503 } else { 200 };
@@ -117,7 +112,14 @@ impl Switch {
             return None;
         }
         match self.authenticate(now, request, flow, tenant) {
-            Identity::Proven(extension) => self.is_acceptable(request, flow).then_some((tenant, extension)),
+            Identity::Proven(extension) => match self.inspect(request, flow) {
+                Ok(()) => Some((tenant, extension)),
+                Err(rejection) => {
+                    // In its transaction: repeated, the request would be challenged, for its nonce count is used up.
+                    let _ = self.endpoint.respond(now, tx, self::refusal(rejection));
+                    None
+                }
+            },
             Identity::Challenged { .. } => None,
         }
     }
@@ -157,7 +159,7 @@ impl Switch {
                 }
                 self.answer_with(now, tx, 200, registered.headers);
                 if !registered.moved.is_empty() && self.calls_of(extension) > 0 {
-                    self.follow(extension, &registered.moved, flow);
+                    self.follow(now, extension, &registered.moved, flow);
                 }
             }
             Err(refused) => {
@@ -289,6 +291,19 @@ impl Switch {
         contacts
     }
 
+    /// The instance of the phone that sent a request, where it is registered by the flow and with the Contact of it.
+    pub(crate) fn instance_of(
+        &self,
+        now: Instant,
+        extension: ExtensionId,
+        request: &Message,
+        flow: &Flow,
+    ) -> Option<Box<str>> {
+        let contact = request.contacts().next()?.ok()?;
+        let live = self.registrar.live(now, extension);
+        live.into_iter().find(|c| c.flow == *flow && is_same_uri(&c.uri, contact.uri))?.instance.clone()
+    }
+
     /// The From that the other side sees: number and name of the extension, never what the phone wrote.
     pub(crate) fn identity(&self, tenant: TenantId, extension: ExtensionId) -> String {
         let realm = self.directory.realm(tenant);
@@ -312,6 +327,11 @@ pub(crate) fn refusal(rejection: Rejection) -> Response {
     let mut response = Response::new(rejection.status).reason(rejection.reason);
     response.headers = rejection.headers;
     response
+}
+
+pub(crate) fn is_same_uri(a: &str, b: &str) -> bool {
+    let equal = || Some(uri_eq(&Uri::parse(a).ok()?, &Uri::parse(b).ok()?));
+    a == b || equal().unwrap_or(false)
 }
 
 /// Max-Forwards goes down across the legs (RFC 7332 §4).

@@ -140,7 +140,14 @@ pub struct Registered {
     pub added: usize,
     pub removed: usize,
     /// Contacts that are reached by this request's flow from now on, and were not before: bound anew or moved.
-    pub moved: Vec<Box<str>>,
+    pub moved: Vec<Moved>,
+}
+
+/// A contact that has another flow than before.
+#[derive(Debug)]
+pub struct Moved {
+    pub uri: Box<str>,
+    pub instance: Option<Box<str>>,
 }
 
 /// What the periodic look found.
@@ -183,6 +190,11 @@ impl Registrar {
             self.contacts.get(&extension).into_iter().flatten().filter(|c| c.expires > now).collect();
         live.sort_by(|a, b| b.q.cmp(&a.q).then(b.expires.cmp(&a.expires)));
         live
+    }
+
+    /// Whether a live contact of the extension came by that flow.
+    pub fn has_flow(&self, now: Instant, extension: ExtensionId, flow: &Flow) -> bool {
+        self.contacts.get(&extension).into_iter().flatten().any(|c| c.expires > now && c.flow == *flow)
     }
 
     /// The instance that a temporary GRUU was made for, while its registration lasts.
@@ -257,7 +269,7 @@ impl Registrar {
                 }
                 outcome.added += usize::from(!was_there);
                 if contact.by_flow && before != Some(contact.flow) {
-                    outcome.moved.push(contact.uri.clone());
+                    outcome.moved.push(Moved { uri: contact.uri.clone(), instance: contact.instance.clone() });
                 }
                 refreshed.push(contact.key());
                 outcome.records.push(JournalRecord::Bound(contact.record(extension, clock)));

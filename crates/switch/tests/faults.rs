@@ -224,3 +224,106 @@ fn a_change_whose_interval_is_too_short_for_the_other_side_is_asked_again_with_m
     w.send(B, &reply(&third, 422, "", "Min-SE: 1200\r\n", ""));
     assert_eq!(w.take_final(A).status(), 488, "a phone that refuses what it has asked for refuses the change");
 }
+
+#[test]
+fn a_phone_that_answers_everything_with_a_bare_422_is_asked_each_thing_once() {
+    for (session, method) in [(0, "INFO"), (600, "INFO"), (0, "INVITE"), (600, "INVITE"), (600, "MESSAGE")] {
+        let mut cfg = config();
+        cfg.calls.session_expires = std::time::Duration::from_secs(session);
+        let mut w = World::with(cfg, site());
+        let call = w.call(A, B);
+        let body = if method == "INVITE" {
+            sdp_with("198.51.100.10", 4000, "0 8 101", "a=sendonly\r\n")
+        } else {
+            "Signal=1".to_owned()
+        };
+        w.send(A, &call.of_a(method, 3, "", &body));
+        let mut asked = 0;
+        while let Some(request) = w.try_take(B) {
+            if first_line(&request).starts_with(method) && asked < 20 {
+                asked += 1;
+                w.send(B, &reply(&request, 422, "", "", ""));
+            }
+        }
+        assert_eq!(asked, 1, "{method} with an interval of {session} s");
+        assert_eq!(w.take_final(A).status(), if method == "INVITE" { 488 } else { 500 });
+        assert_eq!(w.status().calls, 1, "the call goes on as it was");
+    }
+}
+
+/// Behind each NAT the same address.
+const PRIVATE: &str = "sip:user-b@192.168.1.100:5061;transport=tls";
+const B3: &str = "198.51.100.22:40001";
+const B4: &str = "198.51.100.23:40001";
+
+fn instance(n: u32, reg_id: u32) -> String {
+    format!("<{PRIVATE}>;+sip.instance=\"<urn:uuid:{n}>\";reg-id={reg_id}")
+}
+
+/// `user-a` has called 102, whose phone on connection 77 at B took the call; the one on connection 78 at B2 rang too.
+fn call_taken_by_77(w: &mut World) -> Established {
+    let call_id = w.invite("user-a", A, "102", &offer(), "");
+    let (invite, other) = (w.take_starting(B, "INVITE "), w.take_starting(B2, "INVITE "));
+    w.send_tls_by(77, B, &reply(&invite, 200, "btag", &format!("Contact: <{PRIVATE}>\r\n"), &answer()));
+    w.send_tls_by(78, B2, &reply(&other, 486, "ctag", "", ""));
+    let ack_b = w.take_starting(B, "ACK ");
+    let ok = w.take_final(A);
+    let call = Established { a: A.into(), b: B.into(), call_id, invite, ok, ack_b, cseq_a: 2, cseq_b: 1 };
+    w.send(A, &call.of_a("ACK", 2, "", ""));
+    call
+}
+
+#[test]
+fn a_call_stays_with_its_phone_when_another_of_the_same_address_registers_by_a_new_connection_rfc_5626_section_4_1() {
+    for home_is_lost in [false, true] {
+        let mut w = World::new();
+        w.register("user-a", A);
+        w.register_tls_as(77, "user-b", B, &instance(1, 1));
+        w.register_tls_as(78, "user-b", B2, &instance(2, 1));
+        let call = call_taken_by_77(&mut w);
+        if home_is_lost {
+            w.close_tls(77);
+        }
+        w.register_tls_as(79, "user-b", B3, &instance(2, 1));
+        let (conn, at) = if home_is_lost { (80, B4) } else { (77, B) };
+        if home_is_lost {
+            w.register_tls_as(conn, "user-b", at, &instance(1, 1));
+        }
+        w.send(A, &call.of_a("BYE", 3, "", ""));
+        assert!(w.nothing_for(B3), "the office never was in the call: {:?}", w.summary());
+        let bye = w.take_starting(at, "BYE ");
+        w.send_tls_by(conn, at, &reply(&bye, 200, "", "", ""));
+        w.assert_empty();
+    }
+}
+
+#[test]
+fn a_phone_with_two_flows_keeps_its_call_on_the_one_that_is_there_when_the_other_moves() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register_tls_as(77, "user-b", B, &instance(1, 1));
+    w.register_tls_as(78, "user-b", B2, &instance(1, 2));
+    let call = call_taken_by_77(&mut w);
+    w.register_tls_as(79, "user-b", B3, &instance(1, 2));
+    w.send(A, &call.of_a("INFO", 3, "", "Signal=1"));
+    let info = w.take_starting(B, "INFO ");
+    w.send_tls_by(77, B, &reply(&info, 200, "", "", ""));
+    w.close_tls(77);
+    w.register_tls_as(80, "user-b", B4, &instance(1, 1));
+    w.send(A, &call.of_a("BYE", 4, "", ""));
+    assert!(first_line(&w.take_starting(B4, "BYE ")).starts_with("BYE "), "once its own is gone, by the new one");
+    assert!(w.nothing_for(B3));
+}
+
+#[test]
+fn a_tls_phone_that_registers_by_udp_in_a_call_keeps_its_call_off_it() {
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register_tls_by(77, "user-b", B, PRIVATE);
+    w.register_tls_by(78, "user-b", B2, "sip:user-b@192.168.1.7:5061;transport=tls");
+    let call = call_taken_by_77(&mut w);
+    assert_eq!(w.register_with("user-b", B3, &format!("<{PRIVATE}>"), "").status(), 200);
+    w.send(A, &call.of_a("INVITE", 3, "", &sdp_with("198.51.100.10", 4000, "0 8 101", "a=sendonly\r\n")));
+    assert!(body_text(&w.take_starting(B, "INVITE ")).contains("m=audio"), "a change may carry keys");
+    assert!(w.nothing_for(B3), "{:?}", w.summary());
+}

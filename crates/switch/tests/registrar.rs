@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::*;
 use ringfort_sip::header::HeaderName;
 use ringfort_switch::io::{Command, CommandReply};
-use ringfort_switch::model::CallId;
+use ringfort_switch::model::{CallId, Extension, ExtensionId, Secret, SipCredentials, Tenant, TenantId};
 use ringfort_switch::record::{Binding, JournalRecord};
 
 const PHONE: &str = "198.51.100.10:5060";
@@ -305,11 +305,23 @@ fn temporary(ok: &ringfort_sip::message::Message) -> String {
 
 /// A REGISTER of user-a with an instance under that Call-ID.
 fn register_instance(w: &mut World, from: &str, call_id: &str, cseq: u32) -> ringfort_sip::message::Message {
+    register_instance_for(w, from, call_id, cseq, 1, 600)
+}
+
+/// The same with an instance of that number, for that many seconds.
+fn register_instance_for(
+    w: &mut World,
+    from: &str,
+    call_id: &str,
+    cseq: u32,
+    instance: u32,
+    expires: u32,
+) -> ringfort_sip::message::Message {
     let request = |cseq: u32, auth: &str| {
         format!(
             "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKg{call_id}{cseq};rport\r\n\
              From: <sip:user-a@{DOMAIN}>;tag=g\r\nTo: <sip:user-a@{DOMAIN}>\r\nCall-ID: {call_id}\r\nCSeq: {cseq} REGISTER\r\n\
-             Contact: <sip:user-a@{from}>;+sip.instance=\"<urn:uuid:1>\"\r\nSupported: gruu\r\nExpires: 600\r\nMax-Forwards: 70\r\n{auth}\r\n"
+             Contact: <sip:user-a@{from}>;+sip.instance=\"<urn:uuid:{instance}>\"\r\nSupported: gruu\r\nExpires: {expires}\r\nMax-Forwards: 70\r\n{auth}\r\n"
         )
     };
     w.sent.clear();
@@ -354,10 +366,69 @@ fn temporary_gruus_add_up_until_the_call_id_changes_or_the_registration_ends_rfc
     let third = temporary(&register_instance(&mut w, PHONE, "another", 1));
     assert_eq!((call_to(&mut w, &first, 3), call_to(&mut w, &second, 4)), (404, 404), "another Call-ID ends them");
     assert_eq!(call_to(&mut w, &third, 5), 100);
-    let changed = third.replacen("tgruu.", "tgruu.0", 1).replacen("0;gr", ";gr", 1);
-    assert_eq!(call_to(&mut w, &changed, 6), 404, "nobody makes one up");
     w.pass(Duration::from_secs(601));
     assert_eq!(call_to(&mut w, &third, 7), 404, "the registration has ended");
+}
+
+#[test]
+fn nobody_makes_up_a_temporary_gruu_from_one_that_is_good() {
+    let mut w = World::new();
+    let gruu = temporary(&register_instance(&mut w, PHONE, "one", 1));
+    let end = gruu.find('@').expect("a user part");
+    // The MAC is the last 24 digits of the user part.
+    for (n, at) in (end - 24..end).enumerate() {
+        let mut changed = gruu.clone().into_bytes();
+        changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
+        let changed = String::from_utf8(changed).expect("ASCII");
+        assert_eq!(changed.len(), gruu.len());
+        assert_eq!(call_to(&mut w, &changed, n as u32), 404, "{changed}");
+    }
+    assert!(w.nothing_for(PHONE));
+    assert_eq!(call_to(&mut w, &gruu, 99), 100, "the one that it was made from is good");
+}
+
+#[test]
+fn a_temporary_gruu_of_a_phone_that_is_gone_does_not_ring_the_other_phone_of_the_extension() {
+    let mut w = World::new();
+    let first = temporary(&register_instance_for(&mut w, PHONE, "one", 1, 1, 600));
+    assert_eq!(register_instance_for(&mut w, OTHER, "two", 1, 2, 600).status(), 200);
+    assert_eq!(call_to(&mut w, &first, 1), 100);
+    assert!(first_line(&w.take(PHONE)).starts_with("INVITE ") && w.nothing_for(OTHER));
+    let left = register_instance_for(&mut w, PHONE, "one", 3, 1, 0);
+    assert_eq!((left.status(), contacts(&left).len()), (200, 1));
+    assert_eq!(call_to(&mut w, &first, 2), 404);
+    assert!(w.nothing_for(OTHER));
+}
+
+#[test]
+fn a_temporary_gruu_is_worth_nothing_to_another_tenant() {
+    const CALLER: &str = "198.51.100.99:5060";
+    let mut two = site();
+    two.tenants.push(Tenant { id: TenantId(2), name: "Other".into(), domains: vec!["other.example".into()] });
+    let stranger = Extension {
+        id: ExtensionId(9),
+        tenant: TenantId(2),
+        credentials: SipCredentials { user: "user-z".into(), password: Secret::new("pw of user-z".to_owned()) },
+        ..two.extensions[&ExtensionId(1)].clone()
+    };
+    two.extensions.insert(stranger.id, stranger);
+    let mut w = World::with(config(), two);
+    let gruu = temporary(&register_instance(&mut w, PHONE, "one", 1));
+    // By our address both tenants get as far as the token itself.
+    let uri = gruu.replace(DOMAIN, "192.0.2.1");
+    assert_eq!(call_to(&mut w, &uri, 1), 100, "its own tenant");
+    w.sent.clear();
+    let text = |cseq: u32, auth: &str| {
+        let branch = format!("z9hG4bKz{cseq}");
+        let mine = "sip:user-z@pbx.example";
+        invite(&uri, "user-z", CALLER, "z", cseq, &branch, auth, "", "").replace(mine, "sip:user-z@other.example")
+    };
+    w.send(CALLER, &text(1, ""));
+    let challenge = w.take(CALLER);
+    let auth = w.answer_to(&challenge, "user-z", "INVITE", &uri);
+    w.send(CALLER, &text(2, &auth));
+    assert_eq!(w.take(CALLER).status(), 404);
+    assert!(w.nothing_for(PHONE));
 }
 
 #[test]

@@ -77,6 +77,27 @@ fn whatever_is_wrong_with_a_request_a_stranger_hears_the_challenge_and_a_phone_t
 }
 
 #[test]
+fn a_phone_that_repeats_a_refused_request_hears_the_same_again_and_leaves_no_second_record_rfc_3261_section_17_2() {
+    let mut cfg = config();
+    cfg.calls.session_expires = std::time::Duration::from_secs(600);
+    let mut w = World::with(cfg, site());
+    for (n, Flaw { method, uri, more, body, status }) in FLAWS.into_iter().enumerate() {
+        let n = 10 * n + 1;
+        w.send(A, &request(method, uri, n, "", more, body));
+        let challenge = w.take_final(A);
+        let auth = w.answer_to(&challenge, "user-a", method, uri);
+        let asked = request(method, uri, n + 1, &auth, more, body);
+        w.send(A, &asked);
+        let first = w.take_final(A);
+        assert_eq!(first.status(), status, "{method} {uri} {more}");
+        let (records, challenges) = (w.cdrs().len(), w.status().counters.challenges);
+        w.send(A, &asked);
+        assert_eq!(w.take_final(A).raw(), first.raw(), "{method} {uri} {more}");
+        assert_eq!((w.cdrs().len(), w.status().counters.challenges), (records, challenges), "{method} {uri} {more}");
+    }
+}
+
+#[test]
 fn a_refused_attempt_of_a_phone_leaves_a_record_and_a_question_about_the_interval_does_not_call_10() {
     let mut cfg = config();
     cfg.calls.session_expires = std::time::Duration::from_secs(600);

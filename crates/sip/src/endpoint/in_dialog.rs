@@ -49,6 +49,12 @@ impl Endpoint {
             // RFC 3261 §12.2.2; an equal one is the request before by another way.
             return self.refuse(&msg, &flow, 500);
         }
+        let downgraded = dialog.target.transport().is_secure() && !flow.transport.is_secure();
+        if downgraded && kind != Kind::Bye {
+            // What began under TLS does not go on in the clear: the answer would carry SRTP keys, and so would what
+            // follows. To hang up gives nothing away.
+            return self.answer_at_once(&msg, &flow, None, &Response::new(403).reason("Secure Transport Required"));
+        }
         if dialog.state == DialogState::Closing {
             // Both hung up (RFC 5407 §3.2); for all else the dialog is over.
             let status = if kind == Kind::Bye { 200 } else { 481 };
@@ -63,7 +69,7 @@ impl Endpoint {
         }
         let dialog = self.dialogs.get_mut(id.0).expect("found above");
         dialog.remote_seq = Some(cseq);
-        if matches!(dialog.target, Target::Flow(_)) {
+        if matches!(dialog.target, Target::Flow(_)) && !downgraded {
             // The way the peer's messages come is the way back to it: its NAT may have moved.
             dialog.target = Target::Flow(flow);
         }

@@ -12,9 +12,13 @@ use super::{Cancel, Client, ClientTx, Endpoint, EndpointError, MethodName, OutRe
 use crate::dialog::{DialogId, DialogState, Side};
 use crate::flow::{ListenerId, Target, Transmit, TransmitToken, Transport};
 use crate::method::Method;
+use crate::session_timer::LONGEST_INTERVAL;
 use crate::timer::Owner;
 use crate::transaction::client::{ClientMachine, ClientState};
 use crate::write::{Body, Headers};
+
+/// 422s that one request may get before it has failed.
+const MOST_RAISES: u8 = 2;
 
 impl Endpoint {
     /// Sends a request out of any dialog. Call-ID, From tag and CSeq (1) are chosen where they are not given.
@@ -43,6 +47,9 @@ impl Endpoint {
     /// Sends a request that was refused once more: same Call-ID and From tag, CSeq one up, `extra` in place of fields
     /// of the same names. For 401 and 407 `extra` holds the credentials; after a 422 the session interval is raised to
     /// what it said. Works for requests within dialogs too, as long as the transaction is kept (5 s at least).
+    ///
+    /// `WrongState` where nothing would come of it: a 422 without a Min-SE above what was asked for, one too many of
+    /// them, or a dialog that is being ended. `Pending` and `Full` as for [`Self::dialog_request`].
     pub fn resend_with(&mut self, now: Instant, tx: ClientTx, extra: Headers) -> Result<ClientTx, EndpointError> {
         self.resend(now, tx, extra, None)
     }
@@ -65,17 +72,38 @@ impl Endpoint {
         extra: Headers,
         other_body: Option<Body>,
     ) -> Result<ClientTx, EndpointError> {
-        let client = self.clients.get_mut(tx.0).ok_or(EndpointError::UnknownTransaction)?;
+        let client = self.clients.get(tx.0).ok_or(EndpointError::UnknownTransaction)?;
         if client.machine.is_waiting() || client.machine.state() == ClientState::Accepted {
             return Err(EndpointError::WrongState);
         }
-        let min_se = client.min_se;
-        if min_se.zip(client.session).is_some_and(|(min_se, asked)| asked.expires >= min_se) {
-            // It asked for as much already: the peer that refuses it will do so again.
-            return Err(EndpointError::WrongState);
+        let mut raises = client.raises;
+        let mut min_se = None;
+        if let Some(wanted) = client.too_short {
+            // A peer that refuses what it asked for, or does not say what it wants, will refuse it again.
+            let asked = client.session.map_or(u32::MAX, |session| session.expires);
+            min_se = wanted.filter(|&wanted| wanted > asked && wanted <= LONGEST_INTERVAL);
+            if min_se.is_none() || raises >= MOST_RAISES {
+                return Err(EndpointError::WrongState);
+            }
+            raises += 1;
         }
-        match std::mem::replace(&mut client.source, Source::Own) {
-            Source::Own => Err(EndpointError::WrongMethod),
+        let kind = client.kind;
+        if let Source::InDialog { body, .. } = &client.source {
+            let id = client.dialog.ok_or(EndpointError::UnknownDialog)?;
+            let dialog = self.dialogs.get(id.0).ok_or(EndpointError::UnknownDialog)?;
+            if dialog.state == DialogState::Closing && kind != Kind::Bye {
+                return Err(EndpointError::WrongState);
+            }
+            if self.must_wait(id, kind, body.is_some() || other_body.is_some()) {
+                return Err(EndpointError::Pending);
+            }
+        }
+        if kind != Kind::Bye && !self.has_room(Priority::High) {
+            return Err(EndpointError::Full);
+        }
+        let client = self.clients.get_mut(tx.0).expect("found above");
+        let again = match std::mem::replace(&mut client.source, Source::Own) {
+            Source::Own => return Err(EndpointError::WrongMethod),
             Source::New(mut r) => {
                 r.cseq = r.cseq.map(|cseq| cseq + 1);
                 r.headers = merged(&r.headers, &extra);
@@ -85,19 +113,18 @@ impl Endpoint {
                 if let (Some(session), Some(min_se)) = (&mut r.session, min_se) {
                     session.raise(min_se);
                 }
-                Ok(self.launch(now, r))
+                self.launch(now, r)
             }
             Source::InDialog { method, headers, body } => {
                 let id = client.dialog.take().ok_or(EndpointError::UnknownDialog)?;
-                let dialog = self.dialogs.get_mut(id.0).ok_or(EndpointError::UnknownDialog)?;
-                if let (Some(session), Some(min_se)) = (&mut dialog.session, min_se) {
-                    session.min_se = session.min_se.max(min_se);
-                    session.interval = session.interval.max(min_se);
-                }
                 let headers = merged(&headers, &extra);
-                self.request_within(now, id, method, headers, other_body.or(body))
+                self.request_within(now, id, method, headers, other_body.or(body))?
             }
+        };
+        if let Some(client) = self.clients.get_mut(again.0) {
+            client.raises = raises;
         }
+        Ok(again)
     }
 
     /// Cancels an INVITE (RFC 3261 §9.1): at once where a provisional answer has come, otherwise when it comes. A 2xx
@@ -316,7 +343,8 @@ impl Endpoint {
             cancel: Cancel::No,
             cancels: None,
             session: None,
-            min_se: None,
+            too_short: None,
+            raises: 0,
             conn: None,
             has_body: false,
         }))

@@ -108,7 +108,7 @@ impl Endpoint {
         let Some(client) = self.clients.get_mut(tx.0) else { return };
         let (kind, status) = (client.kind, msg.status());
         if status == 422 {
-            client.min_se = msg.min_se().and_then(Result::ok);
+            client.too_short = Some(msg.min_se().and_then(Result::ok));
         }
         let own = matches!(client.source, Source::Own);
         match (kind, status) {
@@ -164,7 +164,9 @@ impl Endpoint {
             return;
         }
         if status == 422
+            && asked.is_some()
             && let (Some(session), Some(Ok(min_se))) = (&mut dialog.session, msg.min_se())
+            && min_se <= session_timer::LONGEST_INTERVAL
         {
             // RFC 4028 §7.3: the next refresh asks for as much, or it would be refused as well until the session ends.
             session.min_se = session.min_se.max(min_se);

@@ -86,6 +86,8 @@ pub(crate) struct Leg {
     pub profile: ProfileId,
     pub context: Context,
     pub extension: Option<ExtensionId>,
+    /// Which of the extension's phones it is, where that is known (`+sip.instance`, RFC 5626 §4.1).
+    pub instance: Option<Box<str>>,
     pub media: LegIx,
     pub dialog: Option<DialogId>,
     pub state: LegState,

@@ -11,7 +11,7 @@ use ringfort_sip::write::{Body, Headers};
 
 use super::outcome::{better, for_caller};
 use super::setup::{session_description, warning};
-use super::{CALLER, ClientUse, DialogUse, LegState, Phase};
+use super::{CALLER, ClientUse, DialogUse, LegState, Offer, Phase};
 use crate::Switch;
 use crate::crossing;
 use crate::io::Level;
@@ -73,7 +73,13 @@ impl Switch {
     /// RFC 4028 §7.3: a change or refresh whose session interval is too short for its peer is sent again with a longer
     /// one; whoever asked for it need not hear of it.
     fn asks_for_longer(&mut self, now: Instant, tx: ClientTx, purpose: ClientUse) -> bool {
-        if !matches!(purpose, ClientUse::Relayed { .. } | ClientUse::Refresh { .. }) {
+        // INFO and MESSAGE have no session interval.
+        let has_interval = match purpose {
+            ClientUse::Relayed { offer, .. } => offer != Offer::None,
+            ClientUse::Refresh { .. } => true,
+            _ => false,
+        };
+        if !has_interval {
             return false;
         }
         let Ok(again) = self.endpoint.resend_with(now, tx, Headers::default()) else { return false };

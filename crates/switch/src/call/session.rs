@@ -10,7 +10,6 @@ use ringfort_sip::endpoint::{ClientTx, EndpointError, FailCause, Response, Serve
 use ringfort_sip::flow::{Flow, Target};
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
-use ringfort_sip::uri::{Uri, uri_eq};
 use ringfort_sip::write::{Body, Headers};
 
 use super::outcome::within_call;
@@ -19,7 +18,9 @@ use super::{CALLER, ClientUse, DialogUse, LegState, Offer};
 use crate::Switch;
 use crate::crossing;
 use crate::model::{CallId, ExtensionId};
+use crate::out_of_dialog::is_same_uri;
 use crate::record::EndCause;
+use crate::registrar::Moved;
 use crate::timers::Timer;
 
 impl Switch {
@@ -442,14 +443,24 @@ impl Switch {
     }
 
     /// A phone registers by another flow than before, for instance because its connection broke: its calls go on by the
-    /// new one (RFC 5626 §4.3), or their BYEs and refreshes would go nowhere.
-    pub(crate) fn follow(&mut self, extension: ExtensionId, contacts: &[Box<str>], flow: &Flow) {
+    /// new one (RFC 5626 §4.3), or their BYEs and refreshes would go nowhere. Phones of one extension may have the same
+    /// Contact URI behind different NATs: one that is known to be another instance, or whose own flow is registered, is
+    /// left alone, and so is a call that began under TLS where the new flow is not secure.
+    pub(crate) fn follow(&mut self, now: Instant, extension: ExtensionId, moved: &[Moved], flow: &Flow) {
         let mut legs: Vec<DialogId> = Vec::new();
         for leg in self.calls.values().flat_map(|call| &call.legs).filter(|leg| leg.extension == Some(extension)) {
             let Some(id) = leg.dialog else { continue };
             let Some(dialog) = self.endpoint.dialog(id) else { continue };
-            let is_its = contacts.iter().any(|contact| is_same_uri(contact, dialog.remote_target()));
-            if is_its && dialog.flow().is_some_and(|old| old != flow) {
+            let Some(old) = dialog.flow().filter(|old| *old != flow) else { continue };
+            if old.transport.is_secure() && !flow.transport.is_secure() {
+                // Its SRTP keys would go in the clear.
+                continue;
+            }
+            let is_its = moved.iter().any(|contact| match (&leg.instance, &contact.instance) {
+                (Some(a), Some(b)) => a == b,
+                _ => is_same_uri(&contact.uri, dialog.remote_target()),
+            });
+            if is_its && !self.registrar.has_flow(now, extension, old) {
                 legs.push(id);
             }
         }
@@ -508,11 +519,6 @@ impl Switch {
         headers.push("Retry-After", 2);
         self.answer_with(now, tx, 500, headers);
     }
-}
-
-fn is_same_uri(a: &str, b: &str) -> bool {
-    let equal = || Some(uri_eq(&Uri::parse(a).ok()?, &Uri::parse(b).ok()?));
-    a == b || equal().unwrap_or(false)
 }
 
 /// What the asking side hears where we could not ask the other one.

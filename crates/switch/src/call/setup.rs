@@ -50,6 +50,7 @@ struct Fork {
     request_uri: String,
     target: Target,
     routes: Vec<String>,
+    instance: Option<Box<str>>,
     policy: LegPolicy,
     profile: ProfileId,
     secure: bool,
@@ -79,11 +80,11 @@ impl Switch {
             self.counters.calls_attempted += 1;
             let cdr = self.cdr(now, tenant, profile_name, context, caller, request, flow);
             self.refused(now, None, cdr, Refusal::new(rejection.status, "format", rejection.reason));
-            return self.endpoint.respond_stateless(request, flow, refusal(rejection));
+            return self.tell(now, tx, caller, request, flow, refusal(rejection));
         }
         if let Some(refusal) = self.endpoint.interval_refusal(request) {
             // RFC 4028 §9: as after a challenge, the phone asks again at once, and that is the attempt.
-            return self.endpoint.respond_stateless(request, flow, refusal);
+            return self.tell(now, tx, caller, request, flow, refusal);
         }
         self.counters.calls_attempted += 1;
         let cdr = self.cdr(now, tenant, profile_name, context, caller, request, flow);
@@ -93,6 +94,7 @@ impl Switch {
             profile: profile_id,
             context,
             extension: caller,
+            instance: None,
             media: ringfort_media::bridge::LegIx(0),
             dialog: None,
             state: LegState::Asking(tx),
@@ -104,14 +106,31 @@ impl Switch {
         let routed = admitted.and_then(|proof| Ok((self.route(now, tenant, &proof, caller, request)?, proof)));
         match routed {
             Ok((callee, proof)) => self.start_call(now, proof, tx, cdr, leg, callee, request, flow),
-            // Nothing is kept for a stranger (RFC 3261 §8.2.7).
-            Err(refusal) if caller.is_none() => {
+            Err(refusal) => {
                 let mut response = Response::new(refusal.status);
                 response.headers = refusal.headers.clone();
                 self.refused(now, None, cdr, refusal);
-                self.endpoint.respond_stateless(request, flow, response);
+                self.tell(now, tx, caller, request, flow, response);
             }
-            Err(refusal) => self.refused(now, Some(tx), cdr, refusal),
+        }
+    }
+
+    /// Refuses a call. A phone's request keeps the answer, so that the same request gets the same again (RFC 3261 §17.2);
+    /// for a stranger nothing is kept (§8.2.7).
+    fn tell(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        caller: Option<ExtensionId>,
+        request: &Message,
+        flow: &Flow,
+        refusal: Response,
+    ) {
+        match caller {
+            Some(_) => {
+                let _ = self.endpoint.respond(now, tx, refusal);
+            }
+            None => self.endpoint.respond_stateless(request, flow, refusal),
         }
     }
 
@@ -187,12 +206,13 @@ impl Switch {
         _admitted: Admitted,
         tx: ServerTx,
         mut cdr: Box<Cdr>,
-        leg: Leg,
+        mut leg: Leg,
         callee: ExtensionId,
         request: &Message,
         flow: &Flow,
     ) {
         let (id, tenant, caller) = (cdr.call, leg.tenant, leg.extension);
+        leg.instance = caller.and_then(|extension| self.instance_of(now, extension, request, flow));
         cdr.to_extension = Some(callee);
         if let Some(called) = self.directory.extension(callee).filter(|_| cdr.callee.reveal().starts_with("tgruu.")) {
             // Who was called is for the record to know, whatever address he was called by.
@@ -317,6 +337,7 @@ impl Switch {
             profile: fork.profile,
             context: Context::Internal,
             extension: Some(callee),
+            instance: fork.instance,
             media,
             dialog: None,
             state: LegState::Calling { tx, rung: false },
@@ -340,6 +361,7 @@ impl Switch {
                     breadth,
                     request_uri: contact.uri.to_string(),
                     routes: contact.path.iter().map(|p| p.to_string()).collect(),
+                    instance: contact.instance.clone(),
                     policy: self.leg_policy(target.listener(), contact.flow.local, target.remote(), srtp),
                     profile: slot.profile,
                     secure: transport.is_secure(),

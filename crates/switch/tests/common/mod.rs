@@ -218,13 +218,18 @@ impl World {
 
     /// The same by the connection of that number, with that contact.
     pub fn register_tls_by(&mut self, conn: u64, user: &str, from: &str, contact: &str) {
+        self.register_tls_as(conn, user, from, &format!("<{contact}>"));
+    }
+
+    /// The same with a whole Contact field.
+    pub fn register_tls_as(&mut self, conn: u64, user: &str, from: &str, contact: &str) {
         self.serial += 1;
         let n = self.serial;
         let request = |cseq: u32, auth: &str| {
             format!(
                 "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bKtls{n}x{cseq}\r\n\
                  From: <sip:{user}@{DOMAIN}>;tag=tls\r\nTo: <sip:{user}@{DOMAIN}>\r\nCall-ID: tls-{n}@{user}\r\n\
-                 CSeq: {cseq} REGISTER\r\nContact: <{contact}>\r\nMax-Forwards: 70\r\n{auth}\r\n"
+                 CSeq: {cseq} REGISTER\r\nContact: {contact}\r\nMax-Forwards: 70\r\n{auth}\r\n"
             )
         };
         self.send_tls_by(conn, from, &request(1, ""));
