@@ -439,3 +439,42 @@ fn a_caller_that_refuses_the_other_offer_is_left_with_what_it_has() {
     }
     assert_eq!((refused, w.status().calls), (3, 1));
 }
+
+#[test]
+fn a_caller_that_goes_by_its_gruu_is_followed_to_its_new_connection_rfc_5627_section_4_4() {
+    const AGAIN: &str = "198.51.100.10:40002";
+    let phone = |port: u16| format!("<sip:user-a@192.168.1.50:{port};transport=tls>;+sip.instance=\"<urn:uuid:7>\"");
+    for kind in ["pub-gruu", "temp-gruu"] {
+        let mut w = World::new();
+        w.register("user-b", B);
+        let ok = w.register_tls_as(77, "user-a", A, &phone(5061));
+        let field = ok.header_str(HeaderName::Contact).expect("a Contact").into_owned();
+        let gruu = field.split(&format!("{kind}=\"")).nth(1).and_then(|rest| rest.split('"').next());
+        let gruu = gruu.expect("an address in quotes").to_owned();
+        let uri = format!("sip:102@{DOMAIN}");
+        let text = |cseq: u32, auth: &str| {
+            let branch = format!("z9hG4bKg{cseq}");
+            invite(&uri, "user-a", A, "g", cseq, &branch, auth, "", &offer())
+                .replace("SIP/2.0/UDP", "SIP/2.0/TLS")
+                .replace(&format!("Contact: <sip:user-a@{A}>"), &format!("Contact: <{gruu}>"))
+        };
+        w.send_tls(A, &text(1, ""));
+        let challenge = w.take(A);
+        let auth = w.answer_to(&challenge, "user-a", "INVITE", &uri);
+        w.send_tls(A, &text(2, &auth));
+        let invite = w.take_starting(B, "INVITE ");
+        w.send(B, &reply(&invite, 200, "btag", &contact(B), &answer()));
+        let ack_b = w.take_starting(B, "ACK ");
+        let ok = w.take_final(A);
+        let (a, b) = (A.to_owned(), B.to_owned());
+        let call = Established { a, b, call_id: "g".into(), invite, ok, ack_b, cseq_a: 2, cseq_b: 1 };
+        w.send_tls(A, &call.of_a("ACK", 2, "", ""));
+        w.close_tls(77);
+        // By another port and under another Call-ID, which ends the temporary GRUU.
+        w.register_tls_as(78, "user-a", AGAIN, &phone(5062));
+        w.send(B, &call.of_b("BYE", 1, "", ""));
+        let bye = w.take_starting(AGAIN, "BYE ");
+        w.send_tls_by(78, AGAIN, &reply(&bye, 200, "", "", ""));
+        w.assert_empty();
+    }
+}
