@@ -291,7 +291,8 @@ impl Switch {
         contacts
     }
 
-    /// The instance of the phone that sent a request, where it is registered by the flow and with the Contact of it.
+    /// The instance of the phone that sent a request: the one whose GRUU is its Contact (RFC 5627 §4.4), else the one that
+    /// is registered by the flow and with the Contact of it.
     pub(crate) fn instance_of(
         &self,
         now: Instant,
@@ -301,7 +302,15 @@ impl Switch {
     ) -> Option<Box<str>> {
         let contact = request.contacts().next()?.ok()?;
         let live = self.registrar.live(now, extension);
-        live.into_iter().find(|c| c.flow == *flow && is_same_uri(&c.uri, contact.uri))?.instance.clone()
+        if let Some(claim) = self.temporary_gruu(contact.uri).filter(|claim| claim.extension == extension) {
+            return self.registrar.instance_of_gruu(now, &self.gruus, &claim).map(Box::from);
+        }
+        let uri = Uri::parse(contact.uri).ok()?;
+        let is_its = |c: &&Contact| match uri.param("gr").filter(|gr| !gr.is_empty()) {
+            Some(instance) => c.instance.as_deref() == Some(instance),
+            None => c.flow == *flow && is_same_uri(&c.uri, contact.uri),
+        };
+        live.into_iter().find(is_its)?.instance.clone()
     }
 
     /// The From that the other side sees: number and name of the extension, never what the phone wrote.

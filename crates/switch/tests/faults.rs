@@ -327,3 +327,154 @@ fn a_tls_phone_that_registers_by_udp_in_a_call_keeps_its_call_off_it() {
     assert!(body_text(&w.take_starting(B, "INVITE ")).contains("m=audio"), "a change may carry keys");
     assert!(w.nothing_for(B3), "{:?}", w.summary());
 }
+
+/// Makes what was sent to `to` and begins with `start` fail, for that many seconds; says whether there was any.
+fn keep_failing(w: &mut World, to: &str, start: &str, seconds: u64) -> bool {
+    let mut failed = false;
+    for _ in 0..seconds {
+        if w.sent.iter().any(|s| s.to == at(to) && first_line(&s.message).starts_with(start)) {
+            w.fail_sends_to(to, start);
+            failed = true;
+        }
+        w.pass(std::time::Duration::from_secs(1));
+    }
+    failed
+}
+
+#[test]
+fn a_side_that_cannot_be_reached_is_given_up_where_no_session_timer_ends_the_call() {
+    let contact = format!("sip:user-b@{B};transport=tls");
+    let mut w = World::new();
+    w.register("user-a", A);
+    w.register_tls_by(77, "user-b", B, &contact);
+    let call_id = w.invite("user-a", A, "102", &offer(), "");
+    let invite = w.take(B);
+    w.send_tls(B, &reply(&invite, 200, "btag", &format!("Contact: <{contact}>\r\n"), &answer()));
+    let ack_b = w.take_starting(B, "ACK ");
+    let ok = w.take_final(A);
+    let call = Established { a: A.into(), b: B.into(), call_id, invite, ok, ack_b, cseq_a: 2, cseq_b: 1 };
+    w.send(A, &call.of_a("ACK", 2, "", ""));
+    // A change that A has cancelled, but B accepts: B is asked back to what was agreed, and cannot be reached.
+    w.send(A, &call.of_a("INVITE", 3, "", &sdp_with("198.51.100.10", 4000, "0 101", "a=sendonly\r\n")));
+    let change = w.take_starting(B, "INVITE ");
+    w.send_tls(B, &reply(&change, 100, "", "", ""));
+    w.send(A, &call.of_a("CANCEL", 3, "", "").replace("bKacancel3", "bKainvite3"));
+    let held = sdp_with("198.51.100.20", 5000, "0 101", "a=recvonly\r\n");
+    w.send_tls(B, &reply(&change, 200, "", &format!("Contact: <{contact}>\r\n"), &held));
+    w.take_starting(B, "ACK ");
+    assert!(keep_failing(&mut w, B, "INVITE ", 30));
+    assert_eq!(w.status().calls, 1, "a phone has time to come back");
+    keep_failing(&mut w, B, "INVITE ", 10);
+    assert_eq!(w.status().calls, 0, "it does not keep its call for ever");
+    assert_eq!(w.cdrs()[0].cause, Some(EndCause::PeerGone));
+    w.take_starting(A, "BYE ");
+}
+
+/// A call whose caller was told A-law reliably, and is offered µ-law now, for another phone took the call. What it is
+/// offered is on its way.
+fn call_that_needs_another_offer(w: &mut World) {
+    w.register("user-a", A);
+    w.register("user-b", B);
+    w.register("user-b", B2);
+    let call_id = w.invite("user-a", A, "102", &offer(), "Supported: 100rel\r\n");
+    let (first, second) = (w.take_starting(B, "INVITE "), w.take_starting(B2, "INVITE "));
+    w.send(B, &reply(&first, 183, "btag", &contact(B), &sdp("198.51.100.20", 5000, "8")));
+    let early = w.take_starting(A, "SIP/2.0 183");
+    let rseq = early.header_str(HeaderName::Rseq).expect("it is reliable").into_owned();
+    let (a, b) = (A.to_owned(), B2.to_owned());
+    let mut call =
+        Established { a, b, call_id, invite: second.clone(), ok: early, ack_b: second, cseq_a: 3, cseq_b: 1 };
+    w.send(A, &call.of_a("PRACK", 3, &format!("RAck: {rseq} 2 INVITE\r\n"), ""));
+    w.send(B2, &reply(&call.invite, 200, "ctag", &contact(B2), &sdp("198.51.100.21", 5000, "0")));
+    call.ok = w.take_starting(A, "SIP/2.0 200 ");
+    while call.ok.cseq().number != 2 {
+        call.ok = w.take_starting(A, "SIP/2.0 200 ");
+    }
+    w.send(A, &call.of_a("ACK", 2, "", ""));
+}
+
+fn accept_of_a(w: &mut World, offer: &Message) {
+    let format = if body_text(offer).contains("RTP/AVP 0") { "0" } else { "8" };
+    let mine = sdp("198.51.100.10", 4000, format);
+    w.send(A, &reply(offer, 200, "", &format!("Contact: <sip:user-a@{A}>\r\n"), &mine));
+}
+
+#[test]
+fn an_offer_that_was_lost_on_its_way_to_the_caller_is_made_again() {
+    let mut w = World::new();
+    call_that_needs_another_offer(&mut w);
+    assert!(w.sent.iter().any(|s| s.to == at(A) && body_text(&s.message).contains("RTP/AVP 0")));
+    w.fail_sends_to(A, "INVITE ");
+    w.pass(std::time::Duration::from_secs(10));
+    let back = w.take_starting(A, "INVITE ");
+    w.sent.clear();
+    accept_of_a(&mut w, &back);
+    let again = w.take_starting(A, "INVITE ");
+    assert!(body_text(&again).contains("RTP/AVP 0"), "{}", body_text(&again));
+    accept_of_a(&mut w, &again);
+    w.sent.clear();
+    w.pass(std::time::Duration::from_secs(60));
+    assert!(w.nothing_for(A), "{:?}", w.summary());
+    assert_eq!(w.status().calls, 1);
+}
+
+#[test]
+fn a_caller_that_refuses_the_other_offer_is_left_with_what_it_has() {
+    let mut w = World::new();
+    call_that_needs_another_offer(&mut w);
+    let mut refused = 0;
+    for _ in 0..300 {
+        while let Some(request) = w.try_take(A) {
+            if !first_line(&request).starts_with("INVITE ") {
+                continue;
+            }
+            if body_text(&request).contains("RTP/AVP 0") {
+                refused += 1;
+                w.send(A, &reply(&request, 488, "", "", ""));
+            } else {
+                accept_of_a(&mut w, &request);
+            }
+        }
+        w.pass(std::time::Duration::from_secs(1));
+    }
+    assert_eq!((refused, w.status().calls), (3, 1));
+}
+
+#[test]
+fn a_caller_that_goes_by_its_gruu_is_followed_to_its_new_connection_rfc_5627_section_4_4() {
+    const AGAIN: &str = "198.51.100.10:40002";
+    let phone = |port: u16| format!("<sip:user-a@192.168.1.50:{port};transport=tls>;+sip.instance=\"<urn:uuid:7>\"");
+    for kind in ["pub-gruu", "temp-gruu"] {
+        let mut w = World::new();
+        w.register("user-b", B);
+        let ok = w.register_tls_as(77, "user-a", A, &phone(5061));
+        let field = ok.header_str(HeaderName::Contact).expect("a Contact").into_owned();
+        let gruu = field.split(&format!("{kind}=\"")).nth(1).and_then(|rest| rest.split('"').next());
+        let gruu = gruu.expect("an address in quotes").to_owned();
+        let uri = format!("sip:102@{DOMAIN}");
+        let text = |cseq: u32, auth: &str| {
+            let branch = format!("z9hG4bKg{cseq}");
+            invite(&uri, "user-a", A, "g", cseq, &branch, auth, "", &offer())
+                .replace("SIP/2.0/UDP", "SIP/2.0/TLS")
+                .replace(&format!("Contact: <sip:user-a@{A}>"), &format!("Contact: <{gruu}>"))
+        };
+        w.send_tls(A, &text(1, ""));
+        let challenge = w.take(A);
+        let auth = w.answer_to(&challenge, "user-a", "INVITE", &uri);
+        w.send_tls(A, &text(2, &auth));
+        let invite = w.take_starting(B, "INVITE ");
+        w.send(B, &reply(&invite, 200, "btag", &contact(B), &answer()));
+        let ack_b = w.take_starting(B, "ACK ");
+        let ok = w.take_final(A);
+        let (a, b) = (A.to_owned(), B.to_owned());
+        let call = Established { a, b, call_id: "g".into(), invite, ok, ack_b, cseq_a: 2, cseq_b: 1 };
+        w.send_tls(A, &call.of_a("ACK", 2, "", ""));
+        w.close_tls(77);
+        // By another port and under another Call-ID, which ends the temporary GRUU.
+        w.register_tls_as(78, "user-a", AGAIN, &phone(5062));
+        w.send(B, &call.of_b("BYE", 1, "", ""));
+        let bye = w.take_starting(AGAIN, "BYE ");
+        w.send_tls_by(78, AGAIN, &reply(&bye, 200, "", "", ""));
+        w.assert_empty();
+    }
+}

@@ -95,6 +95,10 @@ pub(crate) struct Leg {
     pub acked: bool,
     /// It has refused UPDATE: refreshes go by re-INVITE.
     pub refuses_update: bool,
+    /// Since when refreshes and offers of ours fail, one after another.
+    pub failing_since: Option<Instant>,
+    /// Offers of ours that it has refused.
+    pub offers_refused: u8,
     pub secure: bool,
 }
 

@@ -23,6 +23,13 @@ use crate::record::EndCause;
 use crate::registrar::Moved;
 use crate::timers::Timer;
 
+/// How long a refresh or offer of ours is tried again where no session timer ends the call: 64*T1, as long as a request
+/// is repeated over UDP (RFC 3261 §17.1).
+const TRY_AGAIN_FOR: Duration = Duration::from_secs(32);
+
+/// Offers of ours that a side may refuse before it is left with what it has.
+const MOST_REFUSED: u8 = 3;
+
 impl Switch {
     pub(crate) fn on_dialog_request(
         &mut self,
@@ -364,7 +371,7 @@ impl Switch {
             (Method::Update, None)
         } else {
             let Some(sdp) = call.bridge.refresh_offer(call.legs[leg].media) else {
-                return self.refresh_later(now, dialog);
+                return self.refresh_later(now, dialog, false);
             };
             (Method::Invite, Some(Body::sdp(sdp)))
         };
@@ -377,14 +384,26 @@ impl Switch {
                 if offered {
                     self.roll_back_leg(now, id, leg);
                 }
-                self.refresh_later(now, dialog);
+                self.refresh_later(now, dialog, false);
             }
         }
     }
 
     /// The refresh could not be sent, or was refused for now: once more in a few seconds (RFC 3261 §14.1's times), as
-    /// long as the session lasts.
-    fn refresh_later(&mut self, now: Instant, dialog: DialogId) {
+    /// long as the session lasts. Where no session timer says how long that is, a side that cannot be reached is given up
+    /// in time, and one that refuses is left with what it has.
+    fn refresh_later(&mut self, now: Instant, dialog: DialogId, is_lost: bool) {
+        let Some(&DialogUse::Leg { call: id, leg }) = self.dialogs.get(&dialog) else { return };
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let since = *call.legs[leg].failing_since.get_or_insert(now);
+        let has_end = self.endpoint.dialog(dialog).is_some_and(|dialog| dialog.session().is_some());
+        if !has_end && now >= since + TRY_AGAIN_FOR {
+            call.legs[leg].failing_since = None;
+            if is_lost {
+                self.on_refresh_failed(now, id);
+            }
+            return;
+        }
         let wait = self.endpoint.glare_wait(dialog).max(Duration::from_secs(1));
         self.timers.set(now + wait, Timer::Refresh(dialog));
     }
@@ -412,13 +431,22 @@ impl Switch {
         } else if offered {
             self.roll_back_leg(now, id, leg);
         }
+        let Some(call) = self.calls.get_mut(&id) else { return };
         match (status, dialog) {
             (408 | 481, _) => self.on_refresh_failed(now, id),
             (300.., Some(dialog)) => {
-                if let (405 | 501, Some(call)) = (status, self.calls.get_mut(&id)) {
-                    call.legs[leg].refuses_update = true;
+                call.legs[leg].refuses_update |= matches!(status, 405 | 501);
+                if offered {
+                    call.legs[leg].offers_refused = call.legs[leg].offers_refused.saturating_add(1);
                 }
-                self.refresh_later(now, dialog);
+                self.refresh_later(now, dialog, false);
+            }
+            (200..=299, _) => {
+                // An offer that was lost before is still due, but not for ever.
+                call.legs[leg].failing_since = None;
+                if call.legs[CALLER].offers_refused < MOST_REFUSED {
+                    self.reoffer_if_needed(now, id);
+                }
             }
             _ => {}
         }
@@ -431,7 +459,7 @@ impl Switch {
             self.roll_back_leg(now, id, leg);
         }
         if let Some(dialog) = self.calls.get(&id).and_then(|call| call.legs[leg].dialog) {
-            self.refresh_later(now, dialog);
+            self.refresh_later(now, dialog, true);
         }
     }
 

@@ -100,6 +100,8 @@ impl Switch {
             state: LegState::Asking(tx),
             acked: false,
             refuses_update: false,
+            failing_since: None,
+            offers_refused: 0,
             secure: flow.transport.is_secure(),
         };
         let admitted = self.admit(now, caller, flow);
@@ -343,6 +345,8 @@ impl Switch {
             state: LegState::Calling { tx, rung: false },
             acked: false,
             refuses_update: false,
+            failing_since: None,
+            offers_refused: 0,
             secure: fork.secure,
         });
         Ok(())

@@ -221,22 +221,24 @@ impl World {
         self.register_tls_as(conn, user, from, &format!("<{contact}>"));
     }
 
-    /// The same with a whole Contact field.
-    pub fn register_tls_as(&mut self, conn: u64, user: &str, from: &str, contact: &str) {
+    /// The same with a whole Contact field; gives the 200.
+    pub fn register_tls_as(&mut self, conn: u64, user: &str, from: &str, contact: &str) -> Message {
         self.serial += 1;
         let n = self.serial;
         let request = |cseq: u32, auth: &str| {
             format!(
                 "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bKtls{n}x{cseq}\r\n\
                  From: <sip:{user}@{DOMAIN}>;tag=tls\r\nTo: <sip:{user}@{DOMAIN}>\r\nCall-ID: tls-{n}@{user}\r\n\
-                 CSeq: {cseq} REGISTER\r\nContact: {contact}\r\nMax-Forwards: 70\r\n{auth}\r\n"
+                 CSeq: {cseq} REGISTER\r\nContact: {contact}\r\nSupported: gruu\r\nMax-Forwards: 70\r\n{auth}\r\n"
             )
         };
         self.send_tls_by(conn, from, &request(1, ""));
         let challenge = self.take(from);
         let auth = self.answer_to(&challenge, user, "REGISTER", &format!("sip:{DOMAIN}"));
         self.send_tls_by(conn, from, &request(2, &auth));
-        assert_eq!(self.take(from).status(), 200);
+        let ok = self.take(from);
+        assert_eq!(ok.status(), 200);
+        ok
     }
 
     /// What was sent to `to` and begins with `start` could not be sent: its connection is closed.
