@@ -238,9 +238,7 @@ impl Endpoint {
             }
         }
         while let Some(answered) = self.answered.pop_due(now) {
-            if let Some(merge_key) = answered.merge_key {
-                self.merge_keys.remove(&merge_key);
-            }
+            self.forget_merged(answered.merge_key);
         }
     }
 
@@ -326,8 +324,16 @@ impl Endpoint {
         Duration::from_millis(step * 10)
     }
 
+    fn forget_merged(&mut self, merge_key: Option<u64>) {
+        if let Some(merge_key) = merge_key {
+            self.merge_keys.remove(&merge_key);
+        }
+    }
+
+    /// Requests that are being dealt with. Answers that are kept for repetitions do not count: they never are a reason
+    /// to refuse somebody.
     fn in_use(&self) -> usize {
-        self.servers.len() + self.answered.len() + self.clients.len()
+        self.servers.len() + self.clients.len()
     }
 
     /// Room for the given priority, of `limit`.

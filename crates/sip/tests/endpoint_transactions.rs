@@ -213,6 +213,26 @@ fn a_full_endpoint_refuses_strangers_statelessly_and_keeps_a_tenth_for_friends()
 }
 
 #[test]
+fn answers_that_are_kept_refuse_nobody_and_the_oldest_makes_room() {
+    let mut alone = Alone::with(EndpointConfig { max_transactions: 8, ..config(1) });
+    let options = |n: u32| text("OPTIONS", &format!("z9hG4bKr{n}"), n, "", "");
+    for n in 1..=20 {
+        alone.get(&options(n));
+        let tx = alone.request_tx();
+        alone.end.respond(alone.now, tx, Response::new(200)).expect("it is open");
+        assert_eq!(alone.labels(), ["200 OPTIONS"], "{n}");
+    }
+    assert_eq!(alone.end.counts().server, 4, "half of what may be open");
+    alone.get(&options(20));
+    assert_eq!(alone.labels(), ["200 OPTIONS"], "the newest are repeated");
+    alone.get(&options(1));
+    alone.request_tx();
+    assert_eq!(alone.labels(), [""; 0], "the oldest is new again");
+    alone.pass(secs(33));
+    assert_eq!(alone.end.counts(), Counts::default());
+}
+
+#[test]
 fn a_stateless_refusal_keeps_nothing_and_its_ack_is_absorbed_rfc_3261_section_8_2_7() {
     let mut alone = Alone::new();
     let invite = text("INVITE", "z9hG4bKa", 1, "", "");

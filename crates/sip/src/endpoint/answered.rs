@@ -75,7 +75,16 @@ impl AnsweredQueue {
 
     /// The next one whose time is over.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Answered> {
-        let answered = self.queue.pop_front_if(|answered| answered.until <= now)?;
+        self.pop_if(|answered| answered.until <= now)
+    }
+
+    /// The oldest, before its time.
+    pub(super) fn pop_oldest(&mut self) -> Option<Answered> {
+        self.pop_if(|_| true)
+    }
+
+    fn pop_if(&mut self, fits: impl FnOnce(&mut Answered) -> bool) -> Option<Answered> {
+        let answered = self.queue.pop_front_if(fits)?;
         self.ended += 1;
         self.places.remove(&answered.key);
         if self.queue.is_empty() && self.queue.capacity() > 1024 {

@@ -45,7 +45,8 @@ impl ListenerInfo {
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
     pub timers: TimerTable,
-    /// Client and server transactions together. Above it new requests out of a dialog are answered 503.
+    /// Client and server transactions together. Above it new requests out of a dialog are answered 503. Half as many
+    /// answers are kept beside them for requests that are repeated (timer J); the oldest makes room.
     pub max_transactions: usize,
     pub max_dialogs: usize,
     pub listeners: Vec<ListenerInfo>,

@@ -203,12 +203,18 @@ impl Endpoint {
         }
     }
 
-    /// Keeps nothing of an answered request but its answer.
+    /// Keeps nothing of an answered request but its answer. Where there are too many, the oldest goes before its time: a
+    /// repetition would have come by then, and if it still comes it is taken for new.
     fn retire(&mut self, now: Instant, tx: ServerTx) {
         let Some(server) = self.servers.get_mut(tx.0) else { return };
         let (Some(answer), merge_key) = (server.last.take(), server.merge_key.take()) else { return };
         let (key, to, until) = (server.key, server.reply_flow(), now + self.config.timers.j);
         self.remove_server(tx);
+        if self.answered.len() >= (self.config.max_transactions / 2).max(1)
+            && let Some(oldest) = self.answered.pop_oldest()
+        {
+            self.forget_merged(oldest.merge_key);
+        }
         self.answered.push(Answered::new(until, key, merge_key, to, &answer));
     }
 

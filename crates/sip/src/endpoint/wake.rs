@@ -139,9 +139,7 @@ impl Endpoint {
     pub(super) fn remove_server(&mut self, tx: ServerTx) -> Option<DialogId> {
         let server = self.servers.remove(tx.0)?;
         self.server_keys.remove(&server.key);
-        if let Some(merge_key) = server.merge_key {
-            self.merge_keys.remove(&merge_key);
-        }
+        self.forget_merged(server.merge_key);
         let id = server.dialog?;
         if let Some(dialog) = self.dialogs.get_mut(id.0) {
             if dialog.invite_in == Some(tx) {
