@@ -39,7 +39,7 @@ pub struct Welcome<'a> {
 /// The text, framed.
 pub fn text(welcome: &Welcome<'_>) -> String {
     let mut lines: Vec<String> = vec!["Ringfort runs, with two extensions to try.".into(), String::new()];
-    lines.push("In a softphone (Linphone, Zoiper, MicroSIP, baresip, …) enter:".into());
+    lines.push("In a softphone (Linphone, Zoiper, MicroSIP, …) enter:".into());
     let mut seen: Vec<SocketAddr> = Vec::new();
     for (_, address) in welcome.listeners {
         if seen.contains(address) {
