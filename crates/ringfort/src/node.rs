@@ -144,7 +144,8 @@ fn media_addresses(config: &Config) -> Vec<IpAddr> {
     [family(true), family(false)].into_iter().flatten().collect()
 }
 
-fn tls_config(config: &Config, data_dir: &Path) -> TlsConfig {
+/// Certificates and keys as configured; the self-signed ones lie in `data_dir`.
+pub fn tls_config(config: &Config, data_dir: &Path) -> TlsConfig {
     let certificate = match (&config.tls.certificate, &config.tls.key) {
         (Some(chain), Some(key)) => CertificateSource::Files { chain: chain.clone(), key: key.clone() },
         _ => CertificateSource::SelfSigned {
