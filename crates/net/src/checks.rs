@@ -42,7 +42,7 @@ fn judge_buffers(wanted: usize, given: usize, rmem: Option<usize>, wmem: Option<
     Some(Finding { text, mend: format!("sysctl -w net.core.rmem_max={wanted} net.core.wmem_max={wanted}") })
 }
 
-/// Raises the limit of open files as far as this process may, and says whether that is enough.
+/// Raises the limit of open files to the hard limit, and says where that is far too few.
 pub fn open_files(wanted: usize) -> Option<Finding> {
     // What could not be raised shows in the limits read next.
     let _ = socket::raise_open_files();
@@ -50,12 +50,15 @@ pub fn open_files(wanted: usize) -> Option<Finding> {
     judge_files(wanted as u64, soft)
 }
 
-fn judge_files(wanted: u64, soft: u64) -> Option<Finding> {
-    (soft < wanted).then(|| Finding {
+/// What is wanted is for every connection that may ever be open; half of it is no fault to start with.
+fn judge_files(wanted: u64, limit: u64) -> Option<Finding> {
+    (limit < wanted / 2).then(|| Finding {
         text: format!(
-            "open files: wanted {wanted}, the limit is {soft}; connections and media ports above it are refused"
+            "open files: wanted {wanted}, the hard limit is {limit}; connections and media ports above it are refused"
         ),
-        mend: format!("ulimit -n {wanted} (under systemd: LimitNOFILE={wanted} in the unit)"),
+        mend: format!(
+            "as root, `ulimit -n {wanted}` before the start (under systemd: LimitNOFILE={wanted} in the unit)"
+        ),
     })
 }
 
@@ -80,6 +83,8 @@ mod tests {
     fn few_open_files_are_reported_with_the_limit_to_set() {
         assert!(judge_files(50_000, 1024).unwrap().mend.contains("LimitNOFILE=50000"));
         assert_eq!(judge_files(1024, 1024), None);
+        assert_eq!(judge_files(21_024, 20_000), None, "a little below is enough for thousands of phones");
+        assert!(judge_files(21_024, 4096).is_some());
         assert_eq!(open_files(16), None);
     }
 }

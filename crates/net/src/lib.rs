@@ -27,3 +27,4 @@ pub use error::{HandleError, StartError, TlsError};
 pub use handle::{Bound, Handle, StopReason, bind};
 pub use journal::{JournalSink, NoJournal};
 pub use stats::{MediaStats, NetStats};
+pub use tls::certificate_problems;

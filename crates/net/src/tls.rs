@@ -157,15 +157,36 @@ fn load(config: &TlsConfig, provider: &Arc<CryptoProvider>) -> Result<Loaded, Tl
 
 fn certified_key(chain: &Path, key: &Path, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
     let certificates = certificates(chain)?;
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| TlsError::Pem {
-        path: key.to_owned(),
-        expected: "a private key (PKCS#8, PKCS#1 or SEC1) in PEM form",
-        got: error.to_string(),
-    })?;
+    let private = private_key(key)?;
     let pair = |why: rustls::Error| TlsError::Pair { chain: chain.into(), key: key.into(), why: why.to_string() };
     let certified = CertifiedKey::from_der(certificates, private, provider).map_err(pair)?;
     certified.keys_match().map_err(pair)?;
     Ok(Arc::new(certified))
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| TlsError::Pem {
+        path: path.to_owned(),
+        expected: "a private key (PKCS#8, PKCS#1 or SEC1) in PEM form",
+        got: error.to_string(),
+    })
+}
+
+/// Reads the files that a configuration names, without starting anything: everything that a start would refuse.
+/// A self-signed certificate is not looked at; a start makes it.
+pub fn certificate_problems(config: &TlsConfig) -> Vec<TlsError> {
+    let mut problems = Vec::new();
+    if let Some(CertificateSource::Files { chain, key }) = &config.certificate {
+        problems.extend(certificates(chain).err());
+        problems.extend(private_key(key).err());
+        if problems.is_empty() {
+            problems.extend(certified_key(chain, key, &rustls::crypto::aws_lc_rs::default_provider()).err());
+        }
+    }
+    if let ClientAuth::Optional { ca_file } | ClientAuth::Required { ca_file } = &config.clients {
+        problems.extend(roots_of(ca_file).err());
+    }
+    problems
 }
 
 fn server_config(

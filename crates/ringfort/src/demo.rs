@@ -39,7 +39,7 @@ pub struct Welcome<'a> {
 /// The text, framed.
 pub fn text(welcome: &Welcome<'_>) -> String {
     let mut lines: Vec<String> = vec!["Ringfort runs, with two extensions to try.".into(), String::new()];
-    lines.push("In a softphone (Linphone, Zoiper, MicroSIP, baresip, …) enter:".into());
+    lines.push("In a softphone (Linphone, Zoiper, MicroSIP, …) enter:".into());
     let mut seen: Vec<SocketAddr> = Vec::new();
     for (_, address) in welcome.listeners {
         if seen.contains(address) {
@@ -93,7 +93,10 @@ pub fn text(welcome: &Welcome<'_>) -> String {
         lines.push(format!("  {:<52}{what}", format!("ringfort {command}{}", welcome.data_flag)));
     }
     lines.push(String::new());
-    if welcome.lan {
+    if welcome.lan && welcome.listeners.iter().all(|(_, address)| address.ip().is_loopback()) {
+        lines.push("No network was found: phones elsewhere cannot connect. Start it again when this machine".into());
+        lines.push("has one, or write its address into a ringfort.toml. Ctrl-C stops it.".into());
+    } else if welcome.lan {
         lines.push("Everybody on this machine's networks can connect. Configuration: docs/configuration.md".into());
     } else {
         lines.push("Only programs on this machine can connect; `ringfort run --listen-lan` opens it to the".into());
@@ -149,6 +152,17 @@ mod tests {
         let widths: Vec<usize> = text.lines().map(|line| line.chars().count()).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "{text}");
         assert_eq!(text.matches("AB").count(), 32);
+    }
+
+    #[test]
+    fn a_start_for_the_network_says_where_there_is_none() {
+        let told = |address: &str| {
+            let listeners = [(Transport::Udp, address.parse().unwrap())];
+            let (listeners, accounts) = (&listeners[..], &[][..]);
+            text(&Welcome { listeners, accounts, fingerprint: None, http: None, data_flag: "", lan: true })
+        };
+        assert!(told("127.0.0.1:5060").contains("No network was found"));
+        assert!(told("192.0.2.7:5060").contains("Everybody on this machine's networks can connect"));
     }
 
     #[test]

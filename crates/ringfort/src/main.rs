@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match cli::dispatch(cli::args::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ringfort: {error:#}");
+            eprintln!("ringfort: {}", cli::in_words(&error));
             ExitCode::FAILURE
         }
     }

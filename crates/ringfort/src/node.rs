@@ -156,7 +156,8 @@ fn bound_to(config: &Config, v4: bool) -> Option<IpAddr> {
     media_addresses(config).into_iter().find(|ip| ip.is_ipv4() == v4 && !ip.is_unspecified())
 }
 
-fn tls_config(config: &Config, data_dir: &Path) -> TlsConfig {
+/// Certificates and keys as configured; the self-signed ones lie in `data_dir`.
+pub fn tls_config(config: &Config, data_dir: &Path) -> TlsConfig {
     let certificate = match (&config.tls.certificate, &config.tls.key) {
         (Some(chain), Some(key)) => CertificateSource::Files { chain: chain.clone(), key: key.clone() },
         _ => CertificateSource::SelfSigned {

@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::admin::{Admin, Process};
 use crate::cli::args::RunArgs;
-use crate::cli::{DEFAULT_CONFIG, DEFAULT_DATA};
+use crate::cli::{DEFAULT_CONFIG, DEFAULT_DATA, print};
 use crate::config::Config;
 use crate::control::{self, AdminRequest, Answer, Request};
 use crate::demo::{self, Account, Welcome};
@@ -107,9 +107,9 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         tracing::info!(rule = "tls", "phones on TLS see the certificate with SHA-256 fingerprint {fingerprint}");
     }
     if demo {
-        print!("{}", welcome(&store, &switch_config, fingerprint.as_deref(), http, &args));
+        print(&welcome(&store, &switch_config, fingerprint.as_deref(), http, &args))?;
     } else if site.extensions.is_empty() {
-        println!("There are no extensions yet: `ringfort ctl extension add 101`, or `ringfort apply -f site.toml`.");
+        print("There are no extensions yet: `ringfort ctl extension add 101`, or `ringfort apply -f site.toml`.\n")?;
     }
     if args.selftest {
         spawn_selftest(data_dir.clone())?;
@@ -316,10 +316,15 @@ fn finish(maintenance: Arc<MaintenanceHandle>) {
 
 fn spawn_selftest(data_dir: PathBuf) -> anyhow::Result<()> {
     thread::Builder::new().name("selftest".into()).spawn(move || {
-        println!("\nSelf-test: two built-in phones register and one calls the other.");
+        let say = |words: &str| {
+            if let Err(error) = print(words) {
+                tracing::warn!(%error, "standard output");
+            }
+        };
+        say("\nSelf-test: two built-in phones register and one calls the other.\n");
         match selftest::run(&data_dir) {
-            Ok(report) => println!("{report}\n\nThe server goes on until Ctrl-C."),
-            Err(error) => println!("The self-test could not run: {error}"),
+            Ok(report) => say(&format!("{report}\n\nThe server goes on until Ctrl-C.\n")),
+            Err(error) => say(&format!("The self-test could not run: {error}\n")),
         }
     })?;
     Ok(())

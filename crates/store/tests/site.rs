@@ -90,7 +90,7 @@ fn what_a_file_does_not_name_is_deleted_with_prune_only() {
     let one = "[[extension]]\nnumber = \"101\"\nname = \"Anna\"\n";
     let plan = service.plan(&raw(one), false).unwrap();
     assert!(plan.is_empty() && plan.unnamed == 1);
-    assert!(plan.to_string().contains("1 not named in the file are kept; --prune deletes them."), "{plan}");
+    assert!(plan.to_string().contains("1 that the file does not name is kept; --prune deletes it."), "{plan}");
     // A file that does not speak of extensions at all does not manage them.
     let tenants = "[[tenant]]\nname = \"b\"\ndomains = [\"b.example\"]\n";
     assert_eq!(service.plan(&raw(tenants), true).unwrap().count(Action::Delete), 0);
@@ -114,7 +114,7 @@ fn a_plan_shows_fields_before_and_after_and_hides_passwords() {
     let plan = service.plan(&raw(text), false).unwrap();
     assert_eq!(
         plan.to_string(),
-        "~ extension 101\n    name: Anna -> Berta\n    srtp: offer -> require\n    sip_password: *** -> kept\n\
+        "~ extension 101\n    name: Anna -> Berta\n    srtp: offer -> require\n\
          ~ extension 102\n    sip_password: *** -> ***\nPlan on revision 1: 0 to create, 2 to change, 0 to delete, 1 \
          unchanged."
     );

@@ -40,7 +40,10 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
             print_answer(json, &value, |value| done(value, "No phone was registered.", "Forgotten."))?;
         }
         Ctl::Drain => {
-            let words = |value: &Value| format!("No new calls; {} go on.\n", value["changed"]);
+            let words = |value: &Value| match value["changed"].as_u64() {
+                Some(1) => "No new calls; 1 goes on.\n".to_owned(),
+                changed => format!("No new calls; {} go on.\n", changed.unwrap_or(0)),
+            };
             print_answer(json, &switch(SwitchCommand::Drain)?, words)?;
         }
         Ctl::Cdr { limit, number, unmasked } => {

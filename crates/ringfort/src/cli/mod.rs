@@ -17,9 +17,9 @@ use serde_json::Value;
 
 use crate::admin::Admin;
 use crate::config::{Config, reference};
-use crate::control::{AdminRequest, Answer, Client, ClientError, Request};
-use crate::{run, selftest};
-pub use table::{Table, printable, seconds};
+use crate::control::{self, AdminRequest, Answer, Client, ClientError, Request};
+use crate::{node, run, selftest};
+pub use table::{Table, counted, printable, seconds};
 
 use args::{ApplyArgs, CheckArgs, Cli, Command, DataArgs, ExportArgs, ListArgs, RollbackArgs, SelftestArgs};
 
@@ -40,13 +40,15 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rollback(args) => rollback(&args),
         Command::Revisions(args) => revisions(&args),
         Command::Ctl(args) => ctl::ctl(args),
-        Command::Check(args) => Ok(check(&args)),
+        Command::Check(args) => check(&args),
         Command::Dns(args) => crate::dns::dns(args),
         Command::Config => print(&reference::example()).map(|()| ExitCode::SUCCESS),
         Command::Selftest(args) => self_test(&args),
         Command::Audit(args) => audit::audit(*args),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "ringfort", &mut io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ringfort", &mut script);
+            print(&String::from_utf8(script).context("the script is text")?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Man => man(),
@@ -75,10 +77,18 @@ pub fn ask_store(data_dir: &Path, request: AdminRequest) -> anyhow::Result<Value
         Err(ClientError::NotRunning { .. }) => {
             // Only a command that writes a whole site may begin a data folder.
             let begins = matches!(request, AdminRequest::Apply { .. } | AdminRequest::ExtensionAdd { .. });
-            if !begins && !data_dir.join("ringfort.db").exists() {
+            let is_new = !data_dir.join("ringfort.db").exists();
+            if is_new && !begins {
                 return Err(ClientError::NotRunning { data_dir: data_dir.to_owned() }.into());
             }
             let admin = Admin::offline(data_dir)?;
+            if is_new {
+                // Beside the answer, which may be for a program.
+                eprintln!(
+                    "No server runs with {}; a new data folder was begun there.",
+                    control::absolute(data_dir).display()
+                );
+            }
             match admin.answer(request) {
                 Answer::Ok(value) => Ok(value),
                 Answer::Error(words) => Err(anyhow::anyhow!(words)),
@@ -95,6 +105,19 @@ pub fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// An error and its causes in one line; a cause that the text before it tells already is not told again.
+pub fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if words.is_empty() {
+            words = cause;
+        } else if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
 }
 
 /// The object for programs, or what `human` makes of it.
@@ -129,33 +152,48 @@ fn revisions(args: &ListArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(args: &CheckArgs) -> ExitCode {
-    let config = args.config.clone().or_else(|| {
-        let default = PathBuf::from(DEFAULT_CONFIG);
-        (args.site.is_none() || default.exists()).then_some(default)
-    });
-    let mut failed = false;
+fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let default = Path::new(DEFAULT_CONFIG);
+    let mut good = String::new();
+    let mut wrong = Vec::new();
     let mut say = |name: &str, result: Result<String, String>| match result {
-        Ok(words) => println!("{name}: {words}"),
-        Err(words) => {
-            failed = true;
-            eprintln!("{words}");
-        }
+        Ok(words) => good.push_str(&format!("{name}: {words}\n")),
+        Err(words) => wrong.push(words),
     };
-    if let Some(path) = config {
-        let result = Config::load(&path).map_err(|problems| problems.to_string());
-        let words = |config: Config| {
-            let listeners = config.profiles.iter().map(|profile| profile.listen.len()).sum::<usize>();
-            format!("good ({} profiles, {listeners} listeners)", config.profiles.len())
-        };
-        say(&path.display().to_string(), result.map(words));
+    match &args.config {
+        Some(path) => say(&path.display().to_string(), check_config(path)),
+        None if default.exists() => say(DEFAULT_CONFIG, check_config(default)),
+        None if args.site.is_some() => {}
+        None => {
+            say(
+                DEFAULT_CONFIG,
+                Err(format!("there is no {DEFAULT_CONFIG} here; `ringfort run` then uses its defaults")),
+            );
+        }
     }
     if let Some(path) = &args.site {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: cannot be read: {error}"));
         say(&name, text.and_then(|text| crate::admin::check_site(&name, &text)));
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    print(&good)?;
+    for words in &wrong {
+        eprintln!("{words}");
+    }
+    Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The file, and those that it names.
+fn check_config(path: &Path) -> Result<String, String> {
+    let config = Config::load(path).map_err(|problems| problems.to_string())?;
+    let name = path.display();
+    let problems = ringfort_net::certificate_problems(&node::tls_config(&config, Path::new(DEFAULT_DATA)));
+    if !problems.is_empty() {
+        let lines: Vec<String> = problems.iter().map(|problem| format!("{name}: tls: {problem}")).collect();
+        return Err(lines.join("\n"));
+    }
+    let listeners = config.profiles.iter().map(|profile| profile.listen.len()).sum::<usize>();
+    Ok(format!("good ({}, {})", counted(config.profiles.len(), "profile"), counted(listeners, "listener")))
 }
 
 fn self_test(args: &SelftestArgs) -> anyhow::Result<ExitCode> {
@@ -212,4 +250,19 @@ fn describe(command: &clap::Command, path: &str, out: &mut Vec<u8>) -> io::Resul
         describe(sub, &path, out)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_tells_each_cause_once() {
+        let source = || io::Error::from_raw_os_error(2);
+        let told = source().to_string();
+        let shows_it = ringfort_net::TlsError::Read { path: "a.pem".into(), source: source() };
+        assert_eq!(in_words(&shows_it.into()), format!("cannot read a.pem: {told}"));
+        let adds_it = anyhow::Error::from(source()).context("site.toml");
+        assert_eq!(in_words(&adds_it), format!("site.toml: {told}"));
+    }
 }

@@ -3,7 +3,7 @@
 use ringfort_switch::record::UnixMillis;
 use serde_json::Value;
 
-use super::table::{Table, seconds};
+use super::table::{Table, counted, seconds};
 use crate::time::utc;
 
 fn text(value: &Value) -> String {
@@ -24,21 +24,22 @@ fn time(value: &Value) -> String {
 
 pub fn status(value: &Value) -> String {
     let number = |key: &str| text(&value[key]);
+    let count = |key: &str, noun: &str| counted(value[key].as_u64().unwrap_or(0) as usize, noun);
     let mut out = format!(
         "{}, revision {} of the site\n\
-         {} extensions, {} registered phones\n\
-         {} calls, {} of them answered\n\
-         {} SIP transactions, {} dialogs, {} media streams on {} port pairs\n",
+         {}, {}\n\
+         {}, {} of them answered\n\
+         {}, {}, {} on {}\n",
         if value["draining"] == true { "draining: no new calls" } else { "running" },
         number("revision"),
-        number("extensions"),
-        number("registrations"),
-        number("calls"),
+        count("extensions", "extension"),
+        count("registrations", "registered phone"),
+        count("calls", "call"),
         number("calls_answered"),
-        number("transactions"),
-        number("dialogs"),
-        number("media_streams"),
-        number("media_ports"),
+        count("transactions", "SIP transaction"),
+        count("dialogs", "dialog"),
+        count("media_streams", "media stream"),
+        count("media_ports", "port pair"),
     );
     out.push_str("\nlistening:\n");
     for listener in value["listeners"].as_array().into_iter().flatten() {
@@ -136,7 +137,11 @@ pub fn extensions(value: &Value) -> String {
 
 /// One extension, with what a phone wants to be told.
 pub fn extension(value: &Value) -> String {
-    let mut out = format!("Extension {} ({})\n", text(&value["number"]), text(&value["name"]));
+    let name = match text(&value["name"]) {
+        name if name.is_empty() => name,
+        name => format!(" ({name})"),
+    };
+    let mut out = format!("Extension {}{name}\n", text(&value["number"]));
     let mut line = |name: &str, value: String| {
         if !value.is_empty() {
             out.push_str(&format!("  {name:<12} {value}\n"));
@@ -173,4 +178,23 @@ pub fn revisions(value: &Value) -> String {
         ]);
     }
     table.render("No revisions: nothing was changed yet.")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn brackets_stand_around_a_name_only() {
+        assert!(extension(&json!({ "number": "102", "name": "" })).starts_with("Extension 102\n"));
+        assert!(extension(&json!({ "number": "101", "name": "Hall" })).starts_with("Extension 101 (Hall)\n"));
+    }
+
+    #[test]
+    fn one_phone_is_not_called_phones() {
+        let one = status(&json!({ "extensions": 2, "registrations": 1, "calls": 1, "calls_answered": 1 }));
+        assert!(one.contains("\n2 extensions, 1 registered phone\n1 call, 1 of them answered\n0 SIP trans"), "{one}");
+    }
 }

@@ -55,6 +55,11 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
 }
 
+/// `1 phone`, `2 phones`.
+pub fn counted(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 /// `1h 02m`, `3m 20s`, `7s`.
 pub fn seconds(total: u64) -> String {
     let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
@@ -79,6 +84,11 @@ mod tests {
             "NUMBER     SECONDS  AGENT\n101              7  Evil·[2J\nreception     1200  ok\n"
         );
         assert_eq!(Table::new(&["a"]).render("no calls"), "no calls\n");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!((counted(1, "phone"), counted(0, "phone")), ("1 phone".into(), "0 phones".into()));
     }
 
     #[test]

@@ -137,6 +137,16 @@ impl<'d, 's> Table<'d, 's> {
             DeValue::String(text) => convert(text),
             _ => Err(String::new()),
         };
+        self.converted(key, found, expected, result)
+    }
+
+    fn converted<T>(
+        &self,
+        key: &str,
+        found: &Spanned<DeValue<'s>>,
+        expected: &str,
+        result: Result<T, String>,
+    ) -> Option<At<T>> {
         match result {
             Ok(value) => Some(At { value, place: self.place(key, found.span()) }),
             Err(why) => {
@@ -199,10 +209,20 @@ impl<'d, 's> Table<'d, 's> {
             value::show_duration(*bounds.start()),
             value::show_duration(*bounds.end())
         );
-        self.text(key, &expected, |text| {
-            let duration = value::duration(text)?;
-            if (zero && duration.is_zero()) || bounds.contains(&duration) { Ok(duration) } else { Err(String::new()) }
-        })
+        let fits = |duration: &Duration| (zero && duration.is_zero()) || bounds.contains(duration);
+        let found = self.lookup(key)?;
+        let result = match found.get_ref() {
+            DeValue::String(text) => value::duration(text)
+                .and_then(|duration| if fits(&duration) { Ok(duration) } else { Err(String::new()) }),
+            DeValue::Integer(number) => match number.as_str().parse().map(Duration::from_secs) {
+                Ok(seconds) if fits(&seconds) => {
+                    Err(format!("in quotes and with its unit: \"{}s\"?", seconds.as_secs()))
+                }
+                Ok(_) | Err(_) => Err(String::new()),
+            },
+            _ => Err(String::new()),
+        };
+        self.converted(key, found, &expected, result)
     }
 
     /// A list of strings, each converted.

@@ -68,13 +68,13 @@ pub const NODE: &[Key] = &[
         "profile[].digest",
         "list of `SHA-256`, `SHA-512-256`, `MD5`",
         Toml("[\"SHA-256\", \"MD5\"]"),
-        "Algorithms offered, in this order. Most phones take the first they know; some (SIPp 3.6) give up unless the first is MD5.",
+        "Algorithms offered, in this order. Most phones take the first they know; SIPp 3.6 gives up unless the first is MD5, baresip before 3.12 unless MD5 is all there is.",
     ),
     key(
         "media.address",
         "IPv4 address",
         Words("the profile's address"),
-        "What stands in the `c=` line of SDP: the address that peers send voice to.",
+        "What stands in the `c=` line of SDP: the address that peers send voice to. Where it is a router's, peers in private ranges are told the real one.",
     ),
     key("media.address_v6", "IPv6 address", Words("the profile's address"), "The same for IPv6."),
     key(

@@ -86,7 +86,15 @@ fn each_mistake_says_where_it_is_what_was_expected_and_what_came() {
         r#"1:12: domains[1]: expected a domain such as "pbx.example.com", got "sip:a.example" (only the domain, without "sip:", user or port)"#,
     );
     says("domains = [\"a.example\", \"A.example\"]", r#"1:25: domains[2]: "a.example" is named twice"#);
-    says("nonce_lifetime = 30", r#"1:18: nonce_lifetime: expected a duration from "10s" to "1d", got the number 30"#);
+    says(
+        "nonce_lifetime = 30",
+        r#"1:18: nonce_lifetime: expected a duration from "10s" to "1d", got the number 30 (in quotes and with its unit: "30s"?)"#,
+    );
+    says("nonce_lifetime = 3", r#"1:18: nonce_lifetime: expected a duration from "10s" to "1d", got the number 3"#);
+    says(
+        "nonce_lifetime = \"4 hours\"",
+        r#"1:18: nonce_lifetime: expected a duration from "10s" to "1d", got "4 hours" (there is no unit "hours": "4h"?)"#,
+    );
     says(
         "nonce_lifetime = \"30\"",
         r#"1:18: nonce_lifetime: expected a duration from "10s" to "1d", got "30" (the unit is missing: "30s"?)"#,

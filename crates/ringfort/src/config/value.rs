@@ -26,16 +26,33 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
         let unit = &rest[..letters];
         let Some((_, factor)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(if unit.is_empty() {
-                format!("the unit is missing: \"{number}s\"?")
-            } else {
-                format!("there is no unit {unit:?}; use ms, s, m, h or d")
+            let after = rest.trim_start();
+            let word = &after[..after.bytes().take_while(u8::is_ascii_alphabetic).count()];
+            return Err(match unit_of_word(word) {
+                _ if word.is_empty() => format!("the unit is missing: \"{number}s\"?"),
+                Some(meant) if meant == word => format!("no space stands before the unit: \"{number}{meant}\"?"),
+                Some(meant) => format!("there is no unit {word:?}: \"{number}{meant}\"?"),
+                None => format!("there is no unit {word:?}; use ms, s, m, h or d"),
             });
         };
         rest = &rest[letters..];
         total = number.checked_mul(*factor).and_then(|part| total.checked_add(part)).ok_or("it is too long")?;
     }
     Ok(Duration::from_millis(total))
+}
+
+/// The unit that a word means: `h` for `hours`.
+fn unit_of_word(word: &str) -> Option<&'static str> {
+    const WORDS: [(&str, &[&str]); 5] = [
+        ("ms", &["ms", "msec", "millisecond"]),
+        ("s", &["s", "sec", "second"]),
+        ("m", &["m", "min", "minute"]),
+        ("h", &["h", "hr", "hour"]),
+        ("d", &["d", "day"]),
+    ];
+    let lower = word.to_ascii_lowercase();
+    let is = |known: &&str| lower == *known || lower.strip_suffix('s') == Some(*known);
+    WORDS.iter().find(|(_, words)| words.iter().any(is)).map(|(unit, _)| *unit)
 }
 
 /// The shortest way to write a duration that [`duration`] reads back: `90s`, `1h`.
@@ -190,7 +207,16 @@ mod tests {
         }
         assert_eq!(show_duration(Duration::from_secs(7200)), "2h");
         assert_eq!(duration("30").unwrap_err(), "the unit is missing: \"30s\"?");
-        assert_eq!(duration("30 s").unwrap_err(), "the unit is missing: \"30s\"?");
+        assert_eq!(duration("30 s").unwrap_err(), "no space stands before the unit: \"30s\"?");
+        for (text, why) in [
+            ("4 hours", "there is no unit \"hours\": \"4h\"?"),
+            ("90min", "there is no unit \"min\": \"90m\"?"),
+            ("500 milliseconds", "there is no unit \"milliseconds\": \"500ms\"?"),
+            ("2 Days", "there is no unit \"Days\": \"2d\"?"),
+            ("3 x", "there is no unit \"x\"; use ms, s, m, h or d"),
+        ] {
+            assert_eq!(duration(text).unwrap_err(), why, "{text}");
+        }
         assert_eq!(duration("3x").unwrap_err(), "there is no unit \"x\"; use ms, s, m, h or d");
         assert_eq!(duration("s").unwrap_err(), "a number comes first, then ms, s, m, h or d");
         assert_eq!(duration("99999999999999999999d").unwrap_err(), "the number is too long");

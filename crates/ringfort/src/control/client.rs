@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::protocol::{Answer, Request};
-use super::socket_path;
+use super::{absolute, socket_path};
 
 /// Longer than the server itself waits for its switch.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("no server runs with the data folder {}; start one with `ringfort run --data {}`, or name its folder with --data", data_dir.display(), data_dir.display())]
+    #[error("no server runs with the data folder {}; start one with `ringfort run --data {}`, or name its folder with --data", absolute(data_dir).display(), absolute(data_dir).display())]
     NotRunning { data_dir: PathBuf },
     #[error("{}: {source}; only the user that the server runs as, and root, may talk to it", path.display())]
     Denied { path: PathBuf, source: io::Error },

@@ -11,6 +11,11 @@ pub use server::start;
 
 use std::path::{Path, PathBuf};
 
+/// A folder as it is called from anywhere, for words to the user.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Where a server with this data folder listens.
 pub fn socket_path(data_dir: &Path) -> PathBuf {
     data_dir.join("ringfort.sock")

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 use ringfort_sip::locate::Name;
 
+use crate::cli::printable;
 use crate::config::value;
+
+const DEFAULT_TTL: u32 = 3_600;
 
 #[derive(Debug, Args)]
 pub struct DnsArgs {
@@ -60,7 +63,7 @@ pub struct DomainArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// How long others may remember the records, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(30..=604_800))]
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TTL, value_parser = clap::value_parser!(u32).range(30..=604_800))]
     pub ttl: u32,
 }
 
@@ -69,6 +72,31 @@ pub struct DomainArgs {
 pub struct HostArg {
     pub name: Name,
     pub addresses: Vec<IpAddr>,
+}
+
+impl DomainArgs {
+    /// What stands behind the domain, a space before each, to be put behind another command.
+    pub fn options(&self) -> String {
+        let mut out = String::new();
+        for host in &self.hosts {
+            let addresses: Vec<String> = host.addresses.iter().map(ToString::to_string).collect();
+            let equals = if addresses.is_empty() { "" } else { "=" };
+            out.push_str(&format!(" --host {}{equals}{}", host.name, addresses.join(",")));
+        }
+        if let Some(config) = &self.config {
+            out.push_str(&format!(" --config {}", quoted(&printable(&config.display().to_string()))));
+        }
+        if self.ttl != DEFAULT_TTL {
+            out.push_str(&format!(" --ttl {}", self.ttl));
+        }
+        out
+    }
+}
+
+/// As a shell reads it back.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@,".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn host(text: &str) -> Result<HostArg, String> {

@@ -14,6 +14,7 @@ use super::offer::Offer;
 use super::seen::{Seen, both};
 use super::zone::{self, Plan, address_line, is_within, naptr_line, show_naptr, show_srv, srv_line};
 use super::{UNANSWERED, object};
+use crate::cli::counted;
 
 /// Below, every call costs a look-up; above, a mistake stays with others for longer than a day.
 const TTL_RANGE: std::ops::RangeInclusive<u32> = 60..=86_400;
@@ -82,6 +83,8 @@ pub struct Finding {
 pub struct Report {
     pub domain: Name,
     pub findings: Vec<Finding>,
+    /// Of the offer: what should be known before its lines are published.
+    pub warnings: Vec<String>,
     /// Records that were seen: NAPTR rules for SIP, SRV, addresses.
     pub seen: [usize; 3],
 }
@@ -105,7 +108,8 @@ pub fn check(domain: &Name, offer: &Offer, client: &mut DnsClient) -> Report {
 
 /// Pure: what was planned against what was seen.
 pub fn compare(domain: &Name, offer: &Offer, plan: &Plan, seen: &Seen) -> Report {
-    let mut report = Report { domain: domain.clone(), findings: Vec::new(), seen: [0; 3] };
+    let mut report =
+        Report { domain: domain.clone(), findings: Vec::new(), warnings: offer.warnings.clone(), seen: [0; 3] };
     report.unanswered(seen);
     if let Some(Answer::Absent { no_such_name: true, .. }) = seen.0.get(&(domain.clone(), RecordType::Naptr)) {
         let words = "the domain does not exist in the DNS".to_owned();
@@ -361,6 +365,7 @@ impl Report {
             ("naptr", self.seen[0].into()),
             ("srv", self.seen[1].into()),
             ("addresses", self.seen[2].into()),
+            ("warnings", self.warnings.clone().into()),
             ("items", self.findings.iter().map(item).collect()),
         ])
     }
@@ -369,12 +374,17 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [naptr, srv, addresses] = self.seen;
-        let counts = format!("{naptr} NAPTR rules for SIP, {srv} SRV records and {addresses} addresses were seen");
+        let addresses = if addresses == 1 { "1 address".to_owned() } else { format!("{addresses} addresses") };
+        let (naptr, srv) = (counted(naptr, "NAPTR rule"), counted(srv, "SRV record"));
+        let counts = format!("{naptr} for SIP, {srv} and {addresses} were seen");
         let faults = self.findings.iter().filter(|finding| !finding.fault.is_advice()).count();
         match faults {
             0 => writeln!(f, "{}: as it should be; {counts}.", self.domain)?,
             1 => writeln!(f, "{}: 1 fault; {counts}.", self.domain)?,
             _ => writeln!(f, "{}: {faults} faults; {counts}.", self.domain)?,
+        }
+        for warning in &self.warnings {
+            writeln!(f, "  Attention: {warning}.")?;
         }
         for finding in &self.findings {
             writeln!(f, "  {}: {} {}: {}", finding.fault.name(), finding.kind, finding.name, finding.words)?;

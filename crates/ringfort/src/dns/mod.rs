@@ -36,7 +36,7 @@ pub fn dns(args: DnsArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         DnsCommand::Records(args) => {
             let (domain, offer) = offer(&args)?;
-            print(&zone::fragment(&domain, &offer))?;
+            print(&zone::fragment(&domain, &offer, &args.options()))?;
             Ok(ExitCode::SUCCESS)
         }
         DnsCommand::Check { domain, server, json } => {

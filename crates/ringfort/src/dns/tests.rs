@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use ringfort_sip::locate::{Answer, Name, Naptr, QueryFailure, Record, RecordData, RecordType, Srv};
 
-use super::args::HostArg;
+use super::args::{DomainArgs, HostArg};
 use super::check::{Fault, Report, compare};
 use super::offer::Offer;
 use super::seen::Seen;
@@ -40,7 +40,7 @@ fn two_hosts() -> Offer {
 
 #[test]
 fn dom_3_the_fragment_has_the_shape_that_is_asked_for() {
-    let text = fragment(&name("example.org"), &two_hosts());
+    let text = fragment(&name("example.org"), &two_hosts(), "");
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(';') && !line.is_empty()).collect();
     assert_eq!(
         lines,
@@ -73,7 +73,7 @@ fn dom_3_the_fragment_has_the_shape_that_is_asked_for() {
 #[test]
 fn only_what_is_listened_to_is_published() {
     let tls_only = offer("[[profile]]\nname = \"a\"\nlisten = [\"tls:192.0.2.1:5071\", \"udp:127.0.0.1:5060\"]", &[]);
-    let text = fragment(&name("example.org"), &tls_only);
+    let text = fragment(&name("example.org"), &tls_only, "");
     assert!(!text.contains("_udp") && !text.contains("127.0.0.1") && !text.contains("D2U"), "{text}");
     assert!(text.contains("_sips._tcp.example.org. 3600 IN SRV 10 0 5071 sip.example.org."));
     let behind_a_router =
@@ -81,7 +81,7 @@ fn only_what_is_listened_to_is_published() {
     let addresses: Vec<_> = behind_a_router.hosts[0].addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["203.0.113.9"], "the address that peers outside are told");
     let inside = offer("", &[]);
-    let text = fragment(&name("example.org"), &inside);
+    let text = fragment(&name("example.org"), &inside, "");
     assert!(text.contains("; Attention: 127.0.0.1 of sip.example.org reaches nobody outside this network."), "{text}");
     let no_port = Config::parse("t", "[[profile]]\nname = \"a\"\nlisten = [\"udp:192.0.2.1:0\"]").unwrap();
     let error = Offer::new(&no_port, &name("example.org"), &[], 60).unwrap_err();
@@ -94,11 +94,36 @@ fn only_what_is_listened_to_is_published() {
 fn hosts_of_another_zone_get_no_address_lines_and_a_place_for_their_srv_record() {
     let hosts = [host("sip.provider.example", &["192.0.2.1"]), host("sip2.provider.example", &[])];
     let offer = offer("[[profile]]\nname = \"a\"\nlisten = [\"udp:192.0.2.1:5060\"]", &hosts);
-    let text = fragment(&name("example.org"), &offer);
+    let text = fragment(&name("example.org"), &offer, "");
     assert!(!text.contains(" IN A "), "{text}");
     assert!(text.contains("; sip.provider.example belongs to another zone"));
     assert!(text.contains("_sip._udp.sip-host-2.example.org. 3600 IN SRV 10 0 5060 sip2.provider.example."));
     assert!(text.contains("the addresses of sip2.provider.example are not known here"));
+}
+
+#[test]
+fn the_command_that_is_suggested_has_the_options_that_were_given() {
+    let hosts = vec![host("sip1.example.org", &["192.0.2.1", "2001:db8::1"]), host("sip2.example.org", &[])];
+    let args = DomainArgs { domain: "example.org".into(), hosts, config: Some("my node.toml".into()), ttl: 600 };
+    let options = args.options();
+    assert_eq!(
+        options,
+        " --host sip1.example.org=192.0.2.1,2001:db8::1 --host sip2.example.org --config 'my node.toml' --ttl 600"
+    );
+    let text = fragment(&name("example.org"), &two_hosts(), &options);
+    assert!(text.contains(&format!("ringfort dns check example.org{options}\n")), "{text}");
+    let args = DomainArgs { domain: "example.org".into(), hosts: Vec::new(), config: None, ttl: 3_600 };
+    assert_eq!(args.options(), "");
+}
+
+#[test]
+fn what_should_be_known_before_publishing_stands_beside_the_lines_to_publish() {
+    let inside = offer("[[profile]]\nname = \"a\"\nlisten = [\"udp:192.168.7.5:5060\"]", &[]);
+    let domain = name("example.org");
+    let report = compare(&domain, &inside, &plan(&domain, &inside), &Seen::default());
+    let warning = "192.168.7.5 of sip.example.org reaches nobody outside this network";
+    assert!(report.to_string().contains(&format!("Attention: {warning}.")), "{report}");
+    assert_eq!(report.json()["warnings"][0], warning);
 }
 
 /// A zone that is the plan, to put faults into.

@@ -77,12 +77,13 @@ fn own_label(index: usize, domain: &Name) -> Result<Name, ringfort_sip::locate::
 }
 
 /// Lines for a zone file, with full names, so that it does not matter where they stand in it.
-pub fn fragment(domain: &Name, offer: &Offer) -> String {
+/// `options`: those of the command line, for the command that checks them.
+pub fn fragment(domain: &Name, offer: &Offer, options: &str) -> String {
     let plan = plan(domain, offer);
     let ttl = offer.ttl;
     let mut out = format!(
         "; SIP records of {domain}. Put them into its zone file (or $INCLUDE this one), raise the zone's serial number,\n\
-         ; then see what the world sees: ringfort dns check {domain}\n"
+         ; then see what the world sees: ringfort dns check {domain}{options}\n"
     );
     for warning in &offer.warnings {
         let _ = writeln!(out, "; Attention: {warning}.");

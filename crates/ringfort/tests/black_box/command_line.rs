@@ -28,10 +28,9 @@ fn what_needs_a_server_says_how_to_start_one() {
         ["ctl status", "ctl calls", "ctl registrations", "ctl hangup 1", "ctl cdr", "selftest", "export", "rollback"]
     {
         let error = place.fails(line);
-        assert!(
-            error.contains("no server runs with the data folder data; start one with `ringfort run --data data`"),
-            "{line}: {error}"
-        );
+        let data = place.path().join("data").display().to_string();
+        let words = format!("no server runs with the data folder {data}; start one with `ringfort run --data {data}`");
+        assert!(error.contains(&words), "{line}: {error}");
     }
     assert!(!place.path().join("data").exists(), "a question makes no folder");
 }
@@ -39,7 +38,7 @@ fn what_needs_a_server_says_how_to_start_one() {
 #[test]
 fn check_names_every_mistake_of_both_files() {
     let place = Place::new();
-    assert_eq!(place.ok("check"), "ringfort.toml: good (1 profiles, 3 listeners)\n");
+    assert_eq!(place.ok("check"), "ringfort.toml: good (1 profile, 3 listeners)\n");
     std::fs::write(place.path().join("bad.toml"), "[media]\nport = \"1\"\nports = \"2-1\"\n").unwrap();
     std::fs::write(place.path().join("site.toml"), "[[extension]]\nnumber = 101\nsip_password = \"secret\"\n").unwrap();
     let error = place.fails("check --config bad.toml --site site.toml");
@@ -56,10 +55,65 @@ fn check_names_every_mistake_of_both_files() {
 }
 
 #[test]
+fn check_reads_the_files_that_the_configuration_names() {
+    let place = Place::new();
+    std::fs::write(place.path().join("not.pem"), "nothing").unwrap();
+    std::fs::write(
+        place.path().join("ringfort.toml"),
+        "[tls]\ncertificate = \"gone.pem\"\nkey = \"not.pem\"\nclient_ca = \"ca.pem\"\n",
+    )
+    .unwrap();
+    let error = place.fails("check");
+    for part in [
+        "ringfort.toml: tls: cannot read gone.pem: No such file or directory (os error 2)\n",
+        "ringfort.toml: tls: not.pem: expected a private key",
+        "ringfort.toml: tls: cannot read ca.pem: ",
+    ] {
+        assert!(error.contains(part), "{part} in\n{error}");
+    }
+    std::fs::remove_file(place.path().join("ringfort.toml")).unwrap();
+    assert_eq!(
+        place.fails("check"),
+        "there is no ringfort.toml here; `ringfort run` then uses its defaults\n",
+        "nothing was checked"
+    );
+}
+
+#[test]
+fn a_change_where_no_server_runs_says_that_it_begins_a_data_folder() {
+    let place = Place::new();
+    let first = place.run("ctl extension add 101 --json");
+    assert!(first.status.success());
+    let data = place.path().join("data");
+    let words = format!("No server runs with {}; a new data folder was begun there.\n", data.display());
+    assert_eq!(text(&first.stderr), words);
+    let second = place.run("ctl extension add 102 --json");
+    assert!(second.status.success());
+    assert_eq!(text(&second.stderr), "", "it is there now");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_fault() {
+    let place = Place::new();
+    for line in ["completion bash", "man", "config", "check"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = place.command(line).stdout(writer).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{line}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_name_without_a_domain_cannot_be_located() {
+    let error = Place::new().fails("dns locate alex");
+    assert_eq!(error, "ringfort: expected user@domain such as alex@example.org, got \"alex\"\n");
+}
+
+#[test]
 fn the_example_configuration_is_valid() {
     let place = Place::new();
     std::fs::write(place.path().join("all.toml"), place.ok("config")).unwrap();
-    assert_eq!(place.ok("check --config all.toml"), "all.toml: good (1 profiles, 3 listeners)\n");
+    assert_eq!(place.ok("check --config all.toml"), "all.toml: good (1 profile, 3 listeners)\n");
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn a_site_is_planned_applied_and_rolled_back_while_the_server_runs() {
     std::fs::write(place.path().join("site.toml"), "[[extension]]\nnumber = \"101\"\nname = \"Front desk\"\n").unwrap();
     let done = place.ok("apply -f site.toml");
     assert!(
-        done.contains("name: Reception -> Front desk") && done.contains("1 not named in the file are kept"),
+        done.contains("name: Reception -> Front desk") && done.contains("1 that the file does not name is kept"),
         "{done}"
     );
     assert_eq!(

@@ -43,7 +43,7 @@ impl Place {
         self.dir.path()
     }
 
-    fn command(&self, line: &str) -> Command {
+    pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(line.split(' ')).current_dir(self.path()).env_remove("RINGFORT_DATA").stdin(Stdio::null());
         command

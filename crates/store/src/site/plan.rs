@@ -46,7 +46,7 @@ pub struct Change {
     pub fields: Vec<FieldChange>,
 }
 
-/// One field. A secret shows as `***`, `generated` or `kept`.
+/// One field. A secret shows as `***` or `generated`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
     pub field: String,
@@ -127,7 +127,8 @@ impl fmt::Display for Plan {
             )?;
         }
         if self.unnamed > 0 {
-            write!(f, "\n{} not named in the file are kept; --prune deletes them.", self.unnamed)?;
+            let (are, them) = if self.unnamed == 1 { ("is", "it") } else { ("are", "them") };
+            write!(f, "\n{} that the file does not name {are} kept; --prune deletes {them}.", self.unnamed)?;
         }
         Ok(())
     }
@@ -267,10 +268,9 @@ fn extension_fields(
     let password = |e: Option<&Extension>| e.map(|e| e.credentials.password.clone());
     let shown = match origins.map(|o| o.password) {
         Some(Origin::Generated) => "generated",
-        Some(Origin::Kept) => "kept",
-        Some(Origin::Given) | None => "***",
+        Some(Origin::Given | Origin::Kept) | None => "***",
     };
-    if password(before) != password(after) || (before.is_some() && shown == "kept") {
+    if password(before) != password(after) {
         fields.0.push(FieldChange {
             field: "sip_password".to_owned(),
             before: before.map(|_| "***".to_owned()),
