@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::advertise::is_inside;
 use crate::endpoint::{ClientTx, ServerTx};
 use crate::flow::{Flow, ListenerId, Target, Transport};
 use crate::header::HeaderName;
@@ -324,10 +325,7 @@ fn literal_address(uri: &str, transport: Transport) -> Option<SocketAddr> {
 
 /// A private address that somebody writes who is not reached at one (RFC 1918, RFC 4193).
 fn hidden_from(written: IpAddr, seen: IpAddr) -> bool {
-    let private = |ip: IpAddr| match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
-    };
+    let private = |ip: IpAddr| is_inside(ip) || ip.to_canonical().is_unspecified();
     private(written) && (!private(seen) || written.is_unspecified())
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use anyhow::ensure;
+use ringfort_sip::advertise;
 use ringfort_sip::flow::Transport;
 use ringfort_sip::locate::Name;
 use ringfort_switch::config::ProfileKind;
@@ -141,13 +142,9 @@ fn name_hosts(
     Ok(hosts)
 }
 
-/// Private, loopback, link-local (RFC 1918, RFC 6598, RFC 4193, RFC 3927).
+/// Nobody outside reaches it: a private, loopback or link-local address, or one that a provider shares among its
+/// customers (RFC 6598).
 fn is_inside(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
+    let shared = matches!(address, IpAddr::V4(ip) if matches!(ip.octets(), [100, 64..=127, ..]));
+    shared || advertise::is_inside(address)
 }

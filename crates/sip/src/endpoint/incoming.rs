@@ -216,7 +216,7 @@ impl Endpoint {
         };
         let bytes = self.writer.plain_answer(request, flow, tag, r);
         let port = self.writer.reply_port(request, flow);
-        self.transmit(reply_target(flow, port), bytes);
+        self.transmit(Target::Flow(reply_flow(*flow, port)), bytes);
     }
 
     pub(super) fn refuse(&mut self, request: &Message, flow: &Flow, status: u16) {
@@ -243,18 +243,16 @@ impl Endpoint {
     }
 }
 
-fn reply_target(flow: &Flow, port: u16) -> Target {
-    let mut flow = *flow;
+/// The way back along `flow`, to that port.
+fn reply_flow(mut flow: Flow, port: u16) -> Flow {
     flow.remote.set_port(port);
-    Target::Flow(flow)
+    flow
 }
 
 impl Server {
     /// The way that answers go.
     pub(super) fn reply_flow(&self) -> Flow {
-        let mut flow = self.flow;
-        flow.remote.set_port(self.reply_port);
-        flow
+        reply_flow(self.flow, self.reply_port)
     }
 
     pub(super) fn reply_target(&self) -> Target {
