@@ -12,7 +12,9 @@ use ringfort_store::{
     Applied, CdrFilter, CdrItem, CdrStore, Change, ChangeNote, ExtensionFields, MaintenanceHandle, Plan, Service,
     ServiceError, Store, StoreOptions, site,
 };
-use ringfort_switch::model::{Extension, ExtensionId, Secret, SipCredentials, Site, SrtpPolicy, TenantId, mask};
+use ringfort_switch::model::{
+    Calling, Extension, ExtensionId, Secret, SipCredentials, Site, SrtpPolicy, TenantId, mask,
+};
 use serde_json::{Value, json};
 
 use crate::control::{AdminRequest, Answer, Fields};
@@ -303,6 +305,7 @@ fn selftest_extensions(site: &Site) -> std::io::Result<Vec<Extension>> {
             max_calls: 1,
             max_contacts: 1,
             enabled: true,
+            calling: Calling::default(),
         })
     };
     [1, 2].into_iter().map(extension).collect()

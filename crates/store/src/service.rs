@@ -144,7 +144,7 @@ impl Service {
         let stored = db.read(|c| rows::load(c, &keys))?;
         let default_domains: Vec<String> = default_domains.iter().map(|d| d.to_ascii_lowercase()).collect();
         let tenants = with_default_domains(&stored.tenants, &default_domains);
-        let site = Site { revision: stored.revision, tenants, extensions: stored.extensions };
+        let site = Site { revision: stored.revision, tenants, extensions: stored.extensions, ..Site::default() };
         let state = State {
             tenants: stored.tenants,
             counters: stored.counters,
@@ -383,7 +383,7 @@ impl Service {
         })?;
         let Plan { target, changes, .. } = plan;
         let tenants = with_default_domains(&target.tenants, &self.default_domains);
-        state.site = Arc::new(Site { revision, tenants, extensions: target.extensions });
+        state.site = Arc::new(Site { revision, tenants, extensions: target.extensions, ..Site::default() });
         state.tenants = target.tenants;
         state.counters = Counters {
             next_tenant: state.counters.next_tenant.max(target.next_tenant),

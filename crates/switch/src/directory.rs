@@ -120,11 +120,16 @@ fn realm_of(site: &Site, id: TenantId) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Secret, SipCredentials, SrtpPolicy};
+    use crate::model::{Calling, NumberPlan, Secret, SipCredentials, SrtpPolicy};
     use std::collections::BTreeMap;
 
     fn site(password: &str) -> Arc<Site> {
-        let tenant = Tenant { id: TenantId(1), name: "Acme".into(), domains: vec!["pbx.example".into()] };
+        let tenant = Tenant {
+            id: TenantId(1),
+            name: "Acme".into(),
+            domains: vec!["pbx.example".into()],
+            numbers: NumberPlan::default(),
+        };
         let extension = Extension {
             id: ExtensionId(7),
             tenant: TenantId(1),
@@ -135,8 +140,14 @@ mod tests {
             max_calls: 4,
             max_contacts: 10,
             enabled: true,
+            calling: Calling::default(),
         };
-        Arc::new(Site { revision: 1, tenants: vec![tenant], extensions: BTreeMap::from([(ExtensionId(7), extension)]) })
+        Arc::new(Site {
+            revision: 1,
+            tenants: vec![tenant],
+            extensions: BTreeMap::from([(ExtensionId(7), extension)]),
+            ..Site::default()
+        })
     }
 
     #[test]

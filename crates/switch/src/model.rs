@@ -1,10 +1,17 @@
 //! What an administrator manages, as the switch sees it: an immutable `Site` per revision (CALL-11: everything
 //! belongs to a tenant). `store` makes it from rows; a change is a new `Arc<Site>` that the shard swaps in.
 
+mod line;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use line::{
+    Alias, CalledIn, Calling, Destination, FromUser, HeaderRules, Hours, InboundRoute, NumberFormat, NumberPlan,
+    OutboundRoute, Pattern, Rate, RateTable, Rates, Trunk, TrunkCredentials, TrunkKind, TrunkOrder,
+};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -28,6 +35,10 @@ id!(
 id!(
     /// An extension, for the whole of its life; a number can move to another extension, an id never does.
     ExtensionId(u32)
+);
+id!(
+    /// A trunk, for the whole of its life.
+    TrunkId(u32)
 );
 id!(
     /// A profile: a group of listeners with one policy, by its place in the configuration (GUARD-2).
@@ -137,6 +148,7 @@ pub struct Tenant {
     pub name: String,
     /// Host parts of its SIP addresses, lower case; the first is the digest realm.
     pub domains: Vec<String>,
+    pub numbers: NumberPlan,
 }
 
 /// What a phone proves itself with (CALL-3).
@@ -163,6 +175,7 @@ pub struct Extension {
     /// Phones registered at once.
     pub max_contacts: u32,
     pub enabled: bool,
+    pub calling: Calling,
 }
 
 impl Extension {
@@ -178,4 +191,11 @@ pub struct Site {
     pub revision: u64,
     pub tenants: Vec<Tenant>,
     pub extensions: BTreeMap<ExtensionId, Extension>,
+    pub trunks: BTreeMap<TrunkId, Trunk>,
+    /// In their order.
+    pub outbound: Vec<OutboundRoute>,
+    /// In their order.
+    pub inbound: Vec<InboundRoute>,
+    pub aliases: Vec<Alias>,
+    pub rates: Rates,
 }

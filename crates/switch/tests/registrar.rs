@@ -404,7 +404,8 @@ fn a_temporary_gruu_of_a_phone_that_is_gone_does_not_ring_the_other_phone_of_the
 fn a_temporary_gruu_is_worth_nothing_to_another_tenant() {
     const CALLER: &str = "198.51.100.99:5060";
     let mut two = site();
-    two.tenants.push(Tenant { id: TenantId(2), name: "Other".into(), domains: vec!["other.example".into()] });
+    let domains = vec!["other.example".into()];
+    two.tenants.push(Tenant { id: TenantId(2), name: "Other".into(), domains, ..two.tenants[0].clone() });
     let stranger = Extension {
         id: ExtensionId(9),
         tenant: TenantId(2),

@@ -12,7 +12,7 @@ use ringfort_switch::config::{
     CallConfig, Listener, MediaConfig, Profile, ProfileKind, RegistrarConfig, SecretKey, SwitchConfig,
 };
 use ringfort_switch::model::{
-    Extension, ExtensionId, ProfileId, Secret, SipCredentials, Site, SrtpPolicy, Tenant, TenantId,
+    Calling, Extension, ExtensionId, NumberPlan, ProfileId, Secret, SipCredentials, Site, SrtpPolicy, Tenant, TenantId,
 };
 
 use crate::plan::{PhonePlan, Plan};
@@ -34,7 +34,8 @@ pub(crate) fn port(transport: Transport) -> u16 {
 }
 
 pub(crate) fn site(plan: &Plan) -> Site {
-    let tenant = Tenant { id: TenantId(1), name: "Acme".into(), domains: vec![DOMAIN.into()] };
+    let tenant =
+        Tenant { id: TenantId(1), name: "Acme".into(), domains: vec![DOMAIN.into()], numbers: NumberPlan::default() };
     let extensions = (0..plan.extensions)
         .map(|n| {
             let credentials =
@@ -49,11 +50,12 @@ pub(crate) fn site(plan: &Plan) -> Site {
                 max_calls: 6,
                 max_contacts: 10,
                 enabled: true,
+                calling: Calling::default(),
             };
             (extension.id, extension)
         })
         .collect();
-    Site { revision: 1, tenants: vec![tenant], extensions }
+    Site { revision: 1, tenants: vec![tenant], extensions, ..Site::default() }
 }
 
 pub(crate) fn switch_config() -> SwitchConfig {

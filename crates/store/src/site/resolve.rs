@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rand::rngs::ChaCha20Rng;
-use ringfort_switch::model::{Extension, ExtensionId, Secret, SipCredentials, Site, Tenant, TenantId};
+use ringfort_switch::model::{Extension, ExtensionId, NumberPlan, Secret, SipCredentials, Site, Tenant, TenantId};
 
 use super::plan::{Origin, Origins, Target};
 use super::{DEFAULT_TENANT, Located, Position, RawExtension, RawSite, RawTenant, SiteError, SiteErrors};
@@ -138,7 +138,12 @@ impl<'a> Resolver<'a> {
             None => {
                 let id = TenantId(self.target.next_tenant);
                 self.target.next_tenant += 1;
-                self.target.tenants.push(Tenant { id, name: raw.name.value.clone(), domains });
+                self.target.tenants.push(Tenant {
+                    id,
+                    name: raw.name.value.clone(),
+                    domains,
+                    numbers: NumberPlan::default(),
+                });
             }
         }
     }
@@ -239,9 +244,21 @@ impl<'a> Resolver<'a> {
         let srtp = pick(&raw.srtp, kept.map(|e| &e.srtp)).unwrap_or_default();
         let enabled = pick(&raw.enabled, kept.map(|e| &e.enabled)).unwrap_or(true);
         let credentials = SipCredentials { user, password };
-        self.target
-            .extensions
-            .insert(id, Extension { id, tenant, number, name, credentials, srtp, max_calls, max_contacts, enabled });
+        self.target.extensions.insert(
+            id,
+            Extension {
+                id,
+                tenant,
+                number,
+                name,
+                credentials,
+                srtp,
+                max_calls,
+                max_contacts,
+                enabled,
+                calling: kept.map(|e| e.calling.clone()).unwrap_or_default(),
+            },
+        );
     }
 
     fn user(

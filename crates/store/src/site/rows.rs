@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ringfort_switch::model::{Extension, ExtensionId, Secret, SipCredentials, SrtpPolicy, Tenant, TenantId};
+use ringfort_switch::model::{
+    Calling, Extension, ExtensionId, NumberPlan, Secret, SipCredentials, SrtpPolicy, Tenant, TenantId,
+};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -84,7 +86,12 @@ fn load_tenants(connection: &Connection) -> Result<Vec<Tenant>, DbError> {
         let domains: String = row.get(2).map_err(&failed)?;
         let domains = serde_json::from_str(&domains)
             .map_err(|_| DbError::Damaged { place: format!("tenant/{id}"), expected: "a list of domains" })?;
-        tenants.push(Tenant { id: TenantId(id), name: row.get(1).map_err(&failed)?, domains });
+        tenants.push(Tenant {
+            id: TenantId(id),
+            name: row.get(1).map_err(&failed)?,
+            domains,
+            numbers: NumberPlan::default(),
+        });
     }
     Ok(tenants)
 }
@@ -132,6 +139,7 @@ fn extension_row(row: &Row<'_>, keys: &Keys) -> Result<Extension, DbError> {
             max_calls: row.get(7)?,
             max_contacts: row.get(8)?,
             enabled: row.get::<_, i64>(9)? != 0,
+            calling: Calling::default(),
         })
     };
     read().map_err(failed)
@@ -261,11 +269,19 @@ pub(crate) fn at_revision(connection: &Connection, keys: &Keys, revision: u64) -
         return Ok(None);
     }
     // The tenant that the first migration makes.
-    let default = Tenant { id: TenantId(1), name: DEFAULT_TENANT.to_owned(), domains: Vec::new() };
+    let default = Tenant {
+        id: TenantId(1),
+        name: DEFAULT_TENANT.to_owned(),
+        domains: Vec::new(),
+        numbers: NumberPlan::default(),
+    };
     let mut tenants = BTreeMap::from([(1, default)]);
     for (id, body) in bodies::<TenantBody>(connection, keys, ObjectKind::Tenant, revision)? {
         match body {
-            Some(body) => tenants.insert(id, Tenant { id: TenantId(id), name: body.name, domains: body.domains }),
+            Some(body) => tenants.insert(
+                id,
+                Tenant { id: TenantId(id), name: body.name, domains: body.domains, numbers: NumberPlan::default() },
+            ),
             None => tenants.remove(&id),
         };
     }
@@ -284,6 +300,7 @@ pub(crate) fn at_revision(connection: &Connection, keys: &Keys, revision: u64) -
                 max_calls: b.max_calls,
                 max_contacts: b.max_contacts,
                 enabled: b.enabled,
+                calling: Calling::default(),
             };
             Some((id, extension))
         })

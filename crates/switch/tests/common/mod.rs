@@ -116,11 +116,13 @@ pub fn site() -> Site {
                 max_calls: 4,
                 max_contacts: 3,
                 enabled: true,
+                calling: Calling::default(),
             },
         );
     }
-    let tenant = Tenant { id: TenantId(1), name: "Acme".into(), domains: vec![DOMAIN.into()] };
-    Site { revision: 1, tenants: vec![tenant], extensions }
+    let tenant =
+        Tenant { id: TenantId(1), name: "Acme".into(), domains: vec![DOMAIN.into()], numbers: NumberPlan::default() };
+    Site { revision: 1, tenants: vec![tenant], extensions, ..Site::default() }
 }
 
 impl World {
