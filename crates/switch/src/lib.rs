@@ -12,9 +12,11 @@ pub mod directory;
 mod gruu;
 pub mod io;
 pub mod model;
+pub mod number;
 mod out_of_dialog;
 pub mod record;
 pub mod registrar;
+pub mod route;
 mod streams;
 mod timers;
 

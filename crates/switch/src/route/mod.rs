@@ -1,0 +1,520 @@
+//! Which way a call goes: an extension, trunks in their order, a stranger's domain, or a refusal that names its rule
+//! (UC-12, GUARD-1, DOM-1). Pure look-ups over one `Site`, built anew for each revision. What `ctl route explain` prints
+//! comes from the same walk as the decision.
+
+mod explain;
+pub mod hours;
+mod pattern;
+mod prefix;
+pub mod rates;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+pub use explain::{Explanation, Step};
+pub use pattern::PatternError;
+
+use crate::model::{
+    Alias, Destination, Extension, Hours, InboundRoute, NumberPlan, OutboundRoute, Pattern, Site, TenantId, Trunk,
+    TrunkId, TrunkOrder,
+};
+use crate::number;
+use explain::Log;
+use hours::{Moment, moment};
+use prefix::PrefixMap;
+use rates::RateBook;
+
+/// A call of an extension that looks for its way.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    pub caller: &'a Extension,
+    /// User part of the Request-URI, decoded.
+    pub dialled: &'a str,
+    /// Host part, where it is none of ours.
+    pub foreign_host: Option<&'a str>,
+    /// Seconds since 1970, UTC.
+    pub unix_s: u64,
+    /// Whether a trunk is up. One that is down is tried last.
+    pub up: &'a dyn Fn(TrunkId) -> bool,
+    /// The tenant's extension with a number.
+    pub extension: &'a dyn Fn(&str) -> Option<&'a Extension>,
+}
+
+/// One trunk to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub trunk: TrunkId,
+    /// As it is to be written to that trunk.
+    pub number: String,
+}
+
+/// The trunks of a call, the first to try first. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkPlan {
+    /// The route's name.
+    pub route: Arc<str>,
+    pub emergency: bool,
+    /// The caller's number is hidden (RFC 3323).
+    pub hide: bool,
+    /// In E.164 with `+`, where it has that form.
+    pub canonical: Option<String>,
+    pub attempts: SmallVec<[Attempt; 2]>,
+    pub ring_for: Option<Duration>,
+}
+
+/// Which way a call goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision<'a> {
+    Extension(&'a Extension),
+    Trunks(TrunkPlan),
+    /// Out to `sip:user@host`, located by RFC 3263.
+    Domain {
+        hide: bool,
+    },
+    Refused {
+        status: u16,
+        rule: &'static str,
+        text: String,
+    },
+}
+
+/// Which way a call from a trunk or a stranger goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InboundDecision<'a> {
+    /// Where the route leads, and its name.
+    To { route: &'a str, destination: &'a Destination },
+    /// No route fits.
+    None,
+}
+
+/// A pattern of a route, by the digits that it begins with.
+#[derive(Clone, Copy)]
+struct Candidate {
+    route: u32,
+    pattern: u32,
+    /// The digits are all of it: whatever begins with them fits.
+    whole: bool,
+}
+
+/// The look-ups of one tenant.
+struct TenantRoutes {
+    plan: NumberPlan,
+    zone: TimeZone,
+    outbound: Vec<OutboundRoute>,
+    /// Names beside the routes, to be shared with calls.
+    names: Vec<Arc<str>>,
+    by_prefix: PrefixMap<Candidate>,
+    inbound: Vec<InboundRoute>,
+    inbound_by_prefix: PrefixMap<u32>,
+    aliases: FxHashMap<String, Alias>,
+    trunks: Vec<TrunkId>,
+}
+
+/// All routes of a site with their indexes.
+pub struct Router {
+    tenants: FxHashMap<TenantId, TenantRoutes>,
+    trunks: FxHashMap<TrunkId, Trunk>,
+    rates: Arc<RateBook>,
+}
+
+impl Router {
+    pub fn new(site: &Site) -> Self {
+        Self::following(site, None)
+    }
+
+    /// The router of the next revision; keeps the index of rates where those stayed as they were.
+    pub fn following(site: &Site, before: Option<&Router>) -> Self {
+        let tenants = site.tenants.iter().map(|tenant| {
+            let outbound: Vec<OutboundRoute> =
+                site.outbound.iter().filter(|r| r.tenant == tenant.id).cloned().collect();
+            let inbound: Vec<InboundRoute> = site.inbound.iter().filter(|r| r.tenant == tenant.id).cloned().collect();
+            let patterns = outbound.iter().zip(0..).flat_map(|(route, r)| {
+                route.patterns.iter().zip(0..).map(move |(pattern, p)| {
+                    let literal = pattern.literal();
+                    let whole = matches!(pattern, Pattern::Prefix(_)) && prefix::indexed(literal) == literal;
+                    (literal, Candidate { route: r, pattern: p, whole })
+                })
+            });
+            let by_prefix = PrefixMap::new(patterns);
+            let called = inbound.iter().zip(0..).map(|(route, r)| (route.called.literal(), r));
+            let routes = TenantRoutes {
+                by_prefix,
+                inbound_by_prefix: PrefixMap::new(called),
+                names: outbound.iter().map(|r| r.name.as_str().into()).collect(),
+                plan: tenant.numbers.clone(),
+                zone: hours::zone(&tenant.numbers.time_zone).unwrap_or(TimeZone::UTC),
+                aliases: site
+                    .aliases
+                    .iter()
+                    .filter(|a| a.tenant == tenant.id)
+                    .map(|a| (a.name.to_ascii_lowercase(), a.clone()))
+                    .collect(),
+                trunks: site.trunks.values().filter(|t| t.tenant == tenant.id && t.enabled).map(|t| t.id).collect(),
+                outbound,
+                inbound,
+            };
+            (tenant.id, routes)
+        });
+        let kept = before.map(|b| &b.rates).filter(|book| book.is_of(&site.rates));
+        let rates = kept.cloned().unwrap_or_else(|| Arc::new(RateBook::new(&site.rates)));
+        Self {
+            tenants: tenants.collect(),
+            trunks: site.trunks.iter().map(|(id, trunk)| (*id, trunk.clone())).collect(),
+            rates,
+        }
+    }
+
+    pub fn trunk(&self, id: TrunkId) -> Option<&Trunk> {
+        self.trunks.get(&id)
+    }
+
+    pub fn plan(&self, tenant: TenantId) -> Option<&NumberPlan> {
+        self.tenants.get(&tenant).map(|t| &t.plan)
+    }
+
+    /// What calls cost.
+    pub fn rates(&self) -> &Arc<RateBook> {
+        &self.rates
+    }
+
+    /// The way of a call from an extension.
+    pub fn outbound<'a>(&self, ask: &Ask<'a>) -> Decision<'a> {
+        self.decide(ask, &mut ())
+    }
+
+    /// The same, with every rule that was looked at and why it fits or does not.
+    pub fn explain<'a>(&self, ask: &Ask<'a>) -> (Decision<'a>, Explanation) {
+        let mut explanation = Explanation::default();
+        let decision = self.decide(ask, &mut explanation);
+        (decision, explanation)
+    }
+
+    fn decide<'a, L: Log>(&self, ask: &Ask<'a>, log: &mut L) -> Decision<'a> {
+        let Some(tenant) = self.tenants.get(&ask.caller.tenant) else {
+            return refused(404, "route.no_such_number", || "the caller's tenant has no numbers".to_owned());
+        };
+        let (dialled, hide_by_code) = without_hide_code(&tenant.plan, ask.dialled);
+        let hide = hide_by_code || ask.caller.calling.hide_caller_id;
+        if hide_by_code {
+            log.step("number.hide_code", || (true, format!("{} hides the caller", tenant.plan.hide_code)));
+        }
+        if ask.foreign_host.is_some() {
+            return domain(ask, hide, log);
+        }
+        let bare = number::without_separators(dialled);
+        let dialled = bare.as_str();
+        let emergency = number::is_emergency(&tenant.plan, dialled);
+        log.step("emergency", || (emergency, format!("emergency numbers are {}", list(&tenant.plan.emergency))));
+        if emergency {
+            return self.emergency(tenant, ask, dialled, log);
+        }
+        if let Some(extension) = (ask.extension)(dialled) {
+            log.step("extension", || (true, format!("extension {} has this number", extension.number)));
+            return Decision::Extension(extension);
+        }
+        log.step("extension", || (false, format!("no extension has the number {dialled}")));
+        if let Some(alias) = tenant.alias(dialled) {
+            match &alias.to {
+                Destination::Extension(number) => match (ask.extension)(number) {
+                    Some(extension) => {
+                        log.step("alias", || (true, format!("{} leads to extension {number}", alias.name)));
+                        return Decision::Extension(extension);
+                    }
+                    None => log.step("alias", || (false, format!("{} leads to {number}, which is none", alias.name))),
+                },
+                Destination::Reject(status) => {
+                    log.step("alias", || (true, format!("{} is refused with {status}", alias.name)));
+                    let status = *status;
+                    return refused(status, "route.alias", || format!("the alias {dialled} refuses calls"));
+                }
+            }
+        } else {
+            log.step("alias", || (false, format!("no alias has the name {dialled}")));
+        }
+        self.by_route(tenant, ask, dialled, hide, log)
+    }
+
+    fn by_route<'a, L: Log>(
+        &self,
+        tenant: &TenantRoutes,
+        ask: &Ask<'a>,
+        dialled: &str,
+        hide: bool,
+        log: &mut L,
+    ) -> Decision<'a> {
+        let mut now = None;
+        let mut fits = |index: usize, log: &mut L| {
+            let route = &tenant.outbound[index];
+            tenant.admits(route, ask, &mut now, log) && self.has_trunk(route, log)
+        };
+        let chosen = if L::ALL {
+            // Every route is looked at, so that it can be said why it does not fit.
+            (0..tenant.outbound.len()).find(|&index| {
+                let route = &tenant.outbound[index];
+                if !route.patterns.iter().any(|p| p.matches(dialled)) {
+                    log.route(&route.name, || (false, format!("none of {} fits {dialled}", list(&route.patterns))));
+                    return false;
+                }
+                fits(index, log)
+            })
+        } else {
+            tenant.candidates(dialled).into_iter().find(|&index| fits(index as usize, log)).map(|index| index as usize)
+        };
+        let Some(index) = chosen else {
+            return refused(404, "route.no_such_number", || format!("no extension, alias or route fits {dialled}"));
+        };
+        let route = &tenant.outbound[index];
+        let number = rewritten(route, dialled);
+        let canonical = number::canonical(&tenant.plan, &number);
+        let abroad = canonical.as_deref().map_or_else(
+            || leaves_unread(&tenant.plan, &number),
+            |canonical| number::is_international(&tenant.plan, canonical),
+        );
+        if abroad && !ask.caller.calling.international {
+            log.step("guard.international", || {
+                let number = canonical.as_deref().unwrap_or(&number);
+                (false, format!("{number} is abroad, and extension {} may not call there", ask.caller.number))
+            });
+            let number = &ask.caller.number;
+            return refused(403, "guard.international", || format!("extension {number} may not call abroad"));
+        }
+        let attempts = self.attempts(tenant, route, &number, canonical.as_deref(), ask.up, log);
+        log.route(&route.name, || (true, format!("fits {dialled}; the number is {number}")));
+        Decision::Trunks(TrunkPlan {
+            route: tenant.names[index].clone(),
+            emergency: false,
+            hide,
+            canonical,
+            attempts,
+            ring_for: route.ring_for,
+        })
+    }
+
+    /// Emergency numbers go out for everybody, at any hour and to anywhere: by the first route that names them, else by
+    /// any trunk of the tenant.
+    fn emergency<'a, L: Log>(&self, tenant: &TenantRoutes, ask: &Ask<'a>, dialled: &str, log: &mut L) -> Decision<'a> {
+        let bare = dialled.strip_prefix('+').unwrap_or(dialled);
+        let mut attempts: SmallVec<[Attempt; 2]> = SmallVec::new();
+        let mut name: Option<Arc<str>> = None;
+        let mut ring_for = None;
+        for (route, route_name) in tenant.outbound.iter().zip(&tenant.names) {
+            if !route.patterns.iter().any(|p| !matches!(p, Pattern::Any) && p.matches(bare)) {
+                continue;
+            }
+            let number = rewritten(route, bare);
+            let found = self.attempts(tenant, route, &number, None, ask.up, log);
+            log.route(route_name, || (true, format!("names {bare}; groups, hours and limits do not count")));
+            if name.is_none() && !found.is_empty() {
+                (name, ring_for) = (Some(route_name.clone()), route.ring_for);
+            }
+            attempts.extend(found);
+        }
+        let rest = tenant.trunks.iter().filter(|&id| (ask.up)(*id)).chain(tenant.trunks.iter());
+        for &trunk in rest {
+            if !attempts.iter().any(|a| a.trunk == trunk) {
+                log.trunk(&self.trunks[&trunk].name, || (true, "any trunk will do in an emergency".to_owned()));
+                attempts.push(Attempt { trunk, number: bare.to_owned() });
+            }
+        }
+        if attempts.is_empty() {
+            return refused(503, "route.emergency", || format!("there is no trunk for the emergency number {bare}"));
+        }
+        let route = name.unwrap_or_else(|| "emergency".into());
+        // Whoever calls for help is never hidden: he may have to be called back.
+        Decision::Trunks(TrunkPlan { route, emergency: true, hide: false, canonical: None, attempts, ring_for })
+    }
+
+    fn has_trunk<L: Log>(&self, route: &OutboundRoute, log: &mut L) -> bool {
+        let any = route.trunks.iter().any(|id| self.trunks.get(id).is_some_and(|t| t.enabled));
+        if !any {
+            log.route(&route.name, || (false, "none of its trunks is turned on".to_owned()));
+        }
+        any
+    }
+
+    /// The route's trunks in the order they are tried: those that are up first.
+    fn attempts<L: Log>(
+        &self,
+        tenant: &TenantRoutes,
+        route: &OutboundRoute,
+        number: &str,
+        canonical: Option<&str>,
+        up: &dyn Fn(TrunkId) -> bool,
+        log: &mut L,
+    ) -> SmallVec<[Attempt; 2]> {
+        let trunks = route.trunks.iter().filter_map(|id| self.trunks.get(id)).filter(|t| t.enabled);
+        // A trunk without a rate costs the most there is.
+        let minutes = match (route.order, canonical) {
+            (TrunkOrder::LeastCost, Some(canonical)) => self.rates.minutes(canonical),
+            _ => SmallVec::new(),
+        };
+        let price = |trunk| minutes.iter().find(|(id, _)| *id == trunk).map_or(u64::MAX, |(_, minute)| *minute);
+        let mut ordered: SmallVec<[(bool, u64, &Trunk); 4]> =
+            trunks.map(|trunk| (!up(trunk.id), price(trunk.id), trunk)).collect();
+        // A stable sort: equal ones stay as they are listed.
+        ordered.sort_by_key(|(down, price, _)| (*down, *price));
+        for (down, price, trunk) in &ordered {
+            log.trunk(&trunk.name, || {
+                let state = if *down { "down, so it comes last" } else { "up" };
+                let price = match (route.order, *price) {
+                    (TrunkOrder::Listed, _) => String::new(),
+                    (TrunkOrder::LeastCost, u64::MAX) => ", no rate for the number".to_owned(),
+                    (TrunkOrder::LeastCost, price) => {
+                        format!(", {}.{:06} for the first minute", price / 1_000_000, price % 1_000_000)
+                    }
+                };
+                (!*down, format!("{state}{price}"))
+            });
+        }
+        let written = |trunk: &Trunk| number::to_trunk(&tenant.plan, trunk.headers.number_format, number, canonical);
+        ordered.iter().map(|(_, _, trunk)| Attempt { trunk: trunk.id, number: written(trunk) }).collect()
+    }
+
+    /// The way of a call from a trunk. `called`: the number as the trunk gave it.
+    pub fn inbound(&self, tenant: TenantId, trunk: TrunkId, called: &str, unix_s: u64) -> InboundDecision<'_> {
+        let Some(tenant) = self.tenants.get(&tenant) else { return InboundDecision::None };
+        let format = self.trunks.get(&trunk).map(|t| t.headers.number_format).unwrap_or_default();
+        let bare = number::without_separators(called);
+        let canonical = number::from_trunk(&tenant.plan, format, &bare);
+        let canonical = canonical.as_deref().unwrap_or(&bare);
+        let digits = canonical.strip_prefix('+').unwrap_or(canonical);
+        let mut candidates: SmallVec<[u32; 8]> = SmallVec::new();
+        tenant.inbound_by_prefix.prefixes(canonical, |found| candidates.extend_from_slice(found));
+        if prefix::indexed(&bare) != prefix::indexed(canonical) {
+            tenant.inbound_by_prefix.prefixes(&bare, |found| candidates.extend_from_slice(found));
+        }
+        candidates.sort_unstable();
+        let mut now = None;
+        for index in candidates {
+            let route = &tenant.inbound[index as usize];
+            let fits = [canonical, digits, &bare].into_iter().any(|number| route.called.matches(number));
+            if route.trunk.is_none_or(|id| id == trunk) && fits && tenant.in_hours(&route.hours, unix_s, &mut now) {
+                return InboundDecision::To { route: &route.name, destination: &route.to };
+            }
+        }
+        InboundDecision::None
+    }
+
+    /// Where a name leads; a guest reaches published ones only (DOM-4).
+    pub fn alias(&self, tenant: TenantId, name: &str, guest: bool) -> Option<&Destination> {
+        let alias = self.tenants.get(&tenant)?.alias(name)?;
+        (alias.published || !guest).then_some(&alias.to)
+    }
+}
+
+impl TenantRoutes {
+    fn alias(&self, name: &str) -> Option<&Alias> {
+        if let Some(alias) = self.aliases.get(name) {
+            return Some(alias);
+        }
+        let upper = name.bytes().any(|b| b.is_ascii_uppercase());
+        if upper { self.aliases.get(&name.to_ascii_lowercase()) } else { None }
+    }
+
+    /// Routes of which a pattern fits, in their order, each once.
+    fn candidates(&self, dialled: &str) -> SmallVec<[u32; 8]> {
+        let mut found: SmallVec<[u32; 8]> = SmallVec::new();
+        let plus = dialled.starts_with('+');
+        self.by_prefix.prefixes(dialled, |entries| {
+            for candidate in entries {
+                let pattern = || &self.outbound[candidate.route as usize].patterns[candidate.pattern as usize];
+                if candidate.whole && !plus || pattern().matches(dialled) {
+                    found.push(candidate.route);
+                }
+            }
+        });
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Whether the caller's group and the hour allow the route.
+    fn admits<L: Log>(&self, route: &OutboundRoute, ask: &Ask<'_>, now: &mut Option<Moment>, log: &mut L) -> bool {
+        let calling = &ask.caller.calling;
+        if !route.groups.is_empty() && !route.groups.iter().any(|g| calling.groups.contains(g)) {
+            log.route(&route.name, || {
+                (
+                    false,
+                    format!(
+                        "it is for {}, extension {} is in {}",
+                        list(&route.groups),
+                        ask.caller.number,
+                        list(&calling.groups)
+                    ),
+                )
+            });
+            return false;
+        }
+        if !self.in_hours(&route.hours, ask.unix_s, now) {
+            log.route(&route.name, || {
+                let now = now.map(|m| m.to_string()).unwrap_or_default();
+                (false, format!("it is in force {}, and it is {now} in {}", list(&route.hours), self.plan.time_zone))
+            });
+            return false;
+        }
+        true
+    }
+
+    fn in_hours(&self, hours: &[Hours], unix_s: u64, now: &mut Option<Moment>) -> bool {
+        if hours.is_empty() {
+            return true;
+        }
+        let now = *now.get_or_insert_with(|| moment(&self.zone, unix_s));
+        hours.iter().any(|h| h.contains(now))
+    }
+}
+
+/// A call to a stranger's domain.
+fn domain<'a, L: Log>(ask: &Ask<'a>, hide: bool, log: &mut L) -> Decision<'a> {
+    let allowed = ask.caller.calling.domains;
+    log.step("domain", || {
+        let may = if allowed { "may" } else { "may not" };
+        (allowed, format!("extension {} {may} call other domains", ask.caller.number))
+    });
+    if allowed {
+        return Decision::Domain { hide };
+    }
+    let number = &ask.caller.number;
+    refused(403, "guard.domains", || format!("extension {number} may not call other domains"))
+}
+
+/// A number in no canonical form that still begins as one of another country would: it is taken for one.
+fn leaves_unread(plan: &NumberPlan, number: &str) -> bool {
+    let prefix = plan.international_prefix.as_str();
+    number.starts_with('+') || !prefix.is_empty() && number.starts_with(prefix)
+}
+
+fn without_hide_code<'d>(plan: &NumberPlan, dialled: &'d str) -> (&'d str, bool) {
+    let code = plan.hide_code.as_str();
+    match dialled.strip_prefix(code) {
+        Some(rest) if !code.is_empty() && !rest.is_empty() => (rest, true),
+        _ => (dialled, false),
+    }
+}
+
+/// `strip` and `prepend` of a route.
+fn rewritten(route: &OutboundRoute, dialled: &str) -> String {
+    let from = dialled.char_indices().nth(usize::from(route.strip)).map_or(dialled.len(), |(at, _)| at);
+    let mut number = String::with_capacity(route.prepend.len() + dialled.len());
+    number.push_str(&route.prepend);
+    number.push_str(&dialled[from..]);
+    number
+}
+
+fn refused<'a>(status: u16, rule: &'static str, text: impl FnOnce() -> String) -> Decision<'a> {
+    Decision::Refused { status, rule, text: text() }
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    if items.is_empty() {
+        return "none".to_owned();
+    }
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;
