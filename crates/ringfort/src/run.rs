@@ -230,6 +230,7 @@ fn switch_answer(reply: CommandReply, handle: &Handle, access: &Value) -> Answer
         }
         CommandReply::Registrations { items } => json!({ "items": items }),
         CommandReply::Calls { items } => json!({ "items": items }),
+        CommandReply::Route(route) => json!(route),
         CommandReply::Done { changed } => json!({ "changed": changed }),
         CommandReply::Refused { error } => return Answer::Error(error),
     })

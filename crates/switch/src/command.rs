@@ -18,6 +18,7 @@ impl Switch {
             Command::Calls => CommandReply::Calls { items: self.call_items(now) },
             Command::Hangup { call } => self.hang_up(now, call),
             Command::Unregister { number, contact } => self.unregister(&number, contact.as_deref()),
+            Command::RouteExplain { from, to, at } => self.explain_route(now, &from, &to, at.as_deref()),
             Command::Drain => {
                 self.draining = true;
                 self.notice(Level::Info, None, None, "draining", format!("no new calls; {} go on", self.calls.len()));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{CallId, Context, ExtensionId, LegId, TenantId};
 use crate::record::JournalRecord;
+use crate::route::Step;
 
 /// What the switch wants done, in order. A `Journal` that stands before a `Transmit` is written before it is sent.
 #[derive(Debug)]
@@ -58,6 +59,13 @@ pub enum Command {
         number: String,
         contact: Option<String>,
     },
+    /// Which way a call from an extension (or `trunk:NAME`) would go, now or at another time.
+    RouteExplain {
+        from: String,
+        to: String,
+        /// `2026-11-27T18:00` in the tenant's time zone; `None`: now.
+        at: Option<String>,
+    },
     /// Take no new calls; `Status` tells how many are left.
     Drain,
     /// End what is left with BYE and a Reason.
@@ -75,6 +83,7 @@ pub enum CommandReply {
     Calls {
         items: Vec<CallItem>,
     },
+    Route(RouteAnswer),
     Done {
         changed: usize,
     },
@@ -82,6 +91,30 @@ pub enum CommandReply {
     Refused {
         error: String,
     },
+}
+
+/// Which way a call would go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RouteAnswer {
+    /// In words: `leaves by the route abroad`, …
+    pub outcome: String,
+    pub refused_by: Option<String>,
+    /// The number in E.164 with `+`, where it has that form.
+    pub canonical: Option<String>,
+    /// The caller's number is hidden.
+    pub hidden: bool,
+    /// In the order in which they are tried.
+    pub trunks: Vec<RouteTrunk>,
+    /// Everything that was looked at, in its order.
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteTrunk {
+    pub trunk: String,
+    /// As it is written to that trunk.
+    pub number: String,
+    pub up: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ mod command;
 pub mod config;
 mod crossing;
 pub mod directory;
+mod explain;
 mod gruu;
 pub mod io;
 pub mod model;
@@ -48,6 +49,7 @@ use crate::model::{CallId, Extension, ExtensionId, SipCredentials, Site, TenantI
 use crate::out_of_dialog::Errand;
 use crate::record::Binding;
 use crate::registrar::Registrar;
+use crate::route::Router;
 use crate::streams::Streams;
 use crate::timers::{Timer, Timers};
 
@@ -62,6 +64,7 @@ pub struct Switch {
     endpoint: Endpoint,
     challengers: Challengers,
     directory: Directory,
+    router: Router,
     registrar: Registrar,
     gruus: Gruus,
     own_addresses: Vec<SocketAddr>,
@@ -96,6 +99,7 @@ impl Switch {
         timers.set(clock.instant + SWEEP_EVERY, Timer::Sweep);
         Self {
             challengers: Challengers::new(config.nonce_lifetime, draw(&mut rng)),
+            router: Router::new(&site),
             directory: Directory::new(site),
             registrar: Registrar::new(config.registrar),
             gruus: Gruus::new(&config.gruu_key),
@@ -226,6 +230,7 @@ impl Switch {
             .into_iter()
             .filter_map(|id| Some((id, before.extension(id)?.credentials.clone())))
             .collect();
+        self.router = Router::following(&site, Some(&self.router));
         self.directory = Directory::following(site, Some(before));
         for extension in self.registrar.extensions() {
             // A phone that knows the old password only is not to ring any more: it may be a thief's.

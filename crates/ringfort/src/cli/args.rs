@@ -183,12 +183,29 @@ pub enum Ctl {
     /// Extensions: list, add, show, change, delete, new password
     #[command(subcommand)]
     Extension(ExtensionCommand),
+    /// Where calls go
+    #[command(subcommand)]
+    Route(RouteCommand),
     /// Read certificates and the site again; no call is touched
     Reload,
     /// Take no new calls
     Drain,
     /// Stop: no new calls, running ones may end by themselves for a while, then BYE
     Stop,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RouteCommand {
+    /// Which way a call would go, with each rule that was looked at and why it fits or does not
+    Explain {
+        /// An extension's number, or trunk:NAME for a call that comes in
+        from: String,
+        /// What is dialled, or user@domain
+        to: String,
+        /// At another time, in the time zone of the site: 2026-11-27T18:00
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,7 +8,7 @@ use ringfort_switch::io::Command as SwitchCommand;
 use ringfort_switch::model::{CallId, SrtpPolicy};
 use serde_json::Value;
 
-use super::args::{Ctl, CtlArgs, DataArgs, ExtensionCommand, ExtensionFields, Srtp};
+use super::args::{Ctl, CtlArgs, DataArgs, ExtensionCommand, ExtensionFields, RouteCommand, Srtp};
 use super::{ask_store, data_dir, print_answer, show};
 use crate::control::{AdminRequest, Client, Fields, Request};
 
@@ -50,6 +50,9 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
             print_answer(json, &ask_store(&dir, AdminRequest::Cdr { limit, number, unmasked })?, show::cdr)?;
         }
         Ctl::Extension(command) => extension(&dir, json, command)?,
+        Ctl::Route(RouteCommand::Explain { from, to, at }) => {
+            print_answer(json, &switch(SwitchCommand::RouteExplain { from, to, at })?, show::route)?;
+        }
         Ctl::Reload => {
             let words = |value: &Value| format!("Read again; revision {} in force.\n", value["revision"]);
             print_answer(json, &process(AdminRequest::Reload)?, words)?;

@@ -3,7 +3,7 @@
 use ringfort_switch::record::UnixMillis;
 use serde_json::Value;
 
-use super::table::{Table, counted, seconds};
+use super::table::{Table, counted, printable, seconds};
 use crate::time::utc;
 
 fn text(value: &Value) -> String {
@@ -59,6 +59,35 @@ pub fn status(value: &Value) -> String {
     out.push_str("\nsince the start:\n");
     for (name, count) in value["counters"].as_object().into_iter().flatten() {
         out.push_str(&format!("  {:>12}  {}\n", text(count), name.replace('_', " ")));
+    }
+    out
+}
+
+/// Which way a call would go: what was looked at, then what came of it.
+pub fn route(value: &Value) -> String {
+    let mut out = String::new();
+    for step in value["steps"].as_array().into_iter().flatten() {
+        let mark = if step["fits"] == true { "fits" } else { "no" };
+        out.push_str(&format!(
+            "  {mark:<4}  {}: {}\n",
+            printable(&text(&step["rule"])),
+            printable(&text(&step["why"]))
+        ));
+    }
+    out.push_str(&format!("The call {}.\n", printable(&text(&value["outcome"]))));
+    if let Some(canonical) = value["canonical"].as_str() {
+        out.push_str(&format!("  number    {}\n", printable(canonical)));
+    }
+    for (index, trunk) in value["trunks"].as_array().into_iter().flatten().enumerate() {
+        let state = if trunk["up"] == true { "" } else { ", which is down" };
+        let number = printable(&text(&trunk["number"]));
+        out.push_str(&format!("  {:<8}  {} as {number}{state}\n", format!("{}.", index + 1), text(&trunk["trunk"])));
+    }
+    if value["hidden"] == true {
+        out.push_str("  caller    hidden\n");
+    }
+    if let Some(rule) = value["refused_by"].as_str() {
+        out.push_str(&format!("  rule      {rule}\n"));
     }
     out
 }

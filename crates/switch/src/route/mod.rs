@@ -176,6 +176,13 @@ impl Router {
         self.tenants.get(&tenant).map(|t| &t.plan)
     }
 
+    /// A time like `2026-11-27T18:00` in the tenant's zone, in seconds since 1970; `None` where it cannot be read.
+    pub fn unix_s(&self, tenant: TenantId, local: &str) -> Option<u64> {
+        let local: jiff::civil::DateTime = local.parse().ok()?;
+        let at = self.tenants.get(&tenant)?.zone.to_timestamp(local).ok()?;
+        u64::try_from(at.as_second()).ok()
+    }
+
     /// What calls cost.
     pub fn rates(&self) -> &Arc<RateBook> {
         &self.rates

@@ -324,6 +324,14 @@ fn an_incoming_call_goes_by_trunk_number_and_hour() {
 }
 
 #[test]
+fn a_local_time_is_read_in_the_tenants_zone() {
+    let w = World::new(site(Vec::new()));
+    assert_eq!(w.router.unix_s(ACME, "2026-11-27T12:00"), Some(FRIDAY_NOON));
+    assert_eq!(w.router.unix_s(ACME, "2026-07-01T13:00"), w.router.unix_s(ACME, "2026-07-01 13:00:00"));
+    assert_eq!(w.router.unix_s(ACME, "noon"), None);
+}
+
+#[test]
 fn nothing_of_one_tenant_routes_for_another() {
     let mut s = site(vec![route("all", &["any"], &[CHEAP])]);
     let other = Tenant { id: TenantId(2), name: "Other".into(), domains: Vec::new(), numbers: NumberPlan::default() };
