@@ -3,6 +3,8 @@
 pub mod bridge;
 pub mod codec;
 pub mod emodel;
+pub mod g711;
+pub mod g722;
 pub mod ports;
 pub mod quality;
 pub mod relay;
@@ -10,5 +12,6 @@ pub mod rtcp;
 pub mod rtp;
 pub mod sdes;
 pub mod sdp;
+pub mod sound;
 pub mod srtp;
 pub mod types;

@@ -1,7 +1,8 @@
 //! The packet path: commands, packets and time in, verdicts out. One [`Relay`] per media thread; no I/O, no lock, no
 //! allocation per packet. It checks what comes from the network (CALL-5), learns remote addresses, decrypts, writes
 //! each packet anew with our own SSRC and numbers, and encrypts. Called by the media threads of `net`.
-//! `learn` is who may be heard, `source` what is plausible, `output` what goes out, `rtp` and `rtcp` the two paths.
+//! `learn` is who may be heard, `source` what is plausible, `output` what goes out, `rtp` and `rtcp` the two paths, `play`
+//! the sounds that we make.
 
 mod buf;
 mod commands;
@@ -9,6 +10,7 @@ mod commands;
 pub mod fuzzing;
 mod learn;
 mod output;
+mod play;
 mod rtcp;
 mod rtp;
 mod source;
@@ -26,6 +28,7 @@ use rand::rngs::ChaCha8Rng;
 use crate::types::{DropReason, Event, PortId, StreamId, StreamReport};
 
 pub use buf::PacketBuf;
+use play::Players;
 use stream::Streams;
 use tables::Tables;
 use timers::Wheel;
@@ -58,7 +61,7 @@ impl Default for RelayConfig {
 pub enum Verdict {
     /// Send what the buffer now holds from that port (its RTCP half: `is_rtcp`) to `dest`.
     Forward { port: PortId, is_rtcp: bool, dest: SocketAddr },
-    /// RTCP that was read and has nobody to go to.
+    /// RTCP that was read and has nobody to go to, or voice in place of which a sound is played.
     Consumed,
     /// It failed a check and was counted.
     Drop(DropReason),
@@ -95,6 +98,7 @@ pub struct Relay {
     streams: Streams,
     tables: Tables,
     wheel: Wheel,
+    players: Players,
     /// Counts sources, so that an output knows whose numbers it maps.
     generations: u64,
     events: VecDeque<Event>,
@@ -114,6 +118,7 @@ impl Relay {
             streams: Streams::default(),
             tables: Tables::default(),
             wheel: Wheel::default(),
+            players: Players::default(),
             generations: 0,
             events: VecDeque::new(),
             reports: VecDeque::new(),
@@ -152,10 +157,12 @@ impl Relay {
     /// When [`Relay::handle_timeout`] wants to be called next; `None` without streams.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let idle = self.streams.is_empty() && self.tables.is_quiet();
-        (!idle).then(|| self.epoch + Duration::from_secs(self.wheel.now() + 1))
+        let wheel = (!idle).then(|| self.epoch + Duration::from_secs(self.wheel.now() + 1))?;
+        Some(self.players.next_due().map_or(wheel, |due| wheel.min(self.epoch + Duration::from_micros(due))))
     }
 
-    /// Writes the next packet of our own (RTCP reports where the partner sends none) into `buf`, until `None`.
+    /// Writes the next packet of our own (RTCP reports where the partner sends none, frames of sounds) into `buf`, until
+    /// `None`.
     pub fn poll_packet(&mut self, now: Instant, buf: &mut PacketBuf<'_>) -> Option<Outgoing> {
         let now = self.micros(now);
         while let Some(slot) = self.reports.pop_front() {
@@ -163,7 +170,7 @@ impl Relay {
                 return Some(outgoing);
             }
         }
-        None
+        self.poll_frame(now, buf)
     }
 
     /// The figures of a live stream.

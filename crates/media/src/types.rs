@@ -3,9 +3,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroize;
+
+use crate::sound::{Sound, VoiceCodec};
 
 /// One side (leg) of one m-line. Never reused within a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -284,6 +287,20 @@ pub struct StreamConfig {
     pub send_unproven: bool,
 }
 
+/// One playing of a sound. Never reused within a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlayId(pub u64);
+
+/// A sound for a stream's peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Playback {
+    pub id: PlayId,
+    /// As it was agreed for the codec.
+    pub payload_type: u8,
+    pub codec: VoiceCodec,
+    pub sound: Arc<Sound>,
+}
+
 /// What the packet path is told. Commands of one stream are to be applied in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -297,6 +314,11 @@ pub enum Command {
     Disconnect { id: StreamId },
     /// The stream ends; `Event::Closed` follows.
     Close { id: StreamId },
+    /// Plays a sound to the stream's peer, instead of what its partner sends and of what was played before; `Event::Played`
+    /// follows when it is over.
+    Play { id: StreamId, playback: Box<Playback> },
+    /// Ends what is played; no event follows.
+    StopPlaying { id: StreamId },
     /// Asks for the figures of a live stream; `Event::Report` follows.
     Report { id: StreamId },
 }
@@ -312,6 +334,8 @@ pub enum Event {
     Silent { id: StreamId, for_: Duration },
     /// Media comes again after `Silent`.
     Resumed { id: StreamId },
+    /// The sound is over, and the partner is heard again.
+    Played { id: StreamId, play: PlayId },
     /// The figures so far, as `Command::Report` asked.
     Report { id: StreamId, report: Box<StreamReport> },
     /// Another stream is still learning its remote on that port (CALL-5: one at a time). This one takes packets from

@@ -214,7 +214,7 @@ impl Switch {
                 self.notice(Level::Debug, None, None, "media.port", text);
             }
             media::Event::PortFailed { id, port } => self.on_port_failed(now, id, port),
-            media::Event::Report { .. } => {}
+            media::Event::Played { .. } | media::Event::Report { .. } => {}
         }
         self.handle_events(now);
     }

@@ -94,7 +94,11 @@ impl Streams {
                     }
                 }
                 Command::Close { .. } => self.closing.entry(call).or_default().open += 1,
-                Command::Connect { .. } | Command::Disconnect { .. } | Command::Report { .. } => {}
+                Command::Connect { .. }
+                | Command::Disconnect { .. }
+                | Command::Play { .. }
+                | Command::StopPlaying { .. }
+                | Command::Report { .. } => {}
             }
             out.push_back(Output::Media(command));
         }

@@ -43,6 +43,16 @@ impl Relay {
                     self.close(now, slot);
                 }
             }
+            Command::Play { id, playback } => {
+                if let Some(slot) = self.streams.slot(id) {
+                    self.play(now, slot, &playback);
+                }
+            }
+            Command::StopPlaying { id } => {
+                if let Some(slot) = self.streams.slot(id) {
+                    self.stop_playing(slot);
+                }
+            }
             Command::Report { id } => {
                 if let Some(report) = self.report(id) {
                     self.events.push_back(Event::Report { id, report: Box::new(report) });
@@ -71,6 +81,7 @@ impl Relay {
 
     fn close(&mut self, now: Micros, slot: u32) {
         self.disconnect(slot);
+        self.stop_playing(slot);
         let Some(stream) = self.streams.remove(slot) else { return };
         for remote in [stream.sending.remote, stream.expected].into_iter().flatten() {
             self.tables.remove_route(stream.port(), false, remote, slot);

@@ -181,6 +181,9 @@ impl Relay {
         if !peer.sending.sends {
             return Err(DropReason::Direction);
         }
+        if peer.sending.playing {
+            return Ok(Verdict::Consumed);
+        }
         let dest = peer.destination().ok_or(DropReason::NoPartner)?;
         let mark = stream.codec != CodecHint::NotAudio;
         let out = peer.sending.output.map(stream.source.generation, &header, now, stream.clock_rate, mark);

@@ -93,6 +93,8 @@ pub struct Sending {
     pub port: PortId,
     pub sends: bool,
     pub send_unproven: bool,
+    /// A sound of ours is played to the peer: the partner is not heard meanwhile.
+    pub playing: bool,
 }
 
 impl Stream {
@@ -118,6 +120,7 @@ impl Stream {
                 port,
                 sends: false,
                 send_unproven: false,
+                playing: false,
             },
             drops: [0; DropReason::COUNT],
             id,

@@ -41,6 +41,7 @@ impl Relay {
     /// Looks at the streams that are due. To be called when [`Relay::poll_timeout`] says.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.micros(now);
+        self.players.handle_timeout(now);
         let second = now / SECOND;
         if second <= self.wheel.now {
             return;

@@ -21,6 +21,7 @@ fn learned(net: &mut Net) -> Vec<(u64, String)> {
             Event::Closed { .. }
             | Event::Silent { .. }
             | Event::Resumed { .. }
+            | Event::Played { .. }
             | Event::Report { .. }
             | Event::PortBusy { .. }
             | Event::PortFailed { .. } => None,

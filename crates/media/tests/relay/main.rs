@@ -5,6 +5,7 @@ mod forward;
 mod harness;
 mod learning;
 mod nat;
+mod play;
 mod rtcp;
 mod secure;
 mod timers;
