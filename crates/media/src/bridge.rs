@@ -24,7 +24,8 @@ pub use self::policy::{LegPolicy, SrtpPolicy};
 use self::remote::{MediaKind, RemoteMedia};
 use self::sync::Relayed;
 use crate::ports::PortPool;
-use crate::sdp::Sdp;
+use crate::sdp::{Direction, Sdp};
+use crate::sound::VoiceCodec;
 use crate::types::{Command, PortId, StreamId};
 
 /// One leg of a bridge. Never reused within it.
@@ -47,6 +48,21 @@ pub enum AnswerIn {
 struct Stream {
     id: StreamId,
     port: PortId,
+}
+
+/// Who is heard by the peer that gets an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Talker {
+    OtherSide,
+    Ourselves,
+}
+
+/// How a sound of ours reaches a leg's peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ear {
+    pub stream: StreamId,
+    pub payload_type: u8,
+    pub codec: VoiceCodec,
 }
 
 /// The offer/answer state of one call. The first leg added is the anchor (the caller); every other leg talks to it, one at
@@ -222,6 +238,46 @@ impl Bridge {
         carried: AnswerIn,
         ports: &mut PortPool,
     ) -> Result<Bytes, SdpReject> {
+        self.answer(now, to, carried, ports, Talker::OtherSide)
+    }
+
+    /// Our answer where nobody but this system talks to the peer (tones, prompts): one line of audio, in the first codec of
+    /// the offer that sounds can be played in. [`Bridge::ear`] says where they go.
+    ///
+    /// # Errors
+    /// No offer waits, or it has none of those codecs; the state is as before.
+    pub fn answer_ourselves(
+        &mut self,
+        now: Instant,
+        to: LegIx,
+        carried: AnswerIn,
+        ports: &mut PortPool,
+    ) -> Result<Bytes, SdpReject> {
+        self.answer(now, to, carried, ports, Talker::Ourselves)
+    }
+
+    /// Where a sound of ours is heard by this leg's peer, and as what: its first line of audio with a codec that sounds can
+    /// be played in. `None`: no such line is agreed on.
+    pub fn ear(&self, leg: LegIx) -> Option<Ear> {
+        let agreed = |slot: &Slot| {
+            let (local, remote) = slot.agreed().filter(|(local, _)| local.kind == MediaKind::Audio)?;
+            // RFC 3264 §6.1: we send with the numbers of the peer's SDP.
+            let named = |wanted: &&attributes::Format| local.formats.iter().any(|it| it.codec == wanted.codec);
+            let format = remote.formats.iter().filter(named).find(|format| is_voice(format))?;
+            let codec = VoiceCodec::from_name(format.codec.name())?;
+            Some(Ear { stream: slot.stream?.id, payload_type: format.payload_type, codec })
+        };
+        self.legs.get(&leg)?.slots.iter().find_map(agreed)
+    }
+
+    fn answer(
+        &mut self,
+        now: Instant,
+        to: LegIx,
+        carried: AnswerIn,
+        ports: &mut PortPool,
+        talker: Talker,
+    ) -> Result<Bytes, SdpReject> {
         let leg = self.legs.get_mut(&to).ok_or(SdpReject::UnknownLeg)?;
         let Exchange::OfferIn { sent } = leg.exchange else {
             let is_over = leg.is_free() && leg.has_spoken();
@@ -229,8 +285,14 @@ impl Bridge {
         };
         if sent != Some(AnswerIn::Reliable) {
             let leg = self.legs.get(&to).expect("the leg was found above");
-            let source = self.source_for(to).and_then(|ix| self.legs.get(&ix)).filter(|source| source.has_described());
-            let media = answer_lines(leg, &source.ok_or(SdpReject::NoSource)?.slots)?;
+            let media = match talker {
+                Talker::OtherSide => {
+                    let source = self.source_for(to).and_then(|ix| self.legs.get(&ix));
+                    let source = source.filter(|source| source.has_described());
+                    answer_lines(leg, &source.ok_or(SdpReject::NoSource)?.slots)?
+                }
+                Talker::Ourselves => answer_lines(leg, &own_slots(&leg.slots)?)?,
+            };
             let kinds: Vec<Option<MediaKind>> = media.iter().map(|line| line.active.then_some(line.kind)).collect();
             if sent.is_none() {
                 self.legs.get_mut(&to).expect("the leg was found above").leave_busy_ports(ports);
@@ -492,6 +554,33 @@ fn offer_lines(leg: &Leg, source: &[Slot]) -> Result<Vec<LocalMedia>, SdpReject>
     }
     check_something_left(&lines, reject)?;
     Ok(lines)
+}
+
+/// What this system would have described itself, to be heard by a peer with these slots.
+///
+/// # Errors
+/// No line of audio has a codec that sounds can be played in.
+fn own_slots(theirs: &[Slot]) -> Result<Vec<Slot>, SdpReject> {
+    let mut found = false;
+    let slots = theirs.iter().map(|slot| {
+        let remote = slot.remote.clone().map(|remote| {
+            let voice = remote.formats.iter().find(|format| is_voice(format)).cloned();
+            match voice.filter(|_| !found && remote.active && remote.kind == MediaKind::Audio) {
+                Some(voice) => {
+                    found = true;
+                    RemoteMedia { formats: vec![voice], direction: Direction::SEND_RECV, ..remote }
+                }
+                None => remote.turned_off(),
+            }
+        });
+        Slot { remote, ..Slot::default() }
+    });
+    let slots = slots.collect();
+    if found { Ok(slots) } else { Err(SdpReject::NoCodec { media: MediaKind::Audio.name() }) }
+}
+
+fn is_voice(format: &attributes::Format) -> bool {
+    format.codec.channels() == 1 && VoiceCodec::from_name(format.codec.name()).is_some()
 }
 
 /// Our answer's lines: as many as the offer has.

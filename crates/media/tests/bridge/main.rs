@@ -3,6 +3,7 @@
 mod basic;
 mod changes;
 mod forks;
+mod ourselves;
 mod random;
 mod srtp;
 mod support;
