@@ -55,10 +55,12 @@ conformance: ## tests against published messages and vectors (RFC 4475, 5118, 37
 fuzz-replay: ## run the fuzz targets over the committed corpus
 	$(NEXTEST) --workspace -E 'binary(/corpus/)'
 
-# libFuzzer wants a switch of the compiler that a stable one only has with this variable.
+# libFuzzer wants a switch of the compiler that a stable one only has with this variable. What it finds goes to fuzz/found;
+# the committed corpus stays as it is.
 fuzz: ## look for what breaks a target: `make fuzz FUZZ_TARGET=dialogs FUZZ_SECONDS=600`
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --version 0.13.2 --locked
-	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run -s none $(FUZZ_TARGET) -- -max_len=1500 -timeout=20 -max_total_time=$(FUZZ_SECONDS)
+	@mkdir -p fuzz/found/$(FUZZ_TARGET)
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run -s none $(FUZZ_TARGET) fuzz/found/$(FUZZ_TARGET) fuzz/corpus/$(FUZZ_TARGET) -- -max_len=1500 -timeout=20 -max_total_time=$(FUZZ_SECONDS)
 
 setup: ## install what building and testing need (Debian, Ubuntu)
 	scripts/setup.sh
