@@ -18,6 +18,7 @@ use ringfort_net::core::Core;
 use ringfort_net::{NetConfig, NoJournal, bind};
 use ringfort_sip::endpoint::TransportError;
 use ringfort_sip::flow::{ConnId, Flow, TransmitToken};
+use ringfort_sip::locate::{Answer, QueryId};
 use ringfort_sip::message::{Message, ParseError};
 use ringfort_switch::io::{Command, CommandReply, Output};
 use ringfort_switch::model::Site;
@@ -31,6 +32,7 @@ impl Core for Script {
     fn handle_send_failed(&mut self, _: Instant, _: TransmitToken, _: TransportError) {}
     fn handle_conn_closed(&mut self, _: Instant, _: ConnId) {}
     fn handle_media(&mut self, _: Instant, _: Event) {}
+    fn handle_dns_answer(&mut self, _: Instant, _: QueryId, _: Answer) {}
     fn handle_command(&mut self, _: Instant, _: Command) -> CommandReply {
         self.1.append(&mut self.0.lock().expect("not poisoned"));
         CommandReply::Done { changed: 0 }

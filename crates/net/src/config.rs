@@ -11,6 +11,8 @@ use ringfort_media::relay::RelayConfig;
 use ringfort_sip::flow::Transport;
 use ringfort_sip::message::Limits;
 
+use crate::dns::DnsConfig;
+
 /// Everything of the node that sockets and threads need.
 #[derive(Clone, Debug)]
 pub struct NetConfig {
@@ -22,6 +24,7 @@ pub struct NetConfig {
     pub connections: ConnectionLimits,
     pub tls: TlsConfig,
     pub media: MediaThreadConfig,
+    pub dns: DnsConfig,
     /// Wanted size of the socket buffers of each UDP socket, octets. The kernel may allow less: see `checks`.
     pub socket_buffer: usize,
     /// Operators' commands that may wait for the shard; one more is refused.
@@ -37,6 +40,7 @@ impl Default for NetConfig {
             connections: ConnectionLimits::default(),
             tls: TlsConfig::default(),
             media: MediaThreadConfig::default(),
+            dns: DnsConfig::default(),
             socket_buffer: 4 << 20,
             commands: 256,
         }

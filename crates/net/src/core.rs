@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ringfort_media::types::Event;
 use ringfort_sip::endpoint::TransportError;
 use ringfort_sip::flow::{ConnId, Flow, TransmitToken};
+use ringfort_sip::locate::{Answer, QueryId};
 use ringfort_sip::message::{Message, ParseError};
 use ringfort_switch::io::{Command, CommandReply, Output};
 use ringfort_switch::model::Site;
@@ -19,6 +20,8 @@ pub trait Core: Send + 'static {
     fn handle_send_failed(&mut self, now: Instant, token: TransmitToken, error: TransportError);
     fn handle_conn_closed(&mut self, now: Instant, conn: ConnId);
     fn handle_media(&mut self, now: Instant, event: Event);
+    /// A question that was put out as [`Output::Query`] is answered.
+    fn handle_dns_answer(&mut self, now: Instant, query: QueryId, answer: Answer);
     fn handle_command(&mut self, now: Instant, command: Command) -> CommandReply;
     fn apply_site(&mut self, now: Instant, site: Arc<Site>);
     fn handle_timeout(&mut self, now: Instant);

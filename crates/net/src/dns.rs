@@ -3,6 +3,7 @@
 //! [`DnsClient`] waits for the answers: for the command line, which has nothing else to do.
 
 mod hickory;
+mod link;
 
 use std::future::Future;
 use std::io;
@@ -17,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::error::TrySendError;
 
 pub use hickory::SystemResolver;
+pub(crate) use link::DnsLink;
 
 /// Whom to ask, and how long.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ use ringfort_switch::model::Site;
 use crate::config::NetConfig;
 use crate::conn::{CloseReason, Origin, Phase};
 use crate::core::Core;
+use crate::dns::DnsLink;
 use crate::flood::Flood;
 use crate::handle::{BoundSocket, ListenSocket, StopReason};
 use crate::journal::JournalSink;
@@ -94,6 +95,7 @@ pub(crate) struct Shard<C, J> {
     epoll: Epoll,
     waker: Waker,
     media: MediaLink,
+    dns: DnsLink,
     stats: Arc<NetCounters>,
     bans: Reader<BanSet>,
     rate: RateLimiter,
@@ -171,6 +173,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
             journal,
             limits: config.limits.clone(),
             epoll,
+            dns: DnsLink::new(config.dns.clone(), waker.clone()),
             waker,
             media,
             stats,
@@ -248,6 +251,9 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                     self.waker.drain();
                     go_on &= self.read_inbox(now, inbox);
                     self.read_media(now);
+                    while let Some((query, answer)) = self.dns.poll_answer() {
+                        self.core.handle_dns_answer(now, query, answer);
+                    }
                 }
                 token if token < FIRST_CONN => self.listener_ready(now, (token - FIRST_LISTENER) as usize),
                 token => self.conn_ready(now, ConnId(token), *ready),
@@ -571,6 +577,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                     self.journal.append(&record);
                     self.journal_dirty = true;
                 }
+                Output::Query(query) => self.dns.ask(query),
                 Output::CloseConn(conn) => self.closing.push(conn),
                 Output::Notice(line) => notice::log(&line),
             }

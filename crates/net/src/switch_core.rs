@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ringfort_media::types::Event;
 use ringfort_sip::endpoint::TransportError;
 use ringfort_sip::flow::{ConnId, Flow, TransmitToken};
+use ringfort_sip::locate::{Answer, QueryId};
 use ringfort_sip::message::{Message, ParseError};
 use ringfort_switch::Switch;
 use ringfort_switch::io::{Command, CommandReply, Output};
@@ -34,6 +35,10 @@ impl Core for Switch {
 
     fn handle_media(&mut self, now: Instant, event: Event) {
         Switch::handle_media(self, now, event);
+    }
+
+    fn handle_dns_answer(&mut self, now: Instant, query: QueryId, answer: Answer) {
+        Switch::handle_dns_answer(self, now, query, answer);
     }
 
     fn handle_command(&mut self, now: Instant, command: Command) -> CommandReply {

@@ -6,9 +6,11 @@ use std::path::Path;
 use ringfort_guard::{RateConfig, source};
 use ringfort_net::advertise;
 use ringfort_net::config::{CertificateSource, ClientAuth, ListenerConfig, MediaThreadConfig, NetConfig, TlsConfig};
+use ringfort_net::dns::DnsConfig;
 use ringfort_sip::advertise::is_hidden;
 use ringfort_sip::endpoint::ListenerInfo;
 use ringfort_sip::flow::ListenerId;
+use ringfort_sip::locate;
 use ringfort_sip::message::Limits;
 use ringfort_sip::uri::HostPort;
 use ringfort_switch::config::{Listener, MediaConfig, Profile, SecretKey, SwitchConfig};
@@ -24,6 +26,7 @@ pub fn net_config(config: &Config, data_dir: &Path) -> NetConfig {
     NetConfig {
         tls: tls_config(config, data_dir),
         limits: Limits { message: config.limits.message, ..Limits::default() },
+        dns: DnsConfig { servers: config.dns.servers.clone(), ..DnsConfig::default() },
         rate: rate_config(&config.guard),
         connections: config.limits.connections,
         media: MediaThreadConfig { bind: media_addresses(config), ..MediaThreadConfig::default() },
@@ -78,6 +81,8 @@ pub fn switch_config(
         max_transactions: config.limits.transactions,
         max_dialogs: config.limits.dialogs,
         gruu_key: SecretKey::new(gruu_key),
+        inner_domains: config.dns.inner,
+        locate: locate::Settings { naptr: config.dns.naptr, ..locate::Settings::default() },
         product: config.product.clone(),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringfort_sip::digest::Algorithm;
 use ringfort_sip::endpoint::ListenerInfo;
+use ringfort_sip::locate;
 use ringfort_sip::session_timer::SessionTimer;
 
 use crate::model::ProfileId;
@@ -146,6 +147,10 @@ pub struct SwitchConfig {
     pub max_dialogs: usize,
     /// Temporary GRUUs are made with it (RFC 5627); the same after a restart, as the registrations are.
     pub gruu_key: SecretKey,
+    /// A stranger's domain may lead to private and loopback addresses. For closed networks and tests.
+    pub inner_domains: bool,
+    /// How hosts of trunks and domains are located (RFC 3263); the transports are those of our listeners.
+    pub locate: locate::Settings,
     /// Contents of User-Agent and Server; `None` leaves both out.
     pub product: Option<String>,
 }

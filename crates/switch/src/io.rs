@@ -3,6 +3,7 @@
 
 use ringfort_media::types as media;
 use ringfort_sip::flow::{ConnId, Transmit};
+use ringfort_sip::locate::Query;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{CallId, Context, ExtensionId, LegId, TenantId};
@@ -15,6 +16,8 @@ pub enum Output {
     Transmit(Transmit),
     Media(media::Command),
     Journal(JournalRecord),
+    /// A question for the DNS; its answer goes to [`Switch::handle_dns_answer`](crate::Switch::handle_dns_answer).
+    Query(Query),
     /// Close a stream connection.
     CloseConn(ConnId),
     Notice(Notice),

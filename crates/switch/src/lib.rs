@@ -12,6 +12,8 @@ pub mod directory;
 mod explain;
 mod gruu;
 pub mod io;
+mod line;
+mod lookup;
 pub mod model;
 pub mod number;
 mod out_of_dialog;
@@ -45,6 +47,8 @@ use crate::config::{ProfileKind, SwitchConfig};
 use crate::directory::Directory;
 use crate::gruu::Gruus;
 use crate::io::{Counters, Level, Notice, Output};
+use crate::line::Lines;
+use crate::lookup::Lookups;
 use crate::model::{CallId, Extension, ExtensionId, SipCredentials, Site, TenantId};
 use crate::out_of_dialog::Errand;
 use crate::record::Binding;
@@ -65,6 +69,8 @@ pub struct Switch {
     challengers: Challengers,
     directory: Directory,
     router: Router,
+    lookups: Lookups,
+    lines: Lines,
     registrar: Registrar,
     gruus: Gruus,
     own_addresses: Vec<SocketAddr>,
@@ -100,6 +106,8 @@ impl Switch {
         Self {
             challengers: Challengers::new(config.nonce_lifetime, draw(&mut rng)),
             router: Router::new(&site),
+            lookups: Lookups::new(config.locate.clone(), &config.listeners, draw(&mut rng)),
+            lines: Lines::default(),
             directory: Directory::new(site),
             registrar: Registrar::new(config.registrar),
             gruus: Gruus::new(&config.gruu_key),
@@ -247,10 +255,12 @@ impl Switch {
 
     pub fn handle_timeout(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
+        self.lookups.locator.handle_timeout(now);
         self.handle_events(now);
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Ring(call) => self.on_ring_timeout(now, call),
+                Timer::Unheard(call) => self.on_unheard(now, call),
                 Timer::MaxDuration(call) => self.on_max_duration(now, call),
                 Timer::Quality(call) => {
                     if let Some(done) = self.streams.give_up(call) {
@@ -265,10 +275,10 @@ impl Switch {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match (self.endpoint.poll_timeout(), self.timers.next()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        [self.endpoint.poll_timeout(), self.timers.next(), self.lookups.locator.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing to do. Call until `None` after each input.
@@ -291,6 +301,14 @@ impl Switch {
     }
 
     fn handle_events(&mut self, now: Instant) {
+        self.drain_endpoint(now);
+        // What was located begins requests, and those have events of their own.
+        while self.pump_lookups(now) {
+            self.drain_endpoint(now);
+        }
+    }
+
+    fn drain_endpoint(&mut self, now: Instant) {
         while let Some(event) = self.endpoint.poll_event() {
             match event {
                 Event::Request { tx, request, flow } => self.on_request(now, tx, request, flow),

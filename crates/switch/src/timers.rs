@@ -13,6 +13,8 @@ use crate::model::CallId;
 pub enum Timer {
     /// Nobody answered in time.
     Ring(CallId),
+    /// Not a word from the target that was asked.
+    Unheard(CallId),
     /// The longest call time is over.
     MaxDuration(CallId),
     /// The relay did not report on a closed call's media in time.

@@ -100,6 +100,8 @@ pub(crate) fn switch_config() -> SwitchConfig {
         max_transactions: 10_000,
         max_dialogs: 10_000,
         gruu_key: SecretKey::new([9; 32]),
+        inner_domains: false,
+        locate: ringfort_sip::locate::Settings::default(),
         product: Some("Ringfort".into()),
     }
 }

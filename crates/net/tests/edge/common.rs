@@ -14,6 +14,7 @@ use ringfort_net::core::Core;
 use ringfort_net::{Handle, JournalSink, NetConfig, bind};
 use ringfort_sip::endpoint::TransportError;
 use ringfort_sip::flow::{ConnId, Flow, ListenerId, Target, Transmit, TransmitToken, Transport};
+use ringfort_sip::locate::{Answer, QueryId};
 use ringfort_sip::message::{Message, ParseError};
 use ringfort_switch::io::{Command, CommandReply, Output};
 use ringfort_switch::model::{CallId, Site};
@@ -28,6 +29,7 @@ pub enum Seen {
     Malformed { flow: Flow, status: u16 },
     SendFailed(TransmitToken, TransportError),
     Closed(ConnId),
+    Dns(QueryId, Answer),
     Media(Event),
     Site(u64),
 }
@@ -87,6 +89,10 @@ impl Core for EchoCore {
 
     fn handle_send_failed(&mut self, _: Instant, token: TransmitToken, error: TransportError) {
         self.see(Seen::SendFailed(token, error));
+    }
+
+    fn handle_dns_answer(&mut self, _: Instant, query: QueryId, answer: Answer) {
+        self.see(Seen::Dns(query, answer));
     }
 
     fn handle_conn_closed(&mut self, _: Instant, conn: ConnId) {

@@ -113,6 +113,8 @@ pub struct Dns {
     /// Empty: the system's.
     pub servers: Vec<SocketAddr>,
     pub naptr: bool,
+    /// Other domains may lead to private and loopback addresses.
+    pub inner: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -444,7 +446,11 @@ fn guard(table: &mut Table<'_, '_>) -> Guard {
 fn dns(table: &mut Table<'_, '_>) -> Dns {
     let servers = table.list("servers", value::NAME_SERVER, value::name_server).unwrap_or_default();
     unique(table, &servers, ToString::to_string, "is named twice");
-    Dns { servers: servers.into_iter().map(of).collect(), naptr: table.boolean("naptr").unwrap_or(true) }
+    Dns {
+        servers: servers.into_iter().map(of).collect(),
+        naptr: table.boolean("naptr").unwrap_or(true),
+        inner: table.boolean("inner").unwrap_or(false),
+    }
 }
 
 fn http(table: &mut Table<'_, '_>) -> Option<SocketAddr> {

@@ -212,6 +212,12 @@ pub const NODE: &[Key] = &[
     ),
     key("dns.naptr", "true or false", Toml("true"), "`false`: NAPTR records are not asked for; it begins with SRV."),
     key(
+        "dns.inner",
+        "true or false",
+        Toml("false"),
+        "`true`: calls to other domains may be led to private and loopback addresses. For closed networks; otherwise whoever writes a DNS record could reach what stands behind this machine.",
+    ),
+    key(
         "http.listen",
         "address and port, or `off`",
         Toml("\"127.0.0.1:9099\""),

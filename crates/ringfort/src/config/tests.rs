@@ -132,7 +132,7 @@ fn each_mistake_says_where_it_is_what_was_expected_and_what_came() {
 fn name_servers_are_read_and_each_mistake_in_them_is_named() {
     let dns = Config::parse("t", "[dns]\nservers = [\"127.0.0.1:5353\", \"2001:db8::53\"]\nnaptr = false").unwrap().dns;
     assert_eq!(dns.servers, ["127.0.0.1:5353".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()]);
-    assert!(!dns.naptr && Config::default().dns == Dns { servers: Vec::new(), naptr: true });
+    assert!(!dns.naptr && Config::default().dns == Dns { servers: Vec::new(), naptr: true, inner: false });
     says(
         "[dns]\nservers = [\"ns.example.org\"]",
         &format!(

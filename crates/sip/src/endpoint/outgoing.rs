@@ -127,6 +127,12 @@ impl Endpoint {
         Ok(again)
     }
 
+    /// Whether nothing at all has come to a request of ours, not even a 100.
+    pub fn is_unheard(&self, tx: ClientTx) -> bool {
+        let waits = |state| matches!(state, ClientState::Idle | ClientState::Trying);
+        self.clients.get(tx.0).is_some_and(|client| waits(client.machine.state()))
+    }
+
     /// Cancels an INVITE (RFC 3261 §9.1): at once where a provisional answer has come, otherwise when it comes. A 2xx
     /// that crosses the CANCEL is delivered as any. If no final answer comes in 64*T1 the transaction fails.
     pub fn cancel(&mut self, now: Instant, tx: ClientTx, extra: Headers) {

@@ -32,9 +32,11 @@ impl Switch {
         why: &str,
     ) {
         self.cancel_forks(now, id, None, words);
+        self.way_is_over(id, false);
         let Some(mut call) = self.calls.remove(&id) else { return };
         self.servers.remove(&call.invite);
         self.count_extension(&call, -1);
+        self.free_line(&mut call);
         for (at, timer) in [(call.ring_timer.take(), Timer::Ring(id)), (call.max_timer.take(), Timer::MaxDuration(id))]
         {
             if let Some(at) = at {

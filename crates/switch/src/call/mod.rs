@@ -3,6 +3,7 @@
 
 mod ending;
 pub(crate) mod outcome;
+mod outside;
 mod progress;
 mod session;
 mod setup;
@@ -14,7 +15,8 @@ use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, ServerTx};
 use ringfort_sip::write::Headers;
 
-use crate::model::{CallId, Context, ExtensionId, LegId, ProfileId, TenantId};
+pub(crate) use self::outside::Way;
+use crate::model::{CallId, Context, ExtensionId, LegId, ProfileId, TenantId, TrunkId};
 use crate::record::Cdr;
 
 /// Index of the caller's leg in `Call::legs`, and the anchor of its bridge.
@@ -86,6 +88,8 @@ pub(crate) struct Leg {
     pub profile: ProfileId,
     pub context: Context,
     pub extension: Option<ExtensionId>,
+    /// The trunk that it goes by.
+    pub trunk: Option<TrunkId>,
     /// Which of the extension's phones it is, where that is known (`+sip.instance`, RFC 5626 §4.1).
     pub instance: Option<Box<str>>,
     pub media: LegIx,
@@ -139,6 +143,12 @@ pub(crate) struct Call {
     /// CSeq of the request whose ACK brings it: an ACK of an earlier one that is repeated is not it.
     pub owes_answer_cseq: u32,
     pub reliable_caller: bool,
+    /// Set while it is on its way out of the house.
+    pub way: Option<Box<Way>>,
+    /// The trunk whose place it has.
+    pub line: Option<TrunkId>,
+    /// Trunks that were tried, the last one the one that took it.
+    pub tried: Vec<String>,
 }
 
 impl Call {

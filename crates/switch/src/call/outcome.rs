@@ -11,6 +11,14 @@ pub(crate) fn for_caller(status: u16) -> u16 {
     }
 }
 
+/// The same for a refusal from outside: a number that does not exist or a line that is barred is the caller's business.
+pub(crate) fn from_outside(status: u16) -> u16 {
+    match status {
+        403 | 404 | 410 | 484 => status,
+        _ => for_caller(status),
+    }
+}
+
 /// The status that one side of a call gets for the other's refusal of its request within the call. None of them says
 /// that the call is over (RFC 5057 §5.1) where it is not.
 pub(crate) fn within_call(status: u16, is_offer: bool) -> u16 {

@@ -1,15 +1,16 @@
 //! While phones ring: what they answer, which one wins, and what the caller hears of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringfort_media::bridge::AnswerIn;
 use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, FailCause, Response, ServerTx};
+use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
 use ringfort_sip::write::{Body, Headers};
 
-use super::outcome::{better, for_caller};
+use super::outcome::{better, for_caller, from_outside};
 use super::setup::{session_description, warning};
 use super::{CALLER, ClientUse, DialogUse, LegState, Offer, Phase};
 use crate::Switch;
@@ -42,7 +43,13 @@ impl Switch {
                 101..=198 => self.on_fork_progress(now, call, leg, dialog, response),
                 200..=299 => self.on_fork_answer(now, call, leg, dialog, response),
                 422 => self.on_fork_interval(now, tx, call, leg),
-                _ => self.on_fork_refusal(now, tx, call, leg, status, crossing::cross(response, crossing::REFUSAL)),
+                _ => {
+                    let retry_after = retry_after(response);
+                    if !self.on_outside_refusal(now, tx, call, leg, status, retry_after, Some(response)) {
+                        let words = crossing::cross(response, crossing::REFUSAL);
+                        self.on_fork_refusal(now, tx, call, leg, status, words);
+                    }
+                }
             },
             ClientUse::Abandoned => {
                 if let (200..=299, Some(dialog)) = (status, dialog) {
@@ -112,7 +119,9 @@ impl Switch {
                 if let Some((level, text)) = note {
                     self.notice(level, None, Some(call), "call.transport", text);
                 }
-                self.on_fork_refusal(now, tx, call, leg, status, Headers::default());
+                if !self.on_outside_refusal(now, tx, call, leg, status, None, None) {
+                    self.on_fork_refusal(now, tx, call, leg, status, Headers::default());
+                }
             }
             ClientUse::Abandoned | ClientUse::Ending => {}
             ClientUse::Withdrawn { call, .. } => self.roll_back(now, call),
@@ -129,6 +138,7 @@ impl Switch {
     }
 
     fn on_fork_progress(&mut self, now: Instant, id: CallId, leg: usize, dialog: Option<DialogId>, response: &Message) {
+        self.outside_lives(now, id);
         let Some(call) = self.calls.get_mut(&id) else { return };
         if let LegState::Calling { tx, .. } = call.legs[leg].state {
             call.legs[leg].state = LegState::Calling { tx, rung: true };
@@ -234,6 +244,8 @@ impl Switch {
             }
         };
 
+        self.outside_lives(now, id);
+        self.way_is_over(id, true);
         let call = self.calls.get_mut(&id).expect("it was just seen");
         let late = call.late_offer;
         call.phase = Phase::Answered { winner: leg };
@@ -288,7 +300,7 @@ impl Switch {
     /// One phone less: when none is left, the caller hears the best of what they said.
     fn fork_over(&mut self, now: Instant, id: CallId, leg: usize, status: u16, words: Headers) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let heard = for_caller(status);
+        let heard = if call.legs[leg].extension.is_some() { for_caller(status) } else { from_outside(status) };
         call.legs[leg].state = LegState::Gone;
         let media = call.legs[leg].media;
         call.bridge.remove_leg(now, media, &mut self.streams.ports);
@@ -412,4 +424,11 @@ impl Switch {
         let reason = crossing::reason("SIP", 487, "Call completed elsewhere or given up");
         self.send_bye(now, dialog, reason);
     }
+}
+
+/// The seconds of a Retry-After (RFC 3261 §20.33), a comment behind them left out.
+fn retry_after(response: &Message) -> Option<Duration> {
+    let value = response.header(HeaderName::RetryAfter)?;
+    let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+    std::str::from_utf8(&value[..digits]).ok()?.parse().ok().map(Duration::from_secs)
 }

@@ -1,7 +1,7 @@
 //! A call begins: who calls, may he, whom does he want, and an INVITE to each of that extension's phones.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringfort_guard::{Admitted, Authentication, Entry, Facts, Format, Reach, Verdict};
 use ringfort_media::bridge::{Bridge, LegPolicy, SdpReject, SrtpPolicy as MediaSrtp};
@@ -14,30 +14,38 @@ use ringfort_sip::method::Method;
 use ringfort_sip::uri::Uri;
 use ringfort_sip::write::{Body, Headers};
 
-use super::{Call, ClientUse, Leg, LegState, Phase};
+use super::{Call, ClientUse, Leg, LegState, Phase, Way};
 use crate::auth::Identity;
 use crate::crossing;
 use crate::io::{Level, Output};
 use crate::model::{CallId, Context, Extension, ExtensionId, LegId, Pii, ProfileId, SrtpPolicy, TenantId};
 use crate::out_of_dialog::{max_breadth, next_hop, refusal};
 use crate::record::{Cdr, EndCause, JournalRecord};
+use crate::route::{Ask, Decision};
 use crate::timers::Timer;
 use crate::{Switch, draw};
 
 /// Why an attempt ends before a phone was tried.
-struct Refusal {
-    status: u16,
-    rule: &'static str,
-    text: String,
-    headers: Headers,
+pub(super) struct Refusal {
+    pub status: u16,
+    pub rule: &'static str,
+    pub text: String,
+    pub headers: Headers,
+}
+
+/// Whom a call is for.
+enum Callee {
+    Extension(ExtensionId),
+    /// By a trunk, or to another domain.
+    Outside(Box<Way>),
 }
 
 impl Refusal {
-    fn new(status: u16, rule: &'static str, text: impl Into<String>) -> Self {
+    pub fn new(status: u16, rule: &'static str, text: impl Into<String>) -> Self {
         Self { status, rule, text: text.into(), headers: Headers::default() }
     }
 
-    fn media(reject: &SdpReject) -> Self {
+    pub fn media(reject: &SdpReject) -> Self {
         let mut refusal = Self::new(reject.status(), "media", reject.to_string());
         refusal.headers = warning(reject);
         refusal
@@ -94,6 +102,7 @@ impl Switch {
             profile: profile_id,
             context,
             extension: caller,
+            trunk: None,
             instance: None,
             media: ringfort_media::bridge::LegIx(0),
             dialog: None,
@@ -104,8 +113,12 @@ impl Switch {
             offers_refused: 0,
             secure: flow.transport.is_secure(),
         };
-        let admitted = self.admit(now, caller, flow);
-        let routed = admitted.and_then(|proof| Ok((self.route(now, tenant, &proof, caller, request)?, proof)));
+        let admitted = self.admit(now, caller, flow, Reach::Local);
+        let routed = admitted.and_then(|proof| match self.route(now, tenant, &proof, caller, request)? {
+            // A line that costs money has a door of its own.
+            Callee::Outside(way) => Ok((Callee::Outside(way), self.admit(now, caller, flow, Reach::Trunk)?)),
+            inside => Ok((inside, proof)),
+        });
         match routed {
             Ok((callee, proof)) => self.start_call(now, proof, tx, cdr, leg, callee, request, flow),
             Err(refusal) => {
@@ -137,7 +150,7 @@ impl Switch {
     }
 
     /// The one door of `guard`: what comes out is the proof that a call is started with.
-    fn admit(&self, now: Instant, caller: Option<ExtensionId>, flow: &Flow) -> Result<Admitted, Refusal> {
+    fn admit(&self, now: Instant, caller: Option<ExtensionId>, flow: &Flow, reach: Reach) -> Result<Admitted, Refusal> {
         let internal = self.profile_of(flow).kind.authenticates();
         let facts = Facts {
             source: flow.remote.ip(),
@@ -147,12 +160,12 @@ impl Switch {
             rate: Verdict::Pass,
             format: Format::Good,
             authentication: if caller.is_some() { Authentication::Proven } else { Authentication::Missing },
-            reach: Reach::Local,
+            reach,
         };
         ringfort_guard::admit(now, &facts).map_err(|r| Refusal::new(r.status.unwrap_or(403), r.rule, "not admitted"))
     }
 
-    /// The limits and the route: the extension that is called.
+    /// The limits and the route: who is called.
     fn route(
         &self,
         now: Instant,
@@ -160,7 +173,7 @@ impl Switch {
         admitted: &Admitted,
         caller: Option<ExtensionId>,
         request: &Message,
-    ) -> Result<ExtensionId, Refusal> {
+    ) -> Result<Callee, Refusal> {
         if self.draining {
             let mut refusal = Refusal::new(503, "draining", "the system is being stopped");
             refusal.headers.push("Retry-After", 30);
@@ -181,8 +194,12 @@ impl Switch {
             let text = format!("extension {} has {} calls up", extension.number, extension.max_calls);
             return Err(Refusal::new(403, "limit.extension_calls", text));
         }
-        let Some(callee) = self.called(now, tenant, request.request_uri()) else {
-            return Err(Refusal::new(404, "route.no_such_number", "no extension has that number"));
+        let callee = match self.called(now, tenant, request.request_uri()) {
+            Some(callee) => callee,
+            None => match self.route_by_rules(now, caller, request)? {
+                Ok(callee) => callee,
+                Err(way) => return Ok(Callee::Outside(way)),
+            },
         };
         if self.calls_of(callee.id) >= callee.max_calls {
             let text = format!("extension {} has {} calls up", callee.number, callee.max_calls);
@@ -197,7 +214,49 @@ impl Switch {
                 // RFC 5393 §5.3.3.2: each branch takes its share of the breadth.
                 Err(Refusal::new(440, "loop.max_breadth", format!("{phones} phones, and Max-Breadth is less")))
             }
-            _ => Ok(callee.id),
+            _ => Ok(Callee::Extension(callee.id)),
+        }
+    }
+
+    /// Where a number leads that no extension has: to the extension of an alias, or out.
+    fn route_by_rules(
+        &self,
+        now: Instant,
+        caller: Option<ExtensionId>,
+        request: &Message,
+    ) -> Result<Result<&Extension, Box<Way>>, Refusal> {
+        let nowhere = || Refusal::new(404, "route.no_such_number", "no extension has that number");
+        let caller = caller.and_then(|id| self.directory.extension(id)).ok_or_else(nowhere)?;
+        let uri = Uri::parse(request.request_uri()).map_err(|_| nowhere())?;
+        let here = self.dialled(caller.tenant, request.request_uri());
+        let user = match &here {
+            Some(user) => user.clone(),
+            None => uri.user_unescaped().map(|u| u.into_owned()).filter(|u| !u.is_empty()).ok_or_else(nowhere)?,
+        };
+        // Parameters of a telephone number within the user part (RFC 3261 §19.1.6) are no digits of it.
+        let dialled = user.split(';').next().unwrap_or(&user);
+        // Another tenant of this house is no stranger that could be located.
+        if here.is_none() && self.directory.tenant_of_domain(uri.host_str()).is_some() {
+            return Err(nowhere());
+        }
+        let ask = Ask {
+            caller,
+            dialled,
+            foreign_host: here.is_none().then(|| uri.host_str()),
+            unix_s: self.clock.unix(now).0 / 1000,
+            up: &|trunk| self.trunk_is_up(trunk),
+            extension: &|number| self.directory.by_number(caller.tenant, number).filter(|e| e.enabled),
+        };
+        match self.router.outbound(&ask) {
+            Decision::Extension(extension) => {
+                Ok(Ok(self.directory.extension(extension.id).expect("it was just found there")))
+            }
+            Decision::Trunks(plan) => Ok(Err(Box::new(Way::by_trunks(plan, request)))),
+            Decision::Domain { hide } => {
+                let uri = Self::domain_uri(request.request_uri()).ok_or_else(nowhere)?;
+                Ok(Err(Box::new(Way::to_domain(uri, request, hide))))
+            }
+            Decision::Refused { status, rule, text } => Err(Refusal::new(status, rule, text)),
         }
     }
 
@@ -209,14 +268,19 @@ impl Switch {
         tx: ServerTx,
         mut cdr: Box<Cdr>,
         mut leg: Leg,
-        callee: ExtensionId,
+        callee: Callee,
         request: &Message,
         flow: &Flow,
     ) {
         let (id, tenant, caller) = (cdr.call, leg.tenant, leg.extension);
         leg.instance = caller.and_then(|extension| self.instance_of(now, extension, request, flow));
-        cdr.to_extension = Some(callee);
-        if let Some(called) = self.directory.extension(callee).filter(|_| cdr.callee.reveal().starts_with("tgruu.")) {
+        let extension = match &callee {
+            Callee::Extension(id) => Some(*id),
+            Callee::Outside(_) => None,
+        };
+        cdr.to_extension = extension;
+        let called = extension.and_then(|id| self.directory.extension(id));
+        if let Some(called) = called.filter(|_| cdr.callee.reveal().starts_with("tgruu.")) {
             // Who was called is for the record to know, whatever address he was called by.
             cdr.callee = Pii::new(called.number.clone());
         }
@@ -237,11 +301,6 @@ impl Switch {
         {
             return self.refused(now, Some(tx), cdr, Refusal::media(&reject));
         }
-        let forks = self.forks(now, callee, request);
-        let extension = self.directory.extension(callee).expect("it was just routed to");
-        let to = format!("<sip:{}@{}>", extension.number, self.directory.realm(tenant));
-        let from = caller.map_or_else(|| "<sip:anonymous@anonymous.invalid>".to_owned(), |e| self.identity(tenant, e));
-
         let mut call = Call {
             id,
             tenant,
@@ -263,7 +322,18 @@ impl Switch {
             // Without an offer of his, the first reliable answer would have to carry ours (RFC 3261 §13.2.1).
             reliable_caller: request.has_option(HeaderName::Require, "100rel")
                 || request.has_option(HeaderName::Supported, "100rel") && !late_offer,
+            way: None,
+            line: None,
+            tried: Vec::new(),
         };
+        let callee = match callee {
+            Callee::Extension(callee) => callee,
+            Callee::Outside(way) => return self.start_outside(now, tx, call, way),
+        };
+        let forks = self.forks(now, callee, request);
+        let extension = self.directory.extension(callee).expect("it was just routed to");
+        let to = format!("<sip:{}@{}>", extension.number, self.directory.realm(tenant));
+        let from = caller.map_or_else(|| "<sip:anonymous@anonymous.invalid>".to_owned(), |e| self.identity(tenant, e));
         let mut problem = None;
         for fork in forks {
             if let Err(reject) = self.try_phone(now, &mut call, fork, request, &from, &to, callee) {
@@ -279,12 +349,28 @@ impl Switch {
             self.close_media(now, &mut call);
             return self.refused(now, Some(tx), call.cdr, refusal);
         }
-        let ring = now + self.config.calls.ring_for;
+        let text = format!("{} calls {}: {} phones ring", call.cdr.caller, call.cdr.callee, call.open_forks());
+        self.call_begins(now, tx, call, self.config.calls.ring_for, text);
+    }
+
+    /// A call that leaves the house begins: its way is tried step by step.
+    fn start_outside(&mut self, now: Instant, tx: ServerTx, mut call: Call, way: Box<Way>) {
+        let id = call.id;
+        let ring_for = way.ring_for.unwrap_or(self.config.calls.ring_for);
+        let text = format!("{} calls {}: {}", call.cdr.caller, call.cdr.callee, way.words());
+        call.way = Some(way);
+        self.streams.drain(id, &mut call.bridge, &mut self.outputs);
+        self.call_begins(now, tx, call, ring_for, text);
+        self.go_on_outside(now, id);
+    }
+
+    fn call_begins(&mut self, now: Instant, tx: ServerTx, mut call: Call, ring_for: Duration, text: String) {
+        let (id, tenant) = (call.id, call.tenant);
+        let ring = now + ring_for;
         self.timers.set(ring, Timer::Ring(id));
         call.ring_timer = Some(ring);
         self.servers.insert(tx, id);
         self.outputs.push_back(Output::Journal(JournalRecord::CallStarted(call.cdr.clone())));
-        let text = format!("{} calls {}: {} phones ring", call.cdr.caller, call.cdr.callee, call.open_forks());
         self.notice(Level::Info, Some(tenant), Some(id), "call", text);
         self.count_extension(&call, 1);
         self.calls.insert(id, call);
@@ -339,6 +425,7 @@ impl Switch {
             profile: fork.profile,
             context: Context::Internal,
             extension: Some(callee),
+            trunk: None,
             instance: fork.instance,
             media,
             dialog: None,
@@ -488,7 +575,7 @@ impl Switch {
         }
     }
 
-    fn leg_id(&mut self) -> LegId {
+    pub(super) fn leg_id(&mut self) -> LegId {
         let id = LegId(self.next_leg);
         self.next_leg += 1;
         id

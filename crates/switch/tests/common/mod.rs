@@ -16,6 +16,7 @@ use ringfort_sip::digest::{Algorithm, Credentials, authorize};
 use ringfort_sip::endpoint::{ListenerInfo, TransportError};
 use ringfort_sip::flow::{ConnId, Flow, ListenerId, TransmitToken, Transport};
 use ringfort_sip::header::HeaderName;
+use ringfort_sip::locate;
 use ringfort_sip::message::{Limits, Message};
 use ringfort_sip::uri::HostPort;
 use ringfort_switch::config::*;
@@ -42,6 +43,8 @@ pub struct World {
     pub now: Instant,
     pub sent: VecDeque<Sent>,
     pub media: Vec<media::Command>,
+    /// Questions for the DNS.
+    pub queries: Vec<locate::Query>,
     pub journal: Vec<JournalRecord>,
     pub notices: Vec<Notice>,
     /// Streams that were closed and have not reported.
@@ -95,6 +98,8 @@ pub fn config() -> SwitchConfig {
         max_transactions: 10_000,
         max_dialogs: 10_000,
         gruu_key: SecretKey::new([9; 32]),
+        inner_domains: false,
+        locate: locate::Settings::default(),
         product: Some("Ringfort".into()),
     }
 }
@@ -140,6 +145,7 @@ impl World {
             now,
             sent: VecDeque::new(),
             media: Vec::new(),
+            queries: Vec::new(),
             journal: Vec::new(),
             notices: Vec::new(),
             closed: Vec::new(),
@@ -168,6 +174,7 @@ impl World {
                 Output::Journal(record) => self.journal.push(record),
                 Output::Notice(notice) => self.notices.push(notice),
                 Output::CloseConn(_) => {}
+                Output::Query(query) => self.queries.push(query),
             }
         }
     }
@@ -345,11 +352,19 @@ impl World {
 
     /// `user` at `from` calls `callee`; digest is answered. Gives the Call-ID for later.
     pub fn invite(&mut self, user: &str, from: &str, callee: &str, sdp: &str, extra: &str) -> String {
+        self.invite_with(user, from, &format!("sip:{callee}@{DOMAIN}"), sdp, extra)
+    }
+
+    /// The same with a whole Request-URI.
+    pub fn invite_uri(&mut self, user: &str, from: &str, uri: &str, sdp: &str) -> String {
+        self.invite_with(user, from, uri, sdp, "")
+    }
+
+    fn invite_with(&mut self, user: &str, from: &str, uri: &str, sdp: &str, extra: &str) -> String {
         self.serial += 1;
         let n = self.serial;
-        let uri = format!("sip:{callee}@{DOMAIN}");
         let call_id = format!("call-{n}@{user}.invalid");
-        self.send(from, &invite(&uri, user, from, &call_id, 1, &format!("z9hG4bKi{n}x1"), "", extra, sdp));
+        self.send(from, &invite(uri, user, from, &call_id, 1, &format!("z9hG4bKi{n}x1"), "", extra, sdp));
         let challenge = self.take(from);
         assert_eq!(challenge.status(), 401, "{}", first_line(&challenge));
         let to = String::from_utf8_lossy(challenge.header(HeaderName::To).expect("To")).into_owned();
@@ -360,9 +375,27 @@ impl World {
                  To: {to}\r\nCall-ID: {call_id}\r\nCSeq: 1 ACK\r\nMax-Forwards: 70\r\n\r\n"
             ),
         );
-        let auth = self.answer_to(&challenge, user, "INVITE", &uri);
-        self.send(from, &invite(&uri, user, from, &call_id, 2, &format!("z9hG4bKi{n}x2"), &auth, extra, sdp));
+        let auth = self.answer_to(&challenge, user, "INVITE", uri);
+        self.send(from, &invite(uri, user, from, &call_id, 2, &format!("z9hG4bKi{n}x2"), &auth, extra, sdp));
         call_id
+    }
+
+    /// Takes back the INVITE of that Call-ID.
+    pub fn cancel(&mut self, user: &str, from: &str, uri: &str, call_id: &str) {
+        let n: u32 = call_id.trim_start_matches("call-").split('@').next().and_then(|n| n.parse().ok()).expect("ours");
+        self.send(
+            from,
+            &format!(
+                "CANCEL {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKi{n}x2;rport\r\n\
+                 From: \"Mallory\" <sip:{user}@{DOMAIN}>;tag=t{call_id}\r\nTo: <{uri}>\r\nCall-ID: {call_id}\r\n\
+                 CSeq: 2 CANCEL\r\nMax-Forwards: 70\r\n\r\n"
+            ),
+        );
+    }
+
+    pub fn answer_dns(&mut self, query: locate::QueryId, answer: locate::Answer) {
+        self.switch.handle_dns_answer(self.now, query, answer);
+        self.drain();
     }
 
     /// An established call: `user-a` (at `a`) has called 102 (`user-b` at `b`), which answered; both acknowledged.

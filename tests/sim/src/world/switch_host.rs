@@ -119,6 +119,10 @@ impl World<'_> {
                     self.push(now + Duration::from_millis(20), Item::StreamClosed(id));
                 }
                 Output::Media(_) => {}
+                // No host of these systems has a name.
+                Output::Query(query) => {
+                    self.trace.note(now - self.start, SWITCH, &format!("asks the DNS for {}", query.name))
+                }
                 Output::CloseConn(conn) => {
                     let arrivals = self.net.close(now, conn);
                     self.push_all(arrivals);

@@ -1,0 +1,553 @@
+//! A call on its way out of the house: by trunks in their order (UC-12) or to a stranger's domain (DOM-2). One branch at a
+//! time: a target that does not answer, or answers with its own trouble, is left for the next one (RFC 3263 §4.3).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringfort_media::bridge::LegPolicy;
+use ringfort_media::codec::CodecAllowList;
+use ringfort_sip::digest::{self, NoAnswer};
+use ringfort_sip::endpoint::{ClientTx, OutRequest};
+use ringfort_sip::locate::{Attempt as Outcome, LocateError, LookupId, Request, Target, Targets};
+use ringfort_sip::message::Message;
+use ringfort_sip::method::Method;
+use ringfort_sip::uri::{Scheme, Uri};
+use ringfort_sip::write::{Body, Headers};
+
+use super::setup::Refusal;
+use super::{ClientUse, Leg, LegState};
+use crate::Switch;
+use crate::crossing;
+use crate::io::Level;
+use crate::line;
+use crate::lookup::{Lookup, is_datagram, status_of};
+use crate::model::{CallId, Context, ExtensionId, SrtpPolicy, Trunk, TrunkId};
+use crate::out_of_dialog::{max_breadth, next_hop};
+use crate::record::EndCause;
+use crate::route::{Attempt, TrunkPlan};
+use crate::timers::Timer;
+use ringfort_sip::flow::{ListenerId, Transport};
+
+/// How long a target of a stranger's domain has for its first word.
+const DOMAIN_ANSWER_WITHIN: Duration = Duration::from_secs(4);
+
+/// What is to be tried.
+#[derive(Debug)]
+pub(crate) enum Goal {
+    Trunks {
+        route: Arc<str>,
+        left: VecDeque<Attempt>,
+    },
+    /// The Request-URI; `None` once it has been looked up.
+    Domain {
+        uri: Option<String>,
+    },
+}
+
+/// How far a call on its way out has come.
+#[derive(Debug)]
+pub(crate) struct Way {
+    goal: Goal,
+    /// The caller's INVITE: each branch is made from it.
+    request: Message,
+    hide: bool,
+    lookup: Option<LookupId>,
+    /// The trunk that is tried, and what it is to be called with.
+    line: Option<Attempt>,
+    /// Request-URI of the branches to come.
+    uri: String,
+    targets: Targets,
+    /// Where the branch that is open went.
+    target: Option<Target>,
+    /// When the branch is given up if nothing at all has come.
+    unheard_at: Option<Instant>,
+    /// Credentials were given on this branch: another challenge means that they are wrong.
+    authorized: bool,
+    /// How long the called side may ring, where the route says so.
+    pub ring_for: Option<Duration>,
+    /// What was tried, for the record.
+    pub tried: Vec<String>,
+}
+
+/// Whether a refusal is the trouble of the one who gave it, so that another trunk may do better: never a person's word
+/// or a busy line.
+pub(crate) fn fails_over(status: u16) -> bool {
+    matches!(status, 408 | 500..=599)
+}
+
+impl Way {
+    pub(crate) fn by_trunks(plan: TrunkPlan, request: &Message) -> Self {
+        let goal = Goal::Trunks { route: plan.route, left: plan.attempts.into_iter().collect() };
+        Self { ring_for: plan.ring_for, ..Self::new(goal, request, plan.hide) }
+    }
+
+    pub(crate) fn to_domain(uri: String, request: &Message, hide: bool) -> Self {
+        Self::new(Goal::Domain { uri: Some(uri) }, request, hide)
+    }
+
+    fn new(goal: Goal, request: &Message, hide: bool) -> Self {
+        Self {
+            goal,
+            request: request.clone(),
+            hide,
+            lookup: None,
+            line: None,
+            uri: String::new(),
+            targets: Targets::default(),
+            target: None,
+            unheard_at: None,
+            authorized: false,
+            ring_for: None,
+            tried: Vec::new(),
+        }
+    }
+
+    /// Where it goes, for the log.
+    pub(crate) fn words(&self) -> String {
+        match &self.goal {
+            Goal::Trunks { route, left } => format!("route {route}, {} trunks", left.len()),
+            Goal::Domain { .. } => "another domain".to_owned(),
+        }
+    }
+}
+
+impl Switch {
+    /// Tries what comes next, until a branch or a look-up is open; ends the call where nothing is left.
+    pub(crate) fn go_on_outside(&mut self, now: Instant, id: CallId) {
+        while let Some(call) = self.calls.get_mut(&id) {
+            let Some(way) = &mut call.way else { return };
+            if let Some(target) = self.lookups.locator.next_target(now, &mut way.targets) {
+                match self.try_target(now, id, target) {
+                    Ok(()) => return,
+                    Err(refusal) => self.note_outside(id, refusal),
+                }
+                continue;
+            }
+            self.leave_line(id);
+            match self.next_goal(now, id) {
+                Next::Asked => return,
+                Next::Again => {}
+                Next::Nothing => return self.give_up_outside(now, id),
+            }
+        }
+    }
+
+    /// Begins the look-up of the next trunk, or of the domain.
+    fn next_goal(&mut self, now: Instant, id: CallId) -> Next {
+        let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()) else { return Next::Nothing };
+        let (request, name) = match &mut way.goal {
+            Goal::Domain { uri } => {
+                let Some(uri) = uri.take() else { return Next::Nothing };
+                let request = Uri::parse(&uri).ok().and_then(|parsed| Request::of_uri(&parsed).ok());
+                let name = "domain".to_owned();
+                way.uri = uri;
+                (request, name)
+            }
+            Goal::Trunks { left, .. } => {
+                let Some(attempt) = left.pop_front() else { return Next::Nothing };
+                let Some(trunk) = self.router.trunk(attempt.trunk).filter(|t| t.enabled) else { return Next::Again };
+                if let Err(full) = self.lines.take(now, trunk) {
+                    let calls = self.lines.calls(trunk.id);
+                    let text = format!("trunk {} is passed over: its limit is reached with {calls} calls", trunk.name);
+                    let refusal = Refusal::new(503, full.rule(), text);
+                    self.note_outside(id, refusal);
+                    return Next::Again;
+                }
+                let scheme = if trunk.server.starts_with("sips:") { "sips" } else { "sip" };
+                way.uri = format!("{scheme}:{}@{}", line::user_part(&attempt.number), line::server_host(trunk));
+                way.line = Some(attempt);
+                let hop = trunk.outbound_proxy.as_deref().unwrap_or(&trunk.server);
+                (Uri::parse(hop).ok().and_then(|parsed| Request::of_uri(&parsed).ok()), trunk.name.clone())
+            }
+        };
+        way.tried.push(name.clone());
+        let Some(request) = request else {
+            let refusal = Refusal::new(500, "route.address", format!("{name} has an address that cannot be located"));
+            self.note_outside(id, refusal);
+            return Next::Again;
+        };
+        way.lookup = Some(self.lookups.begin(now, request, Lookup::Call(id)));
+        Next::Asked
+    }
+
+    /// The targets of the trunk or domain are known.
+    pub(crate) fn on_call_located(&mut self, now: Instant, id: CallId, result: Result<Targets, LocateError>) {
+        let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()) else { return };
+        way.lookup = None;
+        match result {
+            Ok(targets) => way.targets = targets,
+            Err(error) => {
+                let what = way.tried.last().cloned().unwrap_or_default();
+                let refusal = Refusal::new(status_of(error), "route.locate", format!("{what}: {error}"));
+                self.note_outside(id, refusal);
+            }
+        }
+        self.go_on_outside(now, id);
+    }
+
+    /// An INVITE to one target.
+    fn try_target(&mut self, now: Instant, id: CallId, target: Target) -> Result<(), Refusal> {
+        let call = self.calls.get(&id).expect("its owner has just seen it");
+        let way = call.way.as_ref().expect("its owner has just seen it");
+        let trunk = way.line.as_ref().and_then(|line| self.router.trunk(line.trunk)).cloned();
+        if trunk.is_none() && !self.config.inner_domains && !self.is_outside(&target) {
+            let text = format!("the domain's records lead to {}, an address of our own side", target.address.ip());
+            return Err(Refusal::new(403, "route.inner_address", text));
+        }
+        let profile = trunk.as_ref().and_then(|t| t.profile.as_deref());
+        let Some(listener) = self.listener_for(profile, &target) else {
+            let text = format!("no listener for {} to {}", target.transport, target.address);
+            return Err(Refusal::new(503, "route.no_listener", text));
+        };
+        let caller = call.cdr.from_extension;
+        let (tenant, late_offer) = (call.tenant, call.late_offer);
+        let policy = self.outside_policy(listener, &target, trunk.as_ref());
+        let (request, hide, uri) = (way.request.clone(), way.hide, way.uri.clone());
+        let within = trunk.as_ref().map_or(DOMAIN_ANSWER_WITHIN, |t| t.answer_within);
+
+        let call = self.calls.get_mut(&id).expect("its owner has just seen it");
+        let media = call.bridge.add_leg(policy);
+        let body = if late_offer {
+            None
+        } else {
+            match call.bridge.offer_for(now, media, &mut self.streams.ports) {
+                Ok(sdp) => Some(Body::sdp(sdp)),
+                Err(reject) => {
+                    call.bridge.remove_leg(now, media, &mut self.streams.ports);
+                    self.streams.drain(id, &mut call.bridge, &mut self.outputs);
+                    return Err(Refusal::media(&reject));
+                }
+            }
+        };
+        self.streams.drain(id, &mut call.bridge, &mut self.outputs);
+        let (from, mut headers) = self.shown_outside(tenant, caller, trunk.as_ref(), hide);
+        headers.append(&crossing::cross(&request, crossing::INVITE));
+        headers.push("Max-Breadth", max_breadth(&request));
+        let out = OutRequest {
+            routes: trunk.iter().filter_map(|t| t.outbound_proxy.as_deref()).map(loose_route).collect(),
+            from,
+            to: format!("<{uri}>"),
+            max_forwards: next_hop(&request),
+            headers,
+            body,
+            reliable: !late_offer,
+            session: self.config.calls.session(),
+            tcp_alternative: self.tcp_alternative_of(listener, &target),
+            ..OutRequest::new(Method::Invite, uri, target.flow(listener))
+        };
+        let sent = self.endpoint.send_request(now, out);
+        let leg_id = self.leg_id();
+        let call = self.calls.get_mut(&id).expect("its owner has just seen it");
+        let Ok(tx) = sent else {
+            call.bridge.remove_leg(now, media, &mut self.streams.ports);
+            self.streams.drain(id, &mut call.bridge, &mut self.outputs);
+            return Err(Refusal::new(503, "limit.transactions", "no room for another request"));
+        };
+        let leg = call.legs.len();
+        self.clients.insert(tx, ClientUse::Fork { call: id, leg });
+        let text = format!("tries {} by {}: {}", target.address, target.transport, target.why);
+        let secure = target.transport.is_secure();
+        let trunk_name = trunk.as_ref().map(|t| t.name.as_str());
+        call.legs.push(Leg {
+            id: leg_id,
+            tenant,
+            profile: self.config.listeners[usize::from(listener.0)].profile,
+            context: Context::Public,
+            extension: None,
+            trunk: trunk.as_ref().map(|t| t.id),
+            instance: None,
+            media,
+            dialog: None,
+            state: LegState::Calling { tx, rung: false },
+            acked: false,
+            refuses_update: false,
+            failing_since: None,
+            offers_refused: 0,
+            secure,
+        });
+        let way = call.way.as_mut().expect("its owner has just seen it");
+        (way.target, way.authorized) = (Some(target), false);
+        way.unheard_at = Some(now + within);
+        self.timers.set(now + within, Timer::Unheard(id));
+        let text = trunk_name.map_or_else(|| text.clone(), |name| format!("trunk {name} {text}"));
+        self.notice(Level::Debug, Some(tenant), Some(id), "route", text);
+        Ok(())
+    }
+
+    /// Not a word from the target in its time: it is left, and should it answer after all, it is hung up on.
+    pub(crate) fn on_unheard(&mut self, now: Instant, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.is_answered()) else { return };
+        let Some(way) = &mut call.way else { return };
+        way.unheard_at = None;
+        let open = call.legs.iter().position(|l| matches!(l.state, LegState::Calling { .. }));
+        let Some(leg) = open else { return };
+        let LegState::Calling { tx, rung } = call.legs[leg].state else { return };
+        if rung || !self.endpoint.is_unheard(tx) {
+            return;
+        }
+        self.leave_branch(now, id, leg, Outcome::TimedOut);
+        self.clients.insert(tx, ClientUse::Abandoned);
+        self.endpoint.cancel(now, tx, crossing::reason("SIP", 408, "No answer"));
+        self.note_outside(id, Refusal::new(408, "route.no_answer", "no answer in time"));
+        self.go_on_outside(now, id);
+    }
+
+    /// A target refused. `true`: it was not the last word, another branch or the same one with credentials goes on.
+    #[allow(clippy::too_many_arguments, reason = "each is a different fact about the refusal")]
+    pub(crate) fn on_outside_refusal(
+        &mut self,
+        now: Instant,
+        tx: ClientTx,
+        id: CallId,
+        leg: usize,
+        status: u16,
+        retry_after: Option<Duration>,
+        response: Option<&Message>,
+    ) -> bool {
+        let Some(call) = self.calls.get(&id).filter(|call| call.way.is_some()) else { return false };
+        if matches!(status, 401 | 407)
+            && let Some(trunk) = call.legs[leg].trunk
+            && let Some(response) = response
+        {
+            match self.authorize_branch(now, tx, id, leg, trunk, response) {
+                Ok(()) => return true,
+                Err(why) => {
+                    let text = format!("the trunk's challenge is not answered: {why}");
+                    self.leave_branch(now, id, leg, Outcome::Answered);
+                    self.note_outside(id, Refusal::new(503, "trunk.authentication", text));
+                    self.go_on_outside(now, id);
+                    return true;
+                }
+            }
+        }
+        if !fails_over(status) {
+            return false;
+        }
+        let outcome = match (status, response) {
+            (503, Some(_)) => Outcome::Unavailable { retry_after },
+            (408, None) => Outcome::TimedOut,
+            (_, None) => Outcome::TransportError,
+            (_, Some(_)) => Outcome::Answered,
+        };
+        self.leave_branch(now, id, leg, outcome);
+        self.note_outside(id, Refusal::new(status, "route.failed", format!("answered {status}")));
+        if outcome == Outcome::Answered
+            && let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut())
+        {
+            // RFC 3263 §4.3: another target of the same host is for 503 and silence alone.
+            way.targets = Targets::default();
+        }
+        self.go_on_outside(now, id);
+        true
+    }
+
+    /// The same INVITE with the trunk's credentials (RFC 3261 §22.2): once, to the very target, for the trunk's realm.
+    fn authorize_branch(
+        &mut self,
+        now: Instant,
+        tx: ClientTx,
+        id: CallId,
+        leg: usize,
+        trunk: TrunkId,
+        response: &Message,
+    ) -> Result<(), NoAnswer> {
+        let credentials = self.credentials_of(trunk).ok_or(NoAnswer::NoChallenge)?;
+        let call = self.calls.get_mut(&id).expect("its owner has just seen it");
+        let way = call.way.as_mut().expect("its owner has just seen it");
+        if std::mem::replace(&mut way.authorized, true) {
+            return Err(NoAnswer::Refused);
+        }
+        let uri = way.uri.clone();
+        let given = digest::authorize(response, &credentials, "INVITE", &uri, &mut self.rng, 1);
+        let given = given.ok_or(NoAnswer::NoChallenge)?;
+        let again = self.endpoint.resend_with(now, tx, given).map_err(|_| NoAnswer::Refused)?;
+        let LegState::Calling { rung, .. } = call.legs[leg].state else { return Err(NoAnswer::Refused) };
+        call.legs[leg].state = LegState::Calling { tx: again, rung };
+        self.clients.insert(again, ClientUse::Fork { call: id, leg });
+        Ok(())
+    }
+
+    /// What a trunk's challenges are answered with.
+    pub(crate) fn credentials_of(&self, trunk: TrunkId) -> Option<digest::Credentials> {
+        let given = self.router.trunk(trunk)?.credentials.as_ref()?;
+        Some(digest::Credentials {
+            realm: given.realm.clone(),
+            user: given.auth_user.clone().unwrap_or_else(|| given.user.clone()),
+            password: given.password.reveal().to_owned(),
+        })
+    }
+
+    /// A branch is over without an answer.
+    fn leave_branch(&mut self, now: Instant, id: CallId, leg: usize, outcome: Outcome) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.legs[leg].state = LegState::Gone;
+        call.bridge.remove_leg(now, call.legs[leg].media, &mut self.streams.ports);
+        self.streams.drain(id, &mut call.bridge, &mut self.outputs);
+        let Some(way) = &mut call.way else { return };
+        if let Some(at) = way.unheard_at.take() {
+            self.timers.clear(at, Timer::Unheard(id));
+        }
+        if let Some(target) = way.target.take() {
+            self.lookups.locator.report(now, &target, outcome);
+        }
+    }
+
+    /// The trunk that was tried is left: its place is free again.
+    fn leave_line(&mut self, id: CallId) {
+        let way = self.calls.get_mut(&id).and_then(|call| call.way.as_mut());
+        if let Some(line) = way.and_then(|way| way.line.take()) {
+            self.lines.give_back(line.trunk);
+        }
+    }
+
+    /// Something did not work out: it is logged, and the best word for the caller is kept.
+    fn note_outside(&mut self, id: CallId, refusal: Refusal) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let tenant = call.tenant;
+        let what = call.way.as_ref().and_then(|way| way.tried.last().cloned()).unwrap_or_default();
+        if call.best.as_ref().is_none_or(|(best, _)| outside_rank(refusal.status) > outside_rank(*best)) {
+            call.best = Some((refusal.status, refusal.headers));
+        }
+        let text = format!("{what}: {}", refusal.text);
+        self.notice(Level::Info, Some(tenant), Some(id), refusal.rule, text);
+    }
+
+    fn give_up_outside(&mut self, now: Instant, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let (status, mut headers) = call.best.take().unwrap_or((503, Headers::default()));
+        // RFC 3261 §16.7: the trouble of a trunk is no 408 of the caller's own.
+        let status = if status == 408 { 504 } else { status };
+        if !headers.contains("Reason") {
+            headers.append(&crossing::reason("Q.850", 38, "No line could be reached"));
+        }
+        self.counters.calls_failed += 1;
+        self.end_call(now, id, None, status, EndCause::Rejected, &headers, "no line could be reached");
+    }
+
+    /// Media towards a trunk or a stranger (CALL-4, CALL-5).
+    fn outside_policy(&self, listener: ListenerId, target: &Target, trunk: Option<&Trunk>) -> LegPolicy {
+        let local = self.config.listeners[usize::from(listener.0)].sip.local;
+        let srtp = trunk.map_or(SrtpPolicy::Offer, |t| t.srtp);
+        let mut policy = self.leg_policy(listener, local, target.address, srtp);
+        policy.trusted = trunk.is_some();
+        if let Some(trunk) = trunk.filter(|t| !t.codecs.is_empty()) {
+            // It was read when the site was applied.
+            policy.codecs = CodecAllowList::parse(&trunk.codecs).unwrap_or_else(|_| policy.codecs.clone());
+        }
+        policy
+    }
+
+    /// From and the fields about the caller.
+    fn shown_outside(
+        &self,
+        tenant: crate::model::TenantId,
+        caller: Option<ExtensionId>,
+        trunk: Option<&Trunk>,
+        hide: bool,
+    ) -> (String, Headers) {
+        let anonymous = || "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
+        let Some(extension) = caller.and_then(|id| self.directory.extension(id)) else {
+            return (anonymous(), Headers::default());
+        };
+        match (trunk, self.router.plan(tenant)) {
+            (Some(trunk), Some(plan)) => {
+                let shown = line::shown(plan, trunk, self.directory.realm(tenant), extension, hide);
+                (shown.from, shown.headers)
+            }
+            _ if hide => {
+                let mut headers = Headers::default();
+                headers.push("Privacy", "id");
+                (anonymous(), headers)
+            }
+            _ => (self.identity(tenant, extension.id), Headers::default()),
+        }
+    }
+
+    /// RFC 3261 §18.1.1: a TCP listener beside, for what is too long for UDP.
+    fn tcp_alternative_of(&self, listener: ListenerId, target: &Target) -> Option<ListenerId> {
+        if !is_datagram(target.transport) {
+            return None;
+        }
+        let profile = self.config.listeners[usize::from(listener.0)].profile;
+        let tcp = self.config.listeners.iter().find(|l| {
+            let family = l.sip.local.is_ipv4() == target.address.is_ipv4();
+            l.profile == profile && l.sip.transport == Transport::Tcp && family
+        });
+        tcp.map(|l| l.sip.id)
+    }
+
+    /// The call is answered or over: what was only for the way there goes.
+    pub(crate) fn way_is_over(&mut self, id: CallId, keep_line: bool) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(mut way) = call.way.take() else { return };
+        if let Some(at) = way.unheard_at.take() {
+            self.timers.clear(at, Timer::Unheard(id));
+        }
+        if let Some(lookup) = way.lookup.take() {
+            self.lookups.cancel(lookup);
+        }
+        match way.line.take() {
+            Some(line) if keep_line => call.line = Some(line.trunk),
+            Some(line) => self.lines.give_back(line.trunk),
+            None => {}
+        }
+        call.tried = way.tried;
+    }
+
+    /// The call is over: its trunk has room again.
+    pub(crate) fn free_line(&mut self, call: &mut super::Call) {
+        if let Some(trunk) = call.line.take() {
+            self.lines.give_back(trunk);
+        }
+    }
+
+    /// A target has spoken: it lives.
+    pub(crate) fn outside_lives(&mut self, now: Instant, id: CallId) {
+        let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()) else { return };
+        if let Some(at) = way.unheard_at.take() {
+            self.timers.clear(at, Timer::Unheard(id));
+        }
+        if let Some(target) = &way.target {
+            self.lookups.locator.report(now, target, Outcome::Answered);
+        }
+    }
+
+    /// The Request-URI of a call to another domain, written anew: scheme, user, host, port and transport of what was
+    /// dialled, nothing else (RFC 3261 §19.1.1 has more than a stranger's phone should be told).
+    pub(crate) fn domain_uri(dialled: &str) -> Option<String> {
+        let uri = Uri::parse(dialled).ok()?;
+        let scheme = if uri.scheme == Scheme::Sips { "sips" } else { "sip" };
+        let user = uri.user_unescaped().map(|user| format!("{}@", line::user_part(&user))).unwrap_or_default();
+        let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let transport = uri.param("transport").filter(|t| t.chars().all(|c| c.is_ascii_alphanumeric()));
+        let transport = transport.map(|t| format!(";transport={t}")).unwrap_or_default();
+        Some(format!("{scheme}:{user}{}{port}{transport}", uri.host_str()))
+    }
+}
+
+/// What came of looking for the next thing to try.
+enum Next {
+    /// A look-up runs.
+    Asked,
+    /// This one is out, another may follow.
+    Again,
+    Nothing,
+}
+
+fn loose_route(proxy: &str) -> String {
+    let lr = if proxy.contains(";lr") { "" } else { ";lr" };
+    format!("<{proxy}{lr}>")
+}
+
+/// Which trouble says the most to a caller: that a domain has no such name before a line that was full, that before one
+/// that said nothing.
+fn outside_rank(status: u16) -> u8 {
+    match status {
+        404 | 403 | 488 => 4,
+        503 => 3,
+        500..=599 => 2,
+        408 => 1,
+        _ => 5,
+    }
+}

@@ -1,0 +1,118 @@
+//! Hosts that have to be located (RFC 3263) before something can be sent there: which look-up is whose, and the way of
+//! questions and answers through the switch.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use ringfort_sip::advertise;
+use ringfort_sip::flow::{ListenerId, Transport};
+use ringfort_sip::locate::{
+    Answer, LocateError, Located, Locator, LookupId, QueryId, Request, Settings, Target, Targets,
+};
+use rustc_hash::FxHashMap;
+
+use crate::Switch;
+use crate::config::{Listener, ProfileKind};
+use crate::io::Output;
+use crate::model::CallId;
+
+/// Who waits for a look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lookup {
+    /// A call on its way out.
+    Call(CallId),
+}
+
+/// The locator and who waits for what.
+pub(crate) struct Lookups {
+    pub locator: Locator,
+    waiting: FxHashMap<LookupId, Lookup>,
+}
+
+impl Lookups {
+    pub(crate) fn new(mut settings: Settings, listeners: &[Listener], seed: [u8; 32]) -> Self {
+        // What we have no listener for cannot be sent.
+        settings.transports.retain(|transport| listeners.iter().any(|l| l.sip.transport == *transport));
+        Self { locator: Locator::new(settings, seed), waiting: FxHashMap::default() }
+    }
+
+    pub(crate) fn begin(&mut self, now: Instant, request: Request, whose: Lookup) -> LookupId {
+        let id = self.locator.locate(now, request);
+        self.waiting.insert(id, whose);
+        id
+    }
+
+    /// Nobody waits for it any more.
+    pub(crate) fn cancel(&mut self, id: LookupId) {
+        if self.waiting.remove(&id).is_some() {
+            self.locator.cancel(id);
+        }
+    }
+}
+
+impl Switch {
+    /// A question that was put out as [`Output::Query`] is answered.
+    pub fn handle_dns_answer(&mut self, now: Instant, query: QueryId, answer: Answer) {
+        self.lookups.locator.handle_answer(now, query, answer);
+        self.handle_events(now);
+    }
+
+    /// Puts questions out and hands results on. `true`: there was a result.
+    pub(crate) fn pump_lookups(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(Located { id, result, .. }) = self.lookups.locator.poll_located() {
+            let Some(whose) = self.lookups.waiting.remove(&id) else { continue };
+            any = true;
+            self.on_located(now, whose, result);
+        }
+        while let Some(query) = self.lookups.locator.poll_query() {
+            self.outputs.push_back(Output::Query(query));
+        }
+        any
+    }
+
+    fn on_located(&mut self, now: Instant, whose: Lookup, result: Result<Targets, LocateError>) {
+        match whose {
+            Lookup::Call(call) => self.on_call_located(now, call, result),
+        }
+    }
+
+    /// The listener by which a target is reached: one of the profile that is named, else of the first external profile that
+    /// has one, for its transport and family. TCP and TLS are opened from there.
+    pub(crate) fn listener_for(&self, profile: Option<&str>, target: &Target) -> Option<ListenerId> {
+        let fits =
+            |l: &&Listener| l.sip.transport == target.transport && same_family(l.sip.local.ip(), target.address.ip());
+        let named = |l: &&Listener| {
+            let of = &self.config.profiles[usize::from(l.profile.0)];
+            match profile {
+                Some(name) => of.name == name,
+                None => of.kind == ProfileKind::External,
+            }
+        };
+        let found = self.config.listeners.iter().filter(fits).find(named);
+        // Without an external profile at all, the one that there is has to do for going out.
+        let external = self.config.profiles.iter().any(|p| p.kind == ProfileKind::External);
+        let any = || self.config.listeners.iter().find(fits).filter(|_| profile.is_none() && !external);
+        found.or_else(any).map(|l| l.sip.id)
+    }
+
+    /// Whether a stranger's DNS records may lead there: to no address of our own, of a private network or of this machine.
+    pub(crate) fn is_outside(&self, target: &Target) -> bool {
+        let ip = target.address.ip();
+        !advertise::is_inside(ip) && !self.own_addresses.iter().any(|own| own.ip() == ip)
+    }
+}
+
+fn same_family(listener: IpAddr, target: IpAddr) -> bool {
+    listener.is_ipv4() == target.is_ipv4()
+}
+
+/// Whether an error of a look-up is the domain's (404) or may be over soon (503).
+pub(crate) fn status_of(error: LocateError) -> u16 {
+    if error.is_temporary() { 503 } else { 404 }
+}
+
+/// The transports in which a request may go by TCP where it is too long for UDP.
+pub(crate) fn is_datagram(transport: Transport) -> bool {
+    transport == Transport::Udp
+}
