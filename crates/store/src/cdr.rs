@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringfort_switch::model::{CallId, ExtensionId, Pii, TenantId, mask};
-use ringfort_switch::record::{Cdr, EndCause, JournalRecord, MediaQuality, UnixMillis};
+use ringfort_switch::record::{CallTrunks, Cdr, EndCause, JournalRecord, MediaQuality, UnixMillis};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
 use serde::de::DeserializeOwned;
@@ -96,6 +96,7 @@ pub struct CdrItem {
     pub reason: String,
     pub rule: Option<String>,
     pub quality: Vec<MediaQuality>,
+    pub trunks: CallTrunks,
 }
 
 impl CdrItem {
@@ -135,6 +136,7 @@ impl CdrItem {
             reason: cdr.reason,
             rule: cdr.rule,
             quality: cdr.quality,
+            trunks: cdr.trunks,
         }
     }
 }
@@ -154,6 +156,8 @@ struct Sealed {
     callee: String,
     source: SocketAddr,
     reason: String,
+    #[serde(default, skip_serializing_if = "CallTrunks::is_empty")]
+    trunks: CallTrunks,
 }
 
 impl CdrStore {
@@ -262,6 +266,7 @@ impl CdrStore {
             callee: cdr.callee.reveal().clone(),
             source: cdr.source,
             reason: cdr.reason.clone(),
+            trunks: cdr.trunks.clone(),
         };
         let sealed = serde_json::to_vec(&sealed).expect("strings and an address are JSON");
         let inserted = tx
@@ -397,6 +402,7 @@ impl CdrStore {
                 reason: sealed.reason,
                 rule: row.get(12)?,
                 quality: Vec::new(),
+                trunks: sealed.trunks,
             })
         };
         read().map_err(&failed)
@@ -408,7 +414,9 @@ fn collect(reader: &mut SegmentReader) -> (Vec<JournalRecord>, bool) {
     let mut batch = Vec::new();
     while batch.len() < BATCH {
         match reader.step() {
-            Step::Frame(FrameKind::CallEnded | FrameKind::CallQuality) => batch.extend(reader.open::<JournalRecord>()),
+            Step::Frame(kind @ (FrameKind::CallEnded | FrameKind::CallEndedOutside | FrameKind::CallQuality)) => {
+                batch.extend(reader.open_record(kind));
+            }
             Step::Frame(FrameKind::Bound | FrameKind::Unbound | FrameKind::CallStarted | FrameKind::NextCall)
             | Step::Unknown => {}
             Step::End => return (batch, true),

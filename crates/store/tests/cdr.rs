@@ -7,7 +7,7 @@ use std::path::Path;
 use common::{NOW, binding, ended, later, quality, started};
 use ringfort_store::{CdrFilter, CdrItem, JournalOptions, JournalWriter, Maintenance, Recovered, Store, StoreOptions};
 use ringfort_switch::model::{CallId, ExtensionId, Pii, TenantId};
-use ringfort_switch::record::{Cdr, EndCause, JournalRecord, UnixMillis};
+use ringfort_switch::record::{CallTrunks, Cdr, EndCause, JournalRecord, UnixMillis};
 
 struct System {
     store: Store,
@@ -47,6 +47,23 @@ fn an_ended_call_comes_out_of_the_database_as_it_went_in() {
     system.end(whole.clone());
     assert_eq!(system.maintenance.tick(NOW).unwrap().ingested.calls, 1);
     assert_eq!(system.store.cdrs.list(&CdrFilter::default()).unwrap(), [whole]);
+}
+
+#[test]
+fn the_trunks_of_a_call_are_kept_through_the_journal_and_in_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let trunks = CallTrunks { from: None, tried: vec!["one".into(), "two".into()], to: Some("two".into()) };
+    let whole = Cdr { trunks: trunks.clone(), ..ended(1) };
+    let mut first = system(dir.path(), 1 << 20);
+    first.writer.append(&JournalRecord::CallStarted(Box::new(ended(1)))).unwrap();
+    first.end(whole.clone());
+    drop(first);
+    // As after a kill: what was only in the journal is read again, and the call is not taken for one that was cut off.
+    let mut again = system(dir.path(), 1 << 20);
+    assert_eq!(again.recovered.crashed, []);
+    again.maintenance.tick(later(1)).unwrap();
+    assert_eq!(again.store.cdrs.list(&CdrFilter::default()).unwrap(), std::slice::from_ref(&whole));
+    assert_eq!(CdrItem::masked(whole).trunks, trunks, "the operator's own names are no secret");
 }
 
 #[test]

@@ -112,6 +112,27 @@ pub struct Cdr {
     /// The rule that refused, where one did.
     pub rule: Option<String>,
     pub quality: Vec<MediaQuality>,
+    /// The journal keeps it beside the rest.
+    #[serde(skip)]
+    pub trunks: CallTrunks,
+}
+
+/// Trunks that a call had to do with, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallTrunks {
+    /// The one that it came from.
+    pub from: Option<String>,
+    /// Those by which it was tried to send it out, in their order.
+    pub tried: Vec<String>,
+    /// The one that took it.
+    pub to: Option<String>,
+}
+
+impl CallTrunks {
+    pub fn is_empty(&self) -> bool {
+        self.from.is_none() && self.tried.is_empty() && self.to.is_none()
+    }
 }
 
 /// Quality of one direction of one stream: what was received from `from`.

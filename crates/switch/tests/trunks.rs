@@ -119,6 +119,8 @@ fn a_number_goes_out_by_the_first_trunk_and_comes_back_as_a_call_like_any_other(
     assert_eq!(w.take(A).status(), 200);
     w.report_closed();
     assert_eq!((w.cdrs()[0].status, w.cdrs()[0].cause), (200, Some(EndCause::Normal)));
+    let trunks = &w.cdrs()[0].trunks;
+    assert_eq!((trunks.tried.as_slice(), trunks.to.as_deref()), (&["one".to_owned()][..], Some("one")));
     w.assert_empty();
 }
 
@@ -193,6 +195,7 @@ fn when_no_trunk_works_the_caller_hears_503_once() {
     assert_eq!(refused.status(), 503);
     assert_eq!(w.status().calls, 0);
     assert_eq!(w.cdrs().len(), 1);
+    assert_eq!((w.cdrs()[0].trunks.tried.len(), &w.cdrs()[0].trunks.to), (2, &None));
     // The second one said for how long it is not to be asked; the route still has nobody else.
     w.sent.clear();
     w.invite("user-a", A, NUMBER, &offer(), "");

@@ -125,8 +125,11 @@ pub fn calls(value: &Value) -> String {
 }
 
 pub fn cdr(value: &Value) -> String {
-    let mut table = Table::new(&[">call", "started (utc)", "from", "to", ">talked", ">status", "end", "mos", "reason"]);
+    let mut table =
+        Table::new(&[">call", "started (utc)", "from", "to", ">talked", ">status", "end", "trunk", "mos", "reason"]);
     for item in items(value) {
+        let trunks = &item["trunks"];
+        let by = [&trunks["from"], &trunks["to"]].into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join("→");
         let mos: Vec<String> = item["quality"]
             .as_array()
             .into_iter()
@@ -141,6 +144,7 @@ pub fn cdr(value: &Value) -> String {
             seconds(item["talk_ms"].as_u64().unwrap_or(0) / 1000),
             text(&item["status"]),
             text(&item["cause"]),
+            by,
             mos.join("/"),
             text(&item["reason"]),
         ]);

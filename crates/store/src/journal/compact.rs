@@ -81,7 +81,7 @@ fn write_snapshot(dir: &Path, keys: &Keys, files: &Files, through: u64, now: Uni
     let calls = state.open_calls.into_values().map(|cdr| JournalRecord::CallStarted(Box::new(cdr)));
     for record in bindings.chain(calls) {
         sequence += 1;
-        frame::seal(&mut out, &head.key, sequence, FrameKind::of(&record), &record);
+        frame::seal_record(&mut out, &head.key, sequence, &record);
     }
     let path = snapshot_path(dir, through);
     let fresh = path.with_extension("tmp");

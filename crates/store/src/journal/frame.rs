@@ -30,17 +30,27 @@ pub(crate) enum FrameKind {
     CallQuality,
     /// Snapshots only: the next call's number (u64).
     NextCall,
+    /// As `CallEnded`, with the trunks that the call had to do with.
+    CallEndedOutside,
 }
 
 impl FrameKind {
-    const ALL: [Self; 6] =
-        [Self::Bound, Self::Unbound, Self::CallStarted, Self::CallEnded, Self::CallQuality, Self::NextCall];
+    const ALL: [Self; 7] = [
+        Self::Bound,
+        Self::Unbound,
+        Self::CallStarted,
+        Self::CallEnded,
+        Self::CallQuality,
+        Self::NextCall,
+        Self::CallEndedOutside,
+    ];
 
     pub(crate) fn of(record: &JournalRecord) -> Self {
         match record {
             JournalRecord::Bound(_) => Self::Bound,
             JournalRecord::Unbound { .. } => Self::Unbound,
             JournalRecord::CallStarted(_) => Self::CallStarted,
+            JournalRecord::CallEnded(cdr) if !cdr.trunks.is_empty() => Self::CallEndedOutside,
             JournalRecord::CallEnded(_) => Self::CallEnded,
             JournalRecord::CallQuality { .. } => Self::CallQuality,
         }
@@ -54,11 +64,23 @@ impl FrameKind {
             Self::CallEnded => 4,
             Self::CallQuality => 5,
             Self::NextCall => 6,
+            Self::CallEndedOutside => 7,
         }
     }
 
     fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.code() == code)
+    }
+}
+
+/// Appends a record's frame to `out`.
+pub(crate) fn seal_record(out: &mut Vec<u8>, key: &LessSafeKey, sequence: u64, record: &JournalRecord) {
+    let kind = FrameKind::of(record);
+    match record {
+        JournalRecord::CallEnded(cdr) if kind == FrameKind::CallEndedOutside => {
+            seal(out, key, sequence, kind, &(&**cdr, &cdr.trunks));
+        }
+        record => seal(out, key, sequence, kind, record),
     }
 }
 

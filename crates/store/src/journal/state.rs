@@ -66,8 +66,12 @@ impl State {
             }
             // Only the background thread, which puts them into the database, needs to read these.
             FrameKind::CallQuality => {}
-            FrameKind::Bound | FrameKind::Unbound | FrameKind::CallStarted | FrameKind::CallEnded => {
-                if let Some(record) = reader.open::<JournalRecord>() {
+            FrameKind::Bound
+            | FrameKind::Unbound
+            | FrameKind::CallStarted
+            | FrameKind::CallEnded
+            | FrameKind::CallEndedOutside => {
+                if let Some(record) = reader.open_record(kind) {
                     self.apply_record(record);
                 }
             }

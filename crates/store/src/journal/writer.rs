@@ -11,7 +11,7 @@ use aws_lc_rs::aead::LessSafeKey;
 use ringfort_switch::record::{JournalRecord, UnixMillis};
 use thiserror::Error;
 
-use super::frame::{self, FrameKind};
+use super::frame;
 use super::segment::{Files, HEAD, Head, segment_path};
 use super::state::State;
 use super::{JournalError, JournalOptions, Recovered, crashed};
@@ -167,7 +167,7 @@ impl JournalWriter {
     }
 
     fn seal(&mut self, record: &JournalRecord) {
-        frame::seal(&mut self.buffer, &self.segment.key, self.segment.sequence, FrameKind::of(record), record);
+        frame::seal_record(&mut self.buffer, &self.segment.key, self.segment.sequence, record);
         self.segment.sequence += 1;
     }
 }

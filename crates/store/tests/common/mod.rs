@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ringfort_store::keys::Keys;
 use ringfort_switch::model::{CallId, ExtensionId, Pii, TenantId};
-use ringfort_switch::record::{Binding, Cdr, EndCause, MediaQuality, UnixMillis};
+use ringfort_switch::record::{Binding, CallTrunks, Cdr, EndCause, MediaQuality, UnixMillis};
 
 pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -77,6 +77,7 @@ pub fn started(call: u64) -> Cdr {
         reason: String::new(),
         rule: None,
         quality: Vec::new(),
+        trunks: CallTrunks::default(),
     }
 }
 

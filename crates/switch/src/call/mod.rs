@@ -147,8 +147,6 @@ pub(crate) struct Call {
     pub way: Option<Box<Way>>,
     /// The trunk whose place it has.
     pub line: Option<TrunkId>,
-    /// Trunks that were tried, the last one the one that took it.
-    pub tried: Vec<String>,
 }
 
 impl Call {

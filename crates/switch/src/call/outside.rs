@@ -488,11 +488,16 @@ impl Switch {
             self.lookups.cancel(lookup);
         }
         match way.line.take() {
-            Some(line) if keep_line => call.line = Some(line.trunk),
+            Some(line) if keep_line => {
+                call.line = Some(line.trunk);
+                call.cdr.trunks.to = way.tried.last().cloned();
+            }
             Some(line) => self.lines.give_back(line.trunk),
             None => {}
         }
-        call.tried = way.tried;
+        if matches!(way.goal, Goal::Trunks { .. }) {
+            call.cdr.trunks.tried = way.tried;
+        }
     }
 
     /// The call is over: its trunk has room again.

@@ -20,7 +20,7 @@ use crate::crossing;
 use crate::io::{Level, Output};
 use crate::model::{CallId, Context, Extension, ExtensionId, LegId, Pii, ProfileId, SrtpPolicy, TenantId};
 use crate::out_of_dialog::{max_breadth, next_hop, refusal};
-use crate::record::{Cdr, EndCause, JournalRecord};
+use crate::record::{CallTrunks, Cdr, EndCause, JournalRecord};
 use crate::route::{Ask, Decision};
 use crate::timers::Timer;
 use crate::{Switch, draw};
@@ -324,7 +324,6 @@ impl Switch {
                 || request.has_option(HeaderName::Supported, "100rel") && !late_offer,
             way: None,
             line: None,
-            tried: Vec::new(),
         };
         let callee = match callee {
             Callee::Extension(callee) => callee,
@@ -554,6 +553,7 @@ impl Switch {
             reason: String::new(),
             rule: None,
             quality: Vec::new(),
+            trunks: CallTrunks::default(),
         })
     }
 
