@@ -205,7 +205,7 @@ impl Web {
             }
             let response = self.get(&url, deadline)?;
             match response.status {
-                200 => return response.body(),
+                200 => return Ok(response.body()),
                 301 | 302 | 303 | 307 | 308 if redirects < MAX_REDIRECTS => {
                     let location = response.location.ok_or_else(|| FetchFailure::Protocol("no Location".into()))?;
                     url = url.join(&location).ok_or_else(|| refused(&location))?;
@@ -217,6 +217,10 @@ impl Web {
     }
 
     fn get(&self, url: &Url, deadline: Instant) -> Result<http::Response, FetchFailure> {
+        // One that waited too long for a thread is not begun.
+        if now().instant >= deadline {
+            return Err(FetchFailure::Timeout);
+        }
         let mut last = FetchFailure::Connect(format!("{} has no address", url.host));
         for address in self.addresses(url)?.into_iter().take(MAX_ADDRESSES) {
             let left = deadline.saturating_duration_since(now().instant);

@@ -11,8 +11,8 @@ const MAX_DIGITS: usize = 15;
 /// What a claim may hold at most.
 pub(crate) const MAX_LENGTH: usize = 512;
 
-/// One identity of a PASSporT (RFC 8225 §5.2.1). `Debug` and `Display` show it: mask it before it goes into a log.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// One identity of a PASSporT (RFC 8225 §5.2.1). `Display` shows it whole, for use; `Debug`, for logs, masks it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Party {
     /// `tn`: digits, `#` and `*`, with the country code first and no `+`.
     Number(String),
@@ -49,6 +49,14 @@ impl Party {
                 uri.rsplit_once('@').map(|(_, host)| host).or_else(|| uri.split_once(':').map(|(_, host)| host))
             }
         }
+    }
+}
+
+impl fmt::Debug for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, value) = self.as_claim();
+        let shown: String = value.chars().take(if value.len() < 8 { 1 } else { 3 }).collect();
+        write!(f, "{name}:{shown}****")
     }
 }
 
@@ -144,10 +152,11 @@ impl NumberPlan {
                 let is_phone = uri.param("user").is_some_and(|kind| kind.eq_ignore_ascii_case("phone"));
                 let is_number = !number.is_empty() && number.bytes().all(is_phone_digit_or_separator);
                 let is_long = number.bytes().filter(u8::is_ascii_digit).count() >= self.shortest;
-                if is_number && (is_phone || number.starts_with('+') || is_long) {
-                    if let Some(party) = self.complete(number, context(&user)) {
-                        return Ok(party);
-                    }
+                if is_number
+                    && (is_phone || number.starts_with('+') || is_long)
+                    && let Some(party) = self.complete(number, context(&user))
+                {
+                    return Ok(party);
                 }
                 Ok(Party::Uri(normalize(uri, &user)))
             }

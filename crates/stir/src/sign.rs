@@ -108,7 +108,7 @@ pub struct Outgoing<'a> {
 }
 
 /// A request that goes to another target than it came for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Diversion<'a> {
     /// The Identity header field values that came; they stay in the request.
     pub received: &'a [&'a str],

@@ -116,7 +116,7 @@ fn a_chain_with_a_gap_is_no_chain_but_the_original_may_still_pass_by_itself() {
 #[test]
 fn who_diverts_must_have_authority_over_the_number_that_was_called() {
     let (mut world, signers) = World::new(Settings::default());
-    let identities = vec![signers[0].sign(world.now.unix, &outgoing()).unwrap().to_string()];
+    let identities = [signers[0].sign(world.now.unix, &outgoing()).unwrap().to_string()];
     // By THIRD, who was never called; without the certificate at hand, as a forger would.
     let mut claims = Claims::new(tn(CALLER), vec![tn(SECOND)], world.now.unix);
     claims.div = Some(tn(CALLED));

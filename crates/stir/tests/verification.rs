@@ -429,6 +429,10 @@ fn no_word_of_a_verdict_holds_a_persons_number() {
             verdict.failures.iter().map(ToString::to_string).chain([verdict.to_string()]).collect();
         assert!(!words.iter().any(|words| words.contains("215555") || words.contains("202555")), "{words:?}");
     }
+    let identity = Identity::parse(&good).unwrap();
+    let Ok(Token::Full(passport)) = Token::parse(&identity.token) else { panic!("full form") };
+    let shown = format!("{identity:?}{passport:?}{:?}{:?}", question(&[&good]), outgoing());
+    assert!(!shown.contains("215555") && !shown.contains("eyJ"), "{shown}");
 }
 
 #[test]

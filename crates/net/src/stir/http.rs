@@ -62,13 +62,9 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// # Errors
-    /// It is of a type that no certificate has.
-    pub(super) fn body(self) -> Result<(Vec<u8>, Option<Duration>), FetchFailure> {
-        match self.content_type {
-            Some(kind) if !CONTENT_TYPES.contains(&kind.as_str()) => Err(FetchFailure::ContentType(kind)),
-            Some(_) | None => Ok((self.body, self.max_age)),
-        }
+    /// What a certificate's URL gave, and how long it may be kept.
+    pub(super) fn body(self) -> (Vec<u8>, Option<Duration>) {
+        (self.body, self.max_age)
     }
 }
 
@@ -107,13 +103,14 @@ fn read(mut stream: impl Read) -> Result<Response, FetchFailure> {
     let mut buffer = Vec::new();
     let mut searched = 0;
     let end = loop {
-        if let Some(at) = find(&buffer[searched..], b"\r\n\r\n") {
-            break searched + at;
-        }
-        searched = buffer.len().saturating_sub(3);
-        if buffer.len() > MAX_HEAD {
+        let found = find(&buffer[searched..], b"\r\n\r\n").map(|at| searched + at);
+        if found.unwrap_or(buffer.len()) > MAX_HEAD {
             return Err(protocol("its head is too long"));
         }
+        if let Some(at) = found {
+            break at;
+        }
+        searched = buffer.len().saturating_sub(3);
         // What fails before the first octet of an answer fails in the handshake.
         if more(&mut stream, &mut buffer).map_err(|error| failure(&error, buffer.is_empty()))? == 0 {
             return Err(protocol("it ended within the head"));
@@ -122,6 +119,10 @@ fn read(mut stream: impl Read) -> Result<Response, FetchFailure> {
     let rest = buffer.split_off(end + 4);
     let (mut response, length) = head(&buffer[..end])?;
     if response.status == 200 {
+        // Before a body of another type is read.
+        if let Some(kind) = response.content_type.take_if(|kind| !CONTENT_TYPES.contains(&kind.as_str())) {
+            return Err(FetchFailure::ContentType(kind));
+        }
         response.body = body(stream, rest, length)?;
     }
     Ok(response)
@@ -269,8 +270,8 @@ mod tests {
     }
 
     fn answer(text: &str) -> Result<(Vec<u8>, Option<Duration>), FetchFailure> {
-        let whole = read(text.as_bytes()).and_then(Response::body);
-        let slow = read(Slow(text.as_bytes())).and_then(Response::body);
+        let whole = read(text.as_bytes()).map(Response::body);
+        let slow = read(Slow(text.as_bytes())).map(Response::body);
         assert_eq!(whole, slow, "however it is cut");
         whole
     }
