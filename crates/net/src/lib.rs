@@ -17,6 +17,7 @@ mod notice;
 mod published;
 mod shard;
 mod stats;
+pub mod stir;
 mod streams;
 mod switch_core;
 mod sys;

@@ -242,7 +242,7 @@ fn client_config(
     })
 }
 
-fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {
+pub(crate) fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| TlsError::Pem {

@@ -14,6 +14,7 @@ mod node;
 mod random;
 mod run;
 mod selftest;
+mod stir;
 mod time;
 
 use std::process::ExitCode;

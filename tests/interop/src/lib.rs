@@ -10,6 +10,7 @@ pub mod place;
 pub mod process;
 pub mod ringfort;
 pub mod sipp;
+pub mod stir;
 pub mod tls;
 pub mod wav;
 

@@ -31,6 +31,8 @@ pub enum Command {
     Check(CheckArgs),
     /// DNS records of a domain: what to publish, what is published, where a call would go
     Dns(crate::dns::args::DnsArgs),
+    /// Signed caller numbers (STIR/SHAKEN): read, verify or sign an Identity header field
+    Stir(Box<crate::stir::args::StirArgs>),
     /// Print a ringfort.toml with every key, its default and its meaning
     Config,
     /// Register two built-in phones with the running server, let one call the other, and say what works.

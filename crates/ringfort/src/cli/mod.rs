@@ -42,6 +42,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Ctl(args) => ctl::ctl(args),
         Command::Check(args) => check(&args),
         Command::Dns(args) => crate::dns::dns(args),
+        Command::Stir(args) => crate::stir::stir(*args),
         Command::Config => print(&reference::example()).map(|()| ExitCode::SUCCESS),
         Command::Selftest(args) => self_test(&args),
         Command::Audit(args) => audit::audit(*args),
