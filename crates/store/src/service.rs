@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
-use ringfort_switch::model::{Extension, Secret, Site, SrtpPolicy, Tenant};
+use ringfort_switch::model::{Destination, Extension, Secret, Site, SrtpPolicy, Tenant};
 use ringfort_switch::record::UnixMillis;
 use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,8 @@ use crate::db::{Db, DbError};
 use crate::keys::Keys;
 use crate::site::export::{self, Secrets};
 use crate::site::{
-    Absent, Action, Change, Counters, DEFAULT_TENANT, Located, Plan, RawExtension, RawSite, Resolver, SiteErrors,
-    Target, compare, rows,
+    Absent, Action, Change, Counters, DEFAULT_TENANT, Lines, Located, Plan, RawExtension, RawSite, Resolver,
+    SiteErrors, Target, compare, rows,
 };
 
 /// Why a change or question was refused. All but `Db` are the caller's to mend.
@@ -38,6 +38,8 @@ pub enum ServiceError {
     NoExtension { tenant: String, number: String },
     #[error("extension {number:?}: expected a new number, got one that tenant {tenant:?} has; use `extension set`")]
     Exists { tenant: String, number: String },
+    #[error("extension {number:?}: expected one that nothing leads to, got one that {by} leads to; change that first")]
+    InUse { number: String, by: String },
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -99,6 +101,7 @@ impl ExtensionFields {
             max_calls: self.max_calls.map(Located::new),
             max_contacts: self.max_contacts.map(Located::new),
             enabled: self.enabled.map(Located::new),
+            calling: None,
         }
     }
 }
@@ -145,6 +148,7 @@ impl Service {
         let default_domains: Vec<String> = default_domains.iter().map(|d| d.to_ascii_lowercase()).collect();
         let tenants = with_default_domains(&stored.tenants, &default_domains);
         let site = Site { revision: stored.revision, tenants, extensions: stored.extensions, ..Site::default() };
+        let site = stored.lines.within(site);
         let state = State {
             tenants: stored.tenants,
             counters: stored.counters,
@@ -179,8 +183,8 @@ impl Service {
             Some(to) => to,
             None => newest.checked_sub(1).ok_or(ServiceError::NothingBefore)?,
         };
-        let (tenants, extensions) = self.at_revision(to, newest)?;
-        let target = Target { tenants, extensions, ..state.target() };
+        let (tenants, extensions, lines) = self.at_revision(to, newest)?;
+        let target = Target { tenants, extensions, lines, ..state.target() };
         Ok(Plan { rollback_to: Some(to), ..state.plan_to(target, 0) })
     }
 
@@ -238,7 +242,7 @@ impl Service {
     pub fn diff(&self, a: u64, b: u64) -> Result<Vec<Change>, ServiceError> {
         let newest = self.lock().site.revision;
         let (before, after) = (self.at_revision(a, newest)?, self.at_revision(b, newest)?);
-        Ok(compare((&before.0, &after.0), (&before.1, &after.1), &BTreeMap::new()).0)
+        Ok(compare((&before.0, &after.0), (&before.1, &after.1), (&before.2, &after.2), &BTreeMap::new()).0)
     }
 
     /// The present site as the text of a `site.toml`. Applied to this system it changes nothing.
@@ -314,7 +318,11 @@ impl Service {
         note: &ChangeNote,
     ) -> Result<Applied, ServiceError> {
         let mut state = self.lock();
-        let id = state.find(tenant.unwrap_or(DEFAULT_TENANT), number)?.id;
+        let found = state.find(tenant.unwrap_or(DEFAULT_TENANT), number)?;
+        if let Some(by) = state.leads_to(found) {
+            return Err(ServiceError::InUse { number: number.to_owned(), by });
+        }
+        let id = found.id;
         let mut target = state.target();
         target.extensions.remove(&id);
         let plan = state.plan_to(target, 0);
@@ -379,15 +387,18 @@ impl Service {
                 return Err(ServiceError::Stale { base, current });
             }
             insert_revision(tx, revision, &plan, note)?;
-            Ok(rows::save(tx, &self.keys, (&state.tenants, &state.site.extensions), &plan.target, revision)?)
+            let before = (&*state.tenants, &state.site.extensions, &Lines::of(&state.site));
+            Ok(rows::save(tx, &self.keys, before, &plan.target, revision)?)
         })?;
         let Plan { target, changes, .. } = plan;
         let tenants = with_default_domains(&target.tenants, &self.default_domains);
-        state.site = Arc::new(Site { revision, tenants, extensions: target.extensions, ..Site::default() });
+        let site = Site { revision, tenants, extensions: target.extensions, ..Site::default() };
+        state.site = Arc::new(target.lines.within(site));
         state.tenants = target.tenants;
         state.counters = Counters {
             next_tenant: state.counters.next_tenant.max(target.next_tenant),
             next_extension: state.counters.next_extension.max(target.next_extension),
+            next_trunk: state.counters.next_trunk.max(target.next_trunk),
         };
         Ok(Applied { revision, site: Arc::clone(&state.site), changes })
     }
@@ -411,6 +422,8 @@ impl State {
             extensions: self.site.extensions.clone(),
             next_tenant: self.counters.next_tenant,
             next_extension: self.counters.next_extension,
+            next_trunk: self.counters.next_trunk,
+            lines: Lines::of(&self.site),
             ..Target::default()
         }
     }
@@ -422,9 +435,22 @@ impl State {
     }
 
     fn plan_to(&self, target: Target, unnamed: usize) -> Plan {
-        let (changes, unchanged) =
-            compare((&self.tenants, &target.tenants), (&self.site.extensions, &target.extensions), &target.origins);
+        let (changes, unchanged) = compare(
+            (&self.tenants, &target.tenants),
+            (&self.site.extensions, &target.extensions),
+            (&Lines::of(&self.site), &target.lines),
+            &target.origins,
+        );
         Plan { base: self.site.revision, changes, unchanged, unnamed, target, rollback_to: None }
+    }
+
+    /// The alias or inbound route that leads to an extension.
+    fn leads_to(&self, extension: &Extension) -> Option<String> {
+        let to = Destination::Extension(extension.number.clone());
+        let alias = self.site.aliases.iter().find(|a| a.tenant == extension.tenant && a.to == to);
+        let inbound = || self.site.inbound.iter().find(|r| r.tenant == extension.tenant && r.to == to);
+        let alias = alias.map(|a| format!("alias {:?}", a.name));
+        alias.or_else(|| inbound().map(|r| format!("inbound {:?}", r.name)))
     }
 
     fn find(&self, tenant: &str, number: &str) -> Result<&Extension, ServiceError> {

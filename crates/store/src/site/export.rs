@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use ringfort_switch::model::{Site, Tenant};
+use ringfort_switch::model::{Calling, NumberPlan, Site, Tenant, TenantId, Trunk, TrunkId};
 use toml::Value;
 
 use super::DEFAULT_TENANT;
+use super::line::{self, Shown, Val};
 use crate::cdr::word;
 
 /// Whether passwords stand in the text.
@@ -28,10 +29,14 @@ pub(crate) fn export(tenants: &[Tenant], site: &Site, secrets: Secrets) -> Strin
     };
     out.push_str(note);
     let text = |value: &str| Value::String(value.to_owned()).to_string();
-    for tenant in tenants.iter().filter(|t| t.name != DEFAULT_TENANT || !t.domains.is_empty()) {
+    for tenant in tenants
+        .iter()
+        .filter(|t| t.name != DEFAULT_TENANT || !t.domains.is_empty() || t.numbers != NumberPlan::default())
+    {
         let domains: Vec<Value> = tenant.domains.iter().cloned().map(Value::String).collect();
         write(&mut out, format_args!("\n[[tenant]]\nname = {}\n", text(&tenant.name)));
         write(&mut out, format_args!("domains = {}\n", Value::Array(domains)));
+        keys(&mut out, line::without(line::numbers(&tenant.numbers), &line::numbers(&NumberPlan::default())), secrets);
     }
     let mut extensions: Vec<_> = site.extensions.values().collect();
     extensions.sort_by(|a, b| (a.tenant, a.number.len(), &a.number).cmp(&(b.tenant, b.number.len(), &b.number)));
@@ -52,8 +57,42 @@ pub(crate) fn export(tenants: &[Tenant], site: &Site, secrets: Secrets) -> Strin
         write(&mut out, format_args!("max_calls = {}\n", extension.max_calls));
         write(&mut out, format_args!("max_contacts = {}\n", extension.max_contacts));
         write(&mut out, format_args!("enabled = {}\n", extension.enabled));
+        keys(&mut out, line::without(line::calling(&extension.calling), &line::calling(&Calling::default())), secrets);
     }
+    lines(&mut out, tenants, site, secrets);
     out
+}
+
+fn lines(out: &mut String, tenants: &[Tenant], site: &Site, secrets: Secrets) {
+    let mut object = |kind: &str, name: &str, shown: Shown| {
+        write(out, format_args!("\n[[{kind}]]\nname = {}\n", Value::String(name.to_owned())));
+        keys(out, shown, secrets);
+    };
+    let default = line::trunk(&[], &Trunk::new(TrunkId(0), TenantId(0), "", ""));
+    for trunk in site.trunks.values() {
+        object("trunk", &trunk.name, line::without(line::trunk(tenants, trunk), &default));
+    }
+    for route in &site.outbound {
+        object("route", &route.name, line::without(line::route(tenants, &site.trunks, route), &line::plain_lists()));
+    }
+    for route in &site.inbound {
+        object(
+            "inbound",
+            &route.name,
+            line::without(line::inbound(tenants, &site.trunks, route), &line::plain_lists()),
+        );
+    }
+    for alias in &site.aliases {
+        object("alias", &alias.name, line::without(line::alias(tenants, alias), &line::plain_lists()));
+    }
+}
+
+fn keys(out: &mut String, shown: Shown, secrets: Secrets) {
+    for (key, value) in shown {
+        if secrets == Secrets::Include || !matches!(value, Val::Secret(_)) {
+            write(out, format_args!("{key} = {}\n", value.toml()));
+        }
+    }
 }
 
 fn write(out: &mut String, line: std::fmt::Arguments<'_>) {

@@ -7,9 +7,10 @@ use ringfort_switch::model::{Secret, SrtpPolicy};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::line::{self, Form, Key, RawLine, Val, Values};
 use super::{Located, Position, RawExtension, RawSite, RawTenant, SiteError, SiteErrors};
 
-const KINDS: &[&str] = &["tenant", "extension"];
+const KINDS: &[&str] = &["tenant", "extension", "trunk", "route", "inbound", "alias"];
 const TENANT_KEYS: &[&str] = &["name", "domains"];
 const EXTENSION_KEYS: &[&str] =
     &["number", "tenant", "name", "sip_user", "sip_password", "srtp", "max_calls", "max_contacts", "enabled"];
@@ -37,6 +38,10 @@ pub fn parse(file: &str, text: &str) -> Result<RawSite, SiteErrors> {
         reader.unknown_keys(&table, KINDS);
         site.tenants = reader.objects(&table, "tenant", Reader::tenant);
         site.extensions = reader.objects(&table, "extension", Reader::extension);
+        site.trunks = reader.objects(&table, "trunk", |r, t| r.line(t, "trunk", line::TRUNK));
+        site.routes = reader.objects(&table, "route", |r, t| r.line(t, "route", line::ROUTE));
+        site.inbound = reader.objects(&table, "inbound", |r, t| r.line(t, "inbound", line::INBOUND));
+        site.aliases = reader.objects(&table, "alias", |r, t| r.line(t, "alias", line::ALIAS));
     }
     SiteErrors::check(file, reader.errors)?;
     Ok(site)
@@ -74,14 +79,15 @@ struct Reader {
 impl Reader {
     fn tenant(&mut self, table: &mut Table<'_, '_>) -> Option<RawTenant> {
         let name = self.required_string(table, "name", "tenant");
-        self.unknown_keys(table, TENANT_KEYS);
+        self.unknown_keys(table, &with(TENANT_KEYS, line::NUMBERS));
         let domains = self.strings(table, "domains");
-        Some(RawTenant { name: name?, domains })
+        let values = self.values(table, line::NUMBERS);
+        Some(RawTenant { name: name?, domains, values })
     }
 
     fn extension(&mut self, table: &mut Table<'_, '_>) -> Option<RawExtension> {
         let number = self.required_string(table, "number", "extension");
-        self.unknown_keys(table, EXTENSION_KEYS);
+        self.unknown_keys(table, &with(EXTENSION_KEYS, line::CALLING));
         let mut raw = RawExtension {
             tenant: self.string(table, "tenant"),
             name: self.string(table, "name"),
@@ -91,10 +97,55 @@ impl Reader {
             max_calls: self.count(table, "max_calls"),
             max_contacts: self.count(table, "max_contacts"),
             enabled: self.flag(table, "enabled"),
+            calling: Some(self.values(table, line::CALLING)),
             ..RawExtension::new("")
         };
         raw.number = number?;
         Some(raw)
+    }
+
+    fn line(&mut self, table: &mut Table<'_, '_>, kind: &str, keys: &[Key]) -> Option<RawLine> {
+        let name = self.required_string(table, "name", kind);
+        self.unknown_keys(table, &with(&["name"], keys));
+        let values = self.values(table, keys);
+        Some(RawLine { name: name?, values })
+    }
+
+    /// What is given of these keys.
+    fn values(&mut self, table: &Table<'_, '_>, keys: &[Key]) -> Values {
+        let mut values = Values::new();
+        for &(key, form) in keys {
+            let value = match form {
+                Form::Text => self.string(table, key).map(|v| Located { value: Val::Text(v.value), at: v.at }),
+                Form::Secret => self.secret(table, key).map(|v| Located { value: Val::Secret(v.value), at: v.at }),
+                Form::Count => self.count(table, key).map(|v| Located { value: Val::Count(v.value), at: v.at }),
+                Form::Flag => self.flag(table, key).map(|v| Located { value: Val::Flag(v.value), at: v.at }),
+                Form::Duration => self.duration(table, key),
+                Form::Texts => self.strings(table, key).map(|list| {
+                    let at = entry(table.entries, key).map(|(_, v)| self.lines.position(table.text, &v.span()));
+                    Located { value: Val::Texts(list), at }
+                }),
+            };
+            values.extend(value.map(|value| (key, value)));
+        }
+        values
+    }
+
+    fn duration(&mut self, table: &Table<'_, '_>, key: &str) -> Option<Located<Val>> {
+        let (_, value) = entry(table.entries, key)?;
+        match value.get_ref().as_str().and_then(line::parse_duration) {
+            Some(duration) => Some(self.located(table, value, Val::Duration(duration))),
+            None => {
+                self.wrong(
+                    table,
+                    key,
+                    value,
+                    "a duration in quotes",
+                    "write it like \"500ms\", \"30s\", \"10m\" or \"1h30m\"",
+                );
+                None
+            }
+        }
     }
 
     /// The tables of `[[kind]]`; `None` where the file has no such key.
@@ -284,6 +335,10 @@ impl Reader {
 
 /// More calls or phones than one extension can sensibly have.
 const MAX_COUNT: u32 = 100_000;
+
+fn with<'k>(known: &[&'k str], keys: &[Key]) -> Vec<&'k str> {
+    known.iter().copied().chain(keys.iter().map(|(key, _)| *key)).collect()
+}
 
 fn entry<'a, 'i>(
     table: &'a DeTable<'i>,

@@ -3,6 +3,9 @@
 
 pub mod export;
 mod file;
+mod line;
+mod line_resolve;
+mod line_rows;
 mod plan;
 mod resolve;
 pub(crate) mod rows;
@@ -12,8 +15,10 @@ use std::fmt;
 use ringfort_switch::model::{Secret, SrtpPolicy};
 
 pub use file::parse;
+pub use line::{RawLine, Val, Values};
 pub use plan::{Action, Change, FieldChange, ObjectKind, Plan};
 
+pub(crate) use line::Lines;
 pub(crate) use plan::{Target, compare};
 pub(crate) use resolve::{Absent, Counters, Resolver};
 
@@ -48,6 +53,12 @@ pub struct RawSite {
     pub file: String,
     pub tenants: Option<Vec<RawTenant>>,
     pub extensions: Option<Vec<RawExtension>>,
+    pub trunks: Option<Vec<RawLine>>,
+    /// Outbound, in their order.
+    pub routes: Option<Vec<RawLine>>,
+    /// In their order.
+    pub inbound: Option<Vec<RawLine>>,
+    pub aliases: Option<Vec<RawLine>>,
 }
 
 /// `[[tenant]]`.
@@ -55,6 +66,8 @@ pub struct RawSite {
 pub struct RawTenant {
     pub name: Located<String>,
     pub domains: Option<Vec<Located<String>>>,
+    /// `country` and what else it says about numbers.
+    pub values: Values,
 }
 
 /// `[[extension]]`. What is absent takes its default, but a user name or password that is absent is kept, or
@@ -70,6 +83,8 @@ pub struct RawExtension {
     pub max_calls: Option<Located<u32>>,
     pub max_contacts: Option<Located<u32>>,
     pub enabled: Option<Located<bool>>,
+    /// What it may do beyond the house; `None`: nothing is said, and what is there stays.
+    pub calling: Option<Values>,
 }
 
 impl RawExtension {
@@ -85,6 +100,7 @@ impl RawExtension {
             max_calls: None,
             max_contacts: None,
             enabled: None,
+            calling: None,
         }
     }
 }

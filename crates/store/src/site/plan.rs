@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ringfort_switch::model::{Extension, ExtensionId, Tenant};
+use ringfort_switch::model::{Calling, Extension, ExtensionId, NumberPlan, Tenant, TenantId, Trunk, TrunkId};
 use serde::{Deserialize, Serialize};
 
+use super::line::{self, Lines, Shown, Val};
 use crate::cdr::word;
 
 /// The kinds of objects that a site has.
@@ -14,6 +15,10 @@ use crate::cdr::word;
 pub enum ObjectKind {
     Tenant,
     Extension,
+    Trunk,
+    Route,
+    Inbound,
+    Alias,
 }
 
 impl ObjectKind {
@@ -21,6 +26,10 @@ impl ObjectKind {
         match self {
             Self::Tenant => "tenant",
             Self::Extension => "extension",
+            Self::Trunk => "trunk",
+            Self::Route => "route",
+            Self::Inbound => "inbound",
+            Self::Alias => "alias",
         }
     }
 }
@@ -74,10 +83,12 @@ pub struct Plan {
 pub(crate) struct Target {
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) extensions: BTreeMap<ExtensionId, Extension>,
+    pub(crate) lines: Lines,
     /// Where user names and passwords of touched extensions come from.
     pub(crate) origins: BTreeMap<ExtensionId, Origins>,
     pub(crate) next_tenant: u32,
     pub(crate) next_extension: u32,
+    pub(crate) next_trunk: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +172,7 @@ impl fmt::Display for Change {
 pub(crate) fn compare(
     tenants: (&[Tenant], &[Tenant]),
     extensions: (&BTreeMap<ExtensionId, Extension>, &BTreeMap<ExtensionId, Extension>),
+    lines: (&Lines, &Lines),
     origins: &BTreeMap<ExtensionId, Origins>,
 ) -> (Vec<Change>, usize) {
     let mut changes = Vec::new();
@@ -194,6 +206,7 @@ pub(crate) fn compare(
             None => unchanged += 1,
         }
     }
+    unchanged += compare_lines(tenants, lines, &mut changes);
     changes.sort_by(|a, b| (a.kind, &a.tenant, &a.name, a.action).cmp(&(b.kind, &b.tenant, &b.name, b.action)));
     (changes, unchanged)
 }
@@ -239,6 +252,11 @@ fn tenant_fields(before: Option<&Tenant>, after: Option<&Tenant>, _: Option<Orig
     let mut fields = Fields::default();
     fields.field("name", before.map(|t| t.name.clone()), after.map(|t| t.name.clone()));
     fields.field("domains", before.map(|t| t.domains.join(", ")), after.map(|t| t.domains.join(", ")));
+    fields.shown(
+        before.map(|t| line::numbers(&t.numbers)),
+        after.map(|t| line::numbers(&t.numbers)),
+        &line::numbers(&NumberPlan::default()),
+    );
     fields.0
 }
 
@@ -265,6 +283,8 @@ fn extension_fields(
     plain("max_calls", both(sides, |e| e.max_calls.to_string()));
     plain("max_contacts", both(sides, |e| e.max_contacts.to_string()));
     plain("enabled", both(sides, |e| e.enabled.to_string()));
+    let calling = |e: &Extension| line::calling(&e.calling);
+    fields.shown(before.map(calling), after.map(calling), &line::calling(&Calling::default()));
     let password = |e: Option<&Extension>| e.map(|e| e.credentials.password.clone());
     let shown = match origins.map(|o| o.password) {
         Some(Origin::Generated) => "generated",
@@ -280,10 +300,87 @@ fn extension_fields(
     fields.0
 }
 
+/// An object of a list, by tenant and name.
+type Listed = BTreeMap<(TenantId, String), Shown>;
+
+fn compare_lines(tenants: (&[Tenant], &[Tenant]), lines: (&Lines, &Lines), changes: &mut Vec<Change>) -> usize {
+    let mut unchanged = 0;
+    let all: Vec<Tenant> = tenants.1.iter().chain(tenants.0).cloned().collect();
+    let mut kind = |kind: ObjectKind, sides: (Listed, Listed), default: Shown| {
+        for pair in keyed(&sides.0, &sides.1) {
+            let ((tenant, name), before, after) = pair;
+            if before == after {
+                unchanged += 1;
+                continue;
+            }
+            let mut fields = Fields::default();
+            if after.is_some() {
+                fields.shown(before.cloned(), after.cloned(), &default);
+            }
+            let action = match (before, after) {
+                (None, _) => Action::Create,
+                (_, Some(_)) => Action::Change,
+                (_, None) => Action::Delete,
+            };
+            let tenant = all.iter().find(|t| t.id == *tenant).map(|t| t.name.clone());
+            changes.push(Change { action, kind, name: name.clone(), tenant, fields: fields.0 });
+        }
+    };
+    let default = line::trunk(&[], &Trunk::new(TrunkId(0), TenantId(0), "", ""));
+    let trunks = |l: &Lines| l.trunks.values().map(|t| ((t.tenant, t.name.clone()), line::trunk(&all, t))).collect();
+    kind(ObjectKind::Trunk, (trunks(lines.0), trunks(lines.1)), default);
+    // A place is named by the one before it, so that one that moves changes two at most.
+    let routes =
+        |l: &Lines| ordered(l.outbound.iter().map(|r| ((r.tenant, r.name.clone()), line::route(&all, &l.trunks, r))));
+    kind(ObjectKind::Route, (routes(lines.0), routes(lines.1)), line::plain_lists());
+    let inbound =
+        |l: &Lines| ordered(l.inbound.iter().map(|r| ((r.tenant, r.name.clone()), line::inbound(&all, &l.trunks, r))));
+    kind(ObjectKind::Inbound, (inbound(lines.0), inbound(lines.1)), line::plain_lists());
+    let aliases = |l: &Lines| l.aliases.iter().map(|a| ((a.tenant, a.name.clone()), line::alias(&all, a))).collect();
+    kind(ObjectKind::Alias, (aliases(lines.0), aliases(lines.1)), line::plain_lists());
+    unchanged
+}
+
+/// With the name of the one before each.
+fn ordered(list: impl Iterator<Item = ((TenantId, String), Shown)>) -> Listed {
+    let mut before = "the first".to_owned();
+    list.map(|(key, mut shown)| {
+        let after = std::mem::replace(&mut before, format!("after {}", key.1));
+        shown.push(("place", Val::Text(after)));
+        (key, shown)
+    })
+    .collect()
+}
+
+type KeyedPair<'a> = (&'a (TenantId, String), Option<&'a Shown>, Option<&'a Shown>);
+
+fn keyed<'a>(before: &'a Listed, after: &'a Listed) -> Vec<KeyedPair<'a>> {
+    let gone = before.iter().filter(|(k, _)| !after.contains_key(*k)).map(|(k, v)| (k, Some(v), None));
+    after.iter().map(|(k, v)| (k, before.get(k), Some(v))).chain(gone).collect()
+}
+
 #[derive(Default)]
 struct Fields(Vec<FieldChange>);
 
 impl Fields {
+    /// What is different; of what is created only what is not the default.
+    fn shown(&mut self, before: Option<Shown>, after: Option<Shown>, default: &Shown) {
+        let old = before.clone().unwrap_or_else(|| default.clone());
+        let new = after.unwrap_or_default();
+        let value = |list: &Shown, key: &str| list.iter().find(|(k, _)| *k == key).map(|(_, v)| v.clone());
+        let mut keys: Vec<&str> = new.iter().map(|(key, _)| *key).collect();
+        keys.extend(old.iter().map(|(key, _)| *key).filter(|key| !keys.contains(key)).collect::<Vec<_>>());
+        for key in keys {
+            let (was, is) = (value(&old, key), value(&new, key));
+            if was == is || (before.is_none() && is.is_none()) {
+                continue;
+            }
+            let was = before.as_ref().map(|_| was.map_or_else(|| "none".to_owned(), |v| v.shown()));
+            let is = Some(is.map_or_else(|| "none".to_owned(), |v| v.shown()));
+            self.0.push(FieldChange { field: key.to_owned(), before: was, after: is });
+        }
+    }
+
     fn field(&mut self, name: &str, before: Option<String>, after: Option<String>) {
         if before != after {
             self.0.push(FieldChange { field: name.to_owned(), before, after });

@@ -4,21 +4,22 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rand::rngs::ChaCha20Rng;
-use ringfort_switch::model::{Extension, ExtensionId, NumberPlan, Secret, SipCredentials, Site, Tenant, TenantId};
+use ringfort_switch::model::{Extension, ExtensionId, Secret, SipCredentials, Site, Tenant, TenantId};
 
 use super::plan::{Origin, Origins, Target};
-use super::{DEFAULT_TENANT, Located, Position, RawExtension, RawSite, RawTenant, SiteError, SiteErrors};
+use super::{DEFAULT_TENANT, Lines, Located, Position, RawExtension, RawSite, RawTenant, SiteError, SiteErrors};
 use crate::credentials::{self, Owner};
 
 const MAX_NUMBER: usize = 32;
 const MAX_NAME: usize = 100;
-const MAX_TENANT: usize = 64;
+pub(super) const MAX_TENANT: usize = 64;
 
 /// The next ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counters {
     pub(crate) next_tenant: u32,
     pub(crate) next_extension: u32,
+    pub(crate) next_trunk: u32,
 }
 
 /// What a key that is absent says about an extension that exists.
@@ -34,13 +35,13 @@ pub(crate) struct Resolver<'a> {
     /// As stored: the default tenant without the domains of the node's configuration.
     tenants: &'a [Tenant],
     site: &'a Site,
-    rng: &'a mut ChaCha20Rng,
+    pub(super) rng: &'a mut ChaCha20Rng,
     absent: Absent,
-    target: Target,
+    pub(super) target: Target,
     /// Extensions by what names them, as they are to be.
-    by_number: HashMap<(TenantId, String), ExtensionId>,
+    pub(super) by_number: HashMap<(TenantId, String), ExtensionId>,
     users: HashMap<(TenantId, String), ExtensionId>,
-    errors: Vec<SiteError>,
+    pub(super) errors: Vec<SiteError>,
 }
 
 impl<'a> Resolver<'a> {
@@ -56,6 +57,8 @@ impl<'a> Resolver<'a> {
             extensions: site.extensions.clone(),
             next_tenant: counters.next_tenant,
             next_extension: counters.next_extension,
+            next_trunk: counters.next_trunk,
+            lines: Lines::of(site),
             ..Target::default()
         };
         let key = |e: &Extension, name: &str| (e.tenant, name.to_owned());
@@ -84,6 +87,7 @@ impl<'a> Resolver<'a> {
         if let Some(extensions) = &raw.extensions {
             unnamed += self.all_extensions(extensions, prune);
         }
+        unnamed += self.lines(raw, prune);
         self.check_orphans();
         SiteErrors::check(&raw.file, self.errors)?;
         Ok((self.target, unnamed))
@@ -133,17 +137,13 @@ impl<'a> Resolver<'a> {
                 domains.push(value);
             }
         }
+        let numbers = self.numbers(key, &raw.values);
         match self.target.tenants.iter_mut().find(|t| t.name == raw.name.value) {
-            Some(tenant) => tenant.domains = domains,
+            Some(tenant) => (tenant.domains, tenant.numbers) = (domains, numbers),
             None => {
                 let id = TenantId(self.target.next_tenant);
                 self.target.next_tenant += 1;
-                self.target.tenants.push(Tenant {
-                    id,
-                    name: raw.name.value.clone(),
-                    domains,
-                    numbers: NumberPlan::default(),
-                });
+                self.target.tenants.push(Tenant { id, name: raw.name.value.clone(), domains, numbers });
             }
         }
     }
@@ -203,12 +203,15 @@ impl<'a> Resolver<'a> {
 
     fn tenant_of(&mut self, key: &str, raw: &RawExtension) -> Option<TenantId> {
         let name = raw.tenant.as_ref().map_or(DEFAULT_TENANT, |t| t.value.as_str());
+        self.tenant_named(key, name, raw.tenant.as_ref().and_then(|t| t.at))
+    }
+
+    pub(super) fn tenant_named(&mut self, key: &str, name: &str, at: Option<Position>) -> Option<TenantId> {
         if let Some(tenant) = self.target.tenants.iter().find(|t| t.name == name) {
             return Some(tenant.id);
         }
         let known: Vec<&str> = self.target.tenants.iter().map(|t| t.name.as_str()).collect();
         let expected = format!("one of {}", known.join(", "));
-        let at = raw.tenant.as_ref().and_then(|t| t.at);
         self.error(at, format!("{key}: tenant"), expected, name, "add a [[tenant]] of that name");
         None
     }
@@ -244,20 +247,13 @@ impl<'a> Resolver<'a> {
         let srtp = pick(&raw.srtp, kept.map(|e| &e.srtp)).unwrap_or_default();
         let enabled = pick(&raw.enabled, kept.map(|e| &e.enabled)).unwrap_or(true);
         let credentials = SipCredentials { user, password };
+        let calling = match &raw.calling {
+            Some(values) => self.calling(key, values),
+            None => kept.map(|e| e.calling.clone()).unwrap_or_default(),
+        };
         self.target.extensions.insert(
             id,
-            Extension {
-                id,
-                tenant,
-                number,
-                name,
-                credentials,
-                srtp,
-                max_calls,
-                max_contacts,
-                enabled,
-                calling: kept.map(|e| e.calling.clone()).unwrap_or_default(),
-            },
+            Extension { id, tenant, number, name, credentials, srtp, max_calls, max_contacts, enabled, calling },
         );
     }
 
@@ -341,7 +337,7 @@ impl<'a> Resolver<'a> {
         by_id.map(|((_, number), _)| number.clone()).unwrap_or_default()
     }
 
-    fn duplicate(&mut self, key: String, again: &Located<String>, first: Option<Position>) {
+    pub(super) fn duplicate(&mut self, key: String, again: &Located<String>, first: Option<Position>) {
         let place = first.map_or_else(String::new, |p| format!(", first on line {}", p.line));
         self.errors.push(SiteError {
             at: again.at,
@@ -352,7 +348,14 @@ impl<'a> Resolver<'a> {
         });
     }
 
-    fn error(&mut self, at: Option<Position>, key: String, expected: impl Into<String>, got: &str, help: &str) {
+    pub(super) fn error(
+        &mut self,
+        at: Option<Position>,
+        key: String,
+        expected: impl Into<String>,
+        got: &str,
+        help: &str,
+    ) {
         let got = format!("{got:?}");
         self.errors.push(SiteError { at, key, expected: expected.into(), got, help: help.to_owned() });
     }
@@ -362,13 +365,13 @@ fn pick<T: Clone>(given: &Option<Located<T>>, kept: Option<&T>) -> Option<T> {
     given.as_ref().map(|g| g.value.clone()).or_else(|| kept.cloned())
 }
 
-fn is_name(name: &str, max: usize) -> bool {
+pub(super) fn is_name(name: &str, max: usize) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
     (1..=max).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 /// A host name of RFC 1123 labels, or an IP address (IPv6 with or without brackets).
-fn is_domain(domain: &str) -> bool {
+pub(super) fn is_domain(domain: &str) -> bool {
     let bare = domain.strip_prefix('[').and_then(|d| d.strip_suffix(']')).unwrap_or(domain);
     if bare.parse::<std::net::IpAddr>().is_ok() {
         return true;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::DEFAULT_TENANT;
 use super::plan::{ObjectKind, Target};
 use super::resolve::Counters;
+use super::{Lines, line_rows};
 use crate::cdr::{from_word, word};
 use crate::db::DbError;
 use crate::keys::{Keys, Purpose};
@@ -22,17 +23,20 @@ pub(crate) struct Stored {
     pub(crate) revision: u64,
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) extensions: BTreeMap<ExtensionId, Extension>,
+    pub(crate) lines: Lines,
     pub(crate) counters: Counters,
 }
 
-/// Tenants by id, and extensions.
-pub(crate) type Objects = (Vec<Tenant>, BTreeMap<ExtensionId, Extension>);
+/// Tenants by id, extensions, and lines to the world.
+pub(crate) type Objects = (Vec<Tenant>, BTreeMap<ExtensionId, Extension>, Lines);
 
 /// What the history keeps of a tenant, as JSON. Fields are only ever added, with a default.
 #[derive(Serialize, Deserialize)]
 struct TenantBody {
     name: String,
     domains: Vec<String>,
+    #[serde(default)]
+    numbers: NumberPlan,
 }
 
 /// What the history keeps of an extension, as JSON. Fields are only ever added, with a default.
@@ -47,6 +51,8 @@ struct ExtensionBody {
     max_calls: u32,
     max_contacts: u32,
     enabled: bool,
+    #[serde(default)]
+    calling: Calling,
 }
 
 /// The present site.
@@ -55,9 +61,11 @@ pub(crate) fn load(connection: &Connection, keys: &Keys) -> Result<Stored, DbErr
         revision: revision(connection)?,
         tenants: load_tenants(connection)?,
         extensions: load_extensions(connection, keys)?,
+        lines: line_rows::load(connection, keys)?,
         counters: Counters {
             next_tenant: counter(connection, "next_tenant")?,
             next_extension: counter(connection, "next_extension")?,
+            next_trunk: counter(connection, "next_trunk")?,
         },
     })
 }
@@ -78,7 +86,8 @@ fn counter(connection: &Connection, name: &str) -> Result<u32, DbError> {
 
 fn load_tenants(connection: &Connection) -> Result<Vec<Tenant>, DbError> {
     let failed = DbError::sql("reading tenants");
-    let mut statement = connection.prepare("SELECT id, name, domains FROM tenant ORDER BY id").map_err(&failed)?;
+    let mut statement =
+        connection.prepare("SELECT id, name, domains, numbers FROM tenant ORDER BY id").map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
     let mut tenants = Vec::new();
     while let Some(row) = rows.next().map_err(&failed)? {
@@ -90,7 +99,7 @@ fn load_tenants(connection: &Connection) -> Result<Vec<Tenant>, DbError> {
             id: TenantId(id),
             name: row.get(1).map_err(&failed)?,
             domains,
-            numbers: NumberPlan::default(),
+            numbers: from_json(row, 3, || format!("tenant/{id}"))?,
         });
     }
     Ok(tenants)
@@ -100,8 +109,8 @@ fn load_extensions(connection: &Connection, keys: &Keys) -> Result<BTreeMap<Exte
     let failed = DbError::sql("reading extensions");
     let mut statement = connection
         .prepare(
-            "SELECT id, tenant_id, number, name, sip_user, sip_password, srtp, max_calls, max_contacts, enabled \
-             FROM extension ORDER BY id",
+            "SELECT id, tenant_id, number, name, sip_user, sip_password, srtp, max_calls, max_contacts, enabled, \
+             calling FROM extension ORDER BY id",
         )
         .map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
@@ -128,6 +137,7 @@ fn extension_row(row: &Row<'_>, keys: &Keys) -> Result<Extension, DbError> {
         Ok(other) => from_word(other).ok_or_else(|| damaged("an SRTP policy"))?,
         Err(_) => return Err(damaged("an SRTP policy")),
     };
+    let calling: Calling = from_json(row, 10, || format!("extension/{id}"))?;
     let read = || -> rusqlite::Result<Extension> {
         Ok(Extension {
             id: ExtensionId(id),
@@ -139,7 +149,7 @@ fn extension_row(row: &Row<'_>, keys: &Keys) -> Result<Extension, DbError> {
             max_calls: row.get(7)?,
             max_contacts: row.get(8)?,
             enabled: row.get::<_, i64>(9)? != 0,
-            calling: Calling::default(),
+            calling: calling.clone(),
         })
     };
     read().map_err(failed)
@@ -149,7 +159,7 @@ fn extension_row(row: &Row<'_>, keys: &Keys) -> Result<Extension, DbError> {
 pub(crate) fn save(
     tx: &Transaction<'_>,
     keys: &Keys,
-    before: (&[Tenant], &BTreeMap<ExtensionId, Extension>),
+    before: (&[Tenant], &BTreeMap<ExtensionId, Extension>, &Lines),
     target: &Target,
     revision: u64,
 ) -> Result<(), DbError> {
@@ -170,7 +180,11 @@ pub(crate) fn save(
             Some(tenant) => put_tenant(tx, tenant).map_err(&failed)?,
             None => drop(tx.execute("DELETE FROM tenant WHERE id = $1", [id]).map_err(&failed)?),
         }
-        let body = new_tenants.get(&id).map(|t| TenantBody { name: t.name.clone(), domains: t.domains.clone() });
+        let body = new_tenants.get(&id).map(|t| TenantBody {
+            name: t.name.clone(),
+            domains: t.domains.clone(),
+            numbers: t.numbers.clone(),
+        });
         put_history(tx, keys, ObjectKind::Tenant, id, revision, body).map_err(&failed)?;
     }
     for &id in &touched {
@@ -180,7 +194,13 @@ pub(crate) fn save(
         }
         put_history(tx, keys, ObjectKind::Extension, id, revision, extension.map(extension_body)).map_err(&failed)?;
     }
-    for (name, value) in [("next_tenant", target.next_tenant), ("next_extension", target.next_extension)] {
+    line_rows::save(tx, keys, before.2, &target.lines, revision)?;
+    let counters = [
+        ("next_tenant", target.next_tenant),
+        ("next_extension", target.next_extension),
+        ("next_trunk", target.next_trunk),
+    ];
+    for (name, value) in counters {
         tx.execute("UPDATE counter SET value = $1 WHERE name = $2 AND value < $1", params![value, name])
             .map_err(&failed)?;
     }
@@ -188,7 +208,7 @@ pub(crate) fn save(
 }
 
 /// Ids whose objects are not equal on both sides.
-fn differing<T: PartialEq>(old: &BTreeMap<u32, T>, new: &BTreeMap<u32, T>) -> Vec<u32> {
+pub(super) fn differing<T: PartialEq>(old: &BTreeMap<u32, T>, new: &BTreeMap<u32, T>) -> Vec<u32> {
     let gone = old.keys().filter(|id| !new.contains_key(id));
     let here = new.iter().filter(|(id, value)| old.get(id) != Some(value)).map(|(id, _)| id);
     gone.chain(here).copied().collect()
@@ -197,9 +217,9 @@ fn differing<T: PartialEq>(old: &BTreeMap<u32, T>, new: &BTreeMap<u32, T>) -> Ve
 fn put_tenant(tx: &Transaction<'_>, tenant: &Tenant) -> rusqlite::Result<()> {
     let domains = serde_json::to_string(&tenant.domains).expect("strings are JSON");
     tx.execute(
-        "INSERT INTO tenant (id, name, domains) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE \
-         SET name = excluded.name, domains = excluded.domains",
-        params![tenant.id.0, tenant.name, domains],
+        "INSERT INTO tenant (id, name, domains, numbers) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO UPDATE \
+         SET name = excluded.name, domains = excluded.domains, numbers = excluded.numbers",
+        params![tenant.id.0, tenant.name, domains, json(&tenant.numbers)],
     )
     .map(drop)
 }
@@ -209,7 +229,7 @@ fn put_extension(tx: &Transaction<'_>, keys: &Keys, e: &Extension) -> rusqlite::
     let sealed = keys.seal(Purpose::Credential, &password_place(e.id.0), password);
     tx.prepare_cached(
         "INSERT INTO extension (id, tenant_id, number, name, sip_user, sip_password, srtp, max_calls, max_contacts, \
-         enabled) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         enabled, calling) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )?
     .execute(params![
         e.id.0,
@@ -222,11 +242,12 @@ fn put_extension(tx: &Transaction<'_>, keys: &Keys, e: &Extension) -> rusqlite::
         e.max_calls,
         e.max_contacts,
         i64::from(e.enabled),
+        json(&e.calling),
     ])
     .map(drop)
 }
 
-fn put_history<T: Serialize>(
+pub(super) fn put_history<T: Serialize>(
     tx: &Transaction<'_>,
     keys: &Keys,
     kind: ObjectKind,
@@ -254,6 +275,7 @@ fn extension_body(e: &Extension) -> ExtensionBody {
         max_calls: e.max_calls,
         max_contacts: e.max_contacts,
         enabled: e.enabled,
+        calling: e.calling.clone(),
     }
 }
 
@@ -278,10 +300,8 @@ pub(crate) fn at_revision(connection: &Connection, keys: &Keys, revision: u64) -
     let mut tenants = BTreeMap::from([(1, default)]);
     for (id, body) in bodies::<TenantBody>(connection, keys, ObjectKind::Tenant, revision)? {
         match body {
-            Some(body) => tenants.insert(
-                id,
-                Tenant { id: TenantId(id), name: body.name, domains: body.domains, numbers: NumberPlan::default() },
-            ),
+            Some(body) => tenants
+                .insert(id, Tenant { id: TenantId(id), name: body.name, domains: body.domains, numbers: body.numbers }),
             None => tenants.remove(&id),
         };
     }
@@ -300,16 +320,17 @@ pub(crate) fn at_revision(connection: &Connection, keys: &Keys, revision: u64) -
                 max_calls: b.max_calls,
                 max_contacts: b.max_contacts,
                 enabled: b.enabled,
-                calling: Calling::default(),
+                calling: b.calling,
             };
             Some((id, extension))
         })
         .collect();
-    Ok(Some((tenants.into_values().collect(), extensions)))
+    let lines = line_rows::at_revision(connection, keys, revision)?;
+    Ok(Some((tenants.into_values().collect(), extensions, lines)))
 }
 
 /// Each object's last state not after `revision`; `None` for one deleted by then.
-fn bodies<T: DeserializeOwned>(
+pub(super) fn bodies<T: DeserializeOwned>(
     connection: &Connection,
     keys: &Keys,
     kind: ObjectKind,
@@ -342,6 +363,15 @@ fn bodies<T: DeserializeOwned>(
         bodies.push((id, body));
     }
     Ok(bodies)
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("strings, lists and flags are JSON")
+}
+
+fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize, place: impl Fn() -> String) -> Result<T, DbError> {
+    let text: String = row.get(column).map_err(DbError::sql("reading the site"))?;
+    serde_json::from_str(&text).map_err(|_| DbError::Damaged { place: place(), expected: "JSON" })
 }
 
 fn password_place(id: u32) -> String {
