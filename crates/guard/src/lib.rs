@@ -3,7 +3,10 @@
 
 pub mod admit;
 pub mod ban;
+pub mod blacklist;
+pub mod callee;
 mod keyed;
+pub mod pattern;
 pub mod rate;
 pub mod source;
 

@@ -3,22 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::Pattern;
+use ringfort_guard::pattern;
+pub use ringfort_guard::pattern::PatternError;
 
-/// A pattern could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PatternError {
-    #[error("expected a pattern, got nothing; write any, exact:112, prefix:00 or one like 0[1-9]XXXXXX.")]
-    Empty,
-    #[error("expected ] after [ in the pattern {0:?}")]
-    OpenClass(String),
-    #[error("expected digits or a span like 1-5 between [ and ] in the pattern {0:?}")]
-    BadClass(String),
-    #[error(". and ! stand for the rest of the number: expected them at the end of the pattern {0:?} only")]
-    NotLast(String),
-    #[error("expected digits, *, #, +, letters of a name, X, Z, N, [ ], . or ! in the pattern {0:?}, got {1:?}")]
-    BadCharacter(String, char),
-}
+use crate::model::Pattern;
 
 impl Pattern {
     pub fn matches(&self, number: &str) -> bool {
@@ -26,7 +14,7 @@ impl Pattern {
             Pattern::Any => true,
             Pattern::Exact(exact) => exact == number,
             Pattern::Prefix(prefix) => number.starts_with(prefix.as_str()),
-            Pattern::Digits(pattern) => matches_digits(pattern.as_bytes(), number.as_bytes()),
+            Pattern::Digits(pattern) => pattern::matches(pattern, number),
         }
     }
 
@@ -41,55 +29,6 @@ impl Pattern {
             }
         }
     }
-}
-
-fn matches_digits(mut pattern: &[u8], mut number: &[u8]) -> bool {
-    loop {
-        let Some((&first, rest)) = pattern.split_first() else { return number.is_empty() };
-        match first {
-            b'.' => return !number.is_empty(),
-            b'!' => return true,
-            _ => {}
-        }
-        let Some((&digit, left)) = number.split_first() else { return false };
-        let fits = match first {
-            b'X' => digit.is_ascii_digit(),
-            b'Z' => matches!(digit, b'1'..=b'9'),
-            b'N' => matches!(digit, b'2'..=b'9'),
-            b'[' => {
-                let Some(end) = rest.iter().position(|&b| b == b']') else { return false };
-                let fits = in_class(&rest[..end], digit);
-                pattern = &rest[end + 1..];
-                number = left;
-                if fits {
-                    continue;
-                }
-                return false;
-            }
-            literal => literal == digit,
-        };
-        if !fits {
-            return false;
-        }
-        (pattern, number) = (rest, left);
-    }
-}
-
-fn in_class(mut class: &[u8], digit: u8) -> bool {
-    while let Some((&from, rest)) = class.split_first() {
-        if let [b'-', to, rest @ ..] = rest {
-            if (from..=*to).contains(&digit) {
-                return true;
-            }
-            class = rest;
-        } else {
-            if from == digit {
-                return true;
-            }
-            class = rest;
-        }
-    }
-    false
 }
 
 impl FromStr for Pattern {
@@ -110,45 +49,8 @@ impl FromStr for Pattern {
         if let Some(rest) = text.strip_prefix("prefix:") {
             return Ok(Pattern::Prefix(literal(rest)?));
         }
-        check_digits(text)?;
+        pattern::check(text)?;
         Ok(Pattern::Digits(text.to_owned()))
-    }
-}
-
-fn check_digits(text: &str) -> Result<(), PatternError> {
-    if text.is_empty() {
-        return Err(PatternError::Empty);
-    }
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        rest = &rest[c.len_utf8()..];
-        match c {
-            '.' | '!' if !rest.is_empty() => return Err(PatternError::NotLast(text.to_owned())),
-            '[' => {
-                let end = rest.find(']').ok_or_else(|| PatternError::OpenClass(text.to_owned()))?;
-                if !is_class(&rest.as_bytes()[..end]) {
-                    return Err(PatternError::BadClass(text.to_owned()));
-                }
-                rest = &rest[end + 1..];
-            }
-            '.' | '!' | '+' | '*' | '#' | 'X' | 'Z' | 'N' | '0'..='9' => {}
-            other => return Err(PatternError::BadCharacter(text.to_owned(), other)),
-        }
-    }
-    Ok(())
-}
-
-fn is_class(mut class: &[u8]) -> bool {
-    if class.is_empty() {
-        return false;
-    }
-    loop {
-        class = match class {
-            [] => return true,
-            [from, b'-', to, rest @ ..] if from.is_ascii_digit() && to.is_ascii_digit() && from <= to => rest,
-            [digit, rest @ ..] if digit.is_ascii_digit() && rest.first() != Some(&b'-') => rest,
-            _ => return false,
-        };
     }
 }
 
