@@ -1,9 +1,10 @@
 //! Digest authentication of requests (CALL-2, GUARD-10): who is asking is settled here, before anything else is
 //! looked at. Real and invented users go the same way and get the same bytes.
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
-use ringfort_sip::digest::{AuthFailure, Challenger};
+use ringfort_sip::digest::{Algorithm, AuthFailure, Challenger, Ha1Set, Verified};
 use ringfort_sip::endpoint::Response;
 use ringfort_sip::flow::Flow;
 use ringfort_sip::header::HeaderName;
@@ -15,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Switch;
 use crate::io::Level;
-use crate::model::{ExtensionId, ProfileId, TenantId};
+use crate::model::{ExtensionId, ProfileId, TenantId, Trunk};
 
 /// One challenger for each realm and set of algorithms.
 pub(crate) struct Challengers {
@@ -41,9 +42,55 @@ impl Challengers {
                 .chain_update(seed)
                 .chain_update(tenant.0.to_be_bytes())
                 .chain_update(profile.id.0.to_be_bytes());
-            Challenger::new(realm.to_owned(), profile.digest.clone(), lifetime, own.finalize().into())
+            // A profile where nobody is asked but a trunk names no algorithms: many providers have MD5 alone.
+            let algorithms = if profile.digest.is_empty() {
+                vec![Algorithm::Sha256, Algorithm::Md5]
+            } else {
+                profile.digest.clone()
+            };
+            Challenger::new(realm.to_owned(), algorithms, lifetime, own.finalize().into())
         })
     }
+}
+
+/// What is wrong with the credentials of a request.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unproven {
+    /// Right, but for a nonce that is over.
+    stale: bool,
+    /// Wrong.
+    failed: bool,
+}
+
+/// Looks at all credentials that a request brings.
+fn verify<'s>(
+    challenger: &mut Challenger,
+    now: Instant,
+    request: &Message,
+    lookup: &dyn Fn(&str) -> Option<&'s Ha1Set>,
+) -> Result<Verified, Unproven> {
+    let mut unproven = Unproven::default();
+    let given = request.headers(HeaderName::Authorization).chain(request.headers(HeaderName::ProxyAuthorization));
+    for credentials in given {
+        match challenger.verify(now, credentials, request.method().as_str(), request.request_uri(), lookup) {
+            Ok(verified) => return Ok(verified),
+            Err(failure) if failure.is_stale() => unproven.stale = true,
+            Err(AuthFailure::OtherRealm) => {}
+            Err(_) => unproven.failed = true,
+        }
+    }
+    Err(unproven)
+}
+
+/// What came of asking a trunk.
+pub(crate) enum LineIdentity {
+    Proven,
+    /// It is known by its address alone.
+    Unasked,
+    /// As of [`Identity`].
+    Challenged {
+        failed: bool,
+    },
 }
 
 /// What came of asking.
@@ -71,24 +118,53 @@ impl Switch {
         let challenger = self.challengers.get(tenant, profile, directory.realm(tenant));
         let lookup = |user: &str| directory.ha1(tenant, user);
 
-        let (mut stale, mut failed) = (false, false);
-        let given = request.headers(HeaderName::Authorization).chain(request.headers(HeaderName::ProxyAuthorization));
-        for credentials in given {
-            match challenger.verify(now, credentials, request.method().as_str(), request.request_uri(), &lookup) {
-                Ok(verified) => {
-                    let extension = directory.by_user(tenant, &verified.username);
-                    let extension = extension.expect("its hashes were found by the same look-up").id;
-                    return Identity::Proven(extension);
-                }
-                Err(failure) if failure.is_stale() => stale = true,
-                Err(AuthFailure::OtherRealm) => {}
-                Err(_) => failed = true,
+        match verify(challenger, now, request, &lookup) {
+            Ok(verified) => {
+                let extension = directory.by_user(tenant, &verified.username);
+                Identity::Proven(extension.expect("its hashes were found by the same look-up").id)
+            }
+            Err(unproven) => {
+                self.challenge(now, request, flow, tenant, unproven);
+                Identity::Challenged { failed: unproven.failed }
             }
         }
+    }
+
+    /// Proves that a call comes from a trunk's far end, where it has credentials for that (CALL-4), or answers with a
+    /// challenge.
+    pub(crate) fn authenticate_line(
+        &mut self,
+        now: Instant,
+        request: &Message,
+        flow: &Flow,
+        trunk: &Trunk,
+    ) -> LineIdentity {
+        let Some(expected) = &trunk.inbound_credentials else { return LineIdentity::Unasked };
+        let listener = &self.config.listeners[usize::from(flow.listener.0)];
+        let profile = &self.config.profiles[usize::from(listener.profile.0)];
+        let realm = self.directory.realm(trunk.tenant);
+        let hashes = OnceCell::new();
+        let lookup = |user: &str| {
+            let hash = || Ha1Set::new(&expected.user, realm, expected.password.reveal());
+            (user == expected.user).then(|| hashes.get_or_init(hash))
+        };
+        match verify(self.challengers.get(trunk.tenant, profile, realm), now, request, &lookup) {
+            Ok(_) => LineIdentity::Proven,
+            Err(unproven) => {
+                self.challenge(now, request, flow, trunk.tenant, unproven);
+                LineIdentity::Challenged { failed: unproven.failed }
+            }
+        }
+    }
+
+    fn challenge(&mut self, now: Instant, request: &Message, flow: &Flow, tenant: TenantId, unproven: Unproven) {
+        let listener = &self.config.listeners[usize::from(flow.listener.0)];
+        let profile = &self.config.profiles[usize::from(listener.profile.0)];
+        let challenger = self.challengers.get(tenant, profile, self.directory.realm(tenant));
         let mut headers = Headers::default();
-        challenger.challenge(now, stale && !failed, &mut headers, false);
+        challenger.challenge(now, unproven.stale && !unproven.failed, &mut headers, false);
         self.counters.challenges += 1;
-        if failed {
+        if unproven.failed {
             self.counters.auth_failures += 1;
             let text = format!("{} from {}: wrong credentials", request.method().as_str(), flow.remote);
             self.notice(Level::Warn, Some(tenant), None, "authentication", text);
@@ -97,6 +173,5 @@ impl Switch {
         let mut response = Response::new(401);
         response.headers = headers;
         self.endpoint.respond_stateless(request, flow, response);
-        Identity::Challenged { failed }
     }
 }

@@ -2,6 +2,7 @@
 //! feeds it messages, media events, commands and the time, and drains what is to be done.
 //! Called by `net` (the running system) and `tests/sim` (whole systems in virtual time).
 
+mod arrival;
 mod auth;
 mod call;
 pub mod clock;
@@ -40,6 +41,7 @@ use ringfort_sip::message::{Message, ParseError};
 use ringfort_sip::write::{Headers, ResponseHead};
 use rustc_hash::FxHashMap;
 
+use crate::arrival::Sources;
 use crate::auth::Challengers;
 use crate::call::{Call, ClientUse, DialogUse};
 pub use crate::clock::Clock;
@@ -71,6 +73,7 @@ pub struct Switch {
     router: Router,
     lookups: Lookups,
     lines: Lines,
+    sources: Sources,
     registrar: Registrar,
     gruus: Gruus,
     own_addresses: Vec<SocketAddr>,
@@ -103,11 +106,12 @@ impl Switch {
         let endpoint = Endpoint::new(endpoint_config(&config), draw(&mut rng));
         let mut timers = Timers::default();
         timers.set(clock.instant + SWEEP_EVERY, Timer::Sweep);
-        Self {
+        let mut switch = Self {
             challengers: Challengers::new(config.nonce_lifetime, draw(&mut rng)),
             router: Router::new(&site),
             lookups: Lookups::new(config.locate.clone(), &config.listeners, draw(&mut rng)),
             lines: Lines::default(),
+            sources: Sources::default(),
             directory: Directory::new(site),
             registrar: Registrar::new(config.registrar),
             gruus: Gruus::new(&config.gruu_key),
@@ -131,7 +135,9 @@ impl Switch {
             rng,
             clock,
             config,
-        }
+        };
+        switch.follow_sources(clock.instant);
+        switch
     }
 
     /// After a restart: what the journal kept. Call ids go on from `next_call`.
@@ -249,6 +255,7 @@ impl Switch {
                 }
             }
         }
+        self.follow_sources(now);
         self.notice(Level::Info, None, None, "site", format!("revision {revision} in force"));
         self.handle_events(now);
     }
@@ -261,6 +268,7 @@ impl Switch {
             match timer {
                 Timer::Ring(call) => self.on_ring_timeout(now, call),
                 Timer::Unheard(call) => self.on_unheard(now, call),
+                Timer::Sources(hop) => self.on_sources_due(now, hop),
                 Timer::MaxDuration(call) => self.on_max_duration(now, call),
                 Timer::Quality(call) => {
                     if let Some(done) = self.streams.give_up(call) {

@@ -12,6 +12,7 @@ use ringfort_sip::locate::{
 use rustc_hash::FxHashMap;
 
 use crate::Switch;
+use crate::arrival::HopId;
 use crate::config::{Listener, ProfileKind};
 use crate::io::Output;
 use crate::model::CallId;
@@ -21,6 +22,8 @@ use crate::model::CallId;
 pub(crate) enum Lookup {
     /// A call on its way out.
     Call(CallId),
+    /// Where the calls of a trunk come from.
+    Sources(HopId),
 }
 
 /// The locator and who waits for what.
@@ -74,6 +77,7 @@ impl Switch {
     fn on_located(&mut self, now: Instant, whose: Lookup, result: Result<Targets, LocateError>) {
         match whose {
             Lookup::Call(call) => self.on_call_located(now, call, result),
+            Lookup::Sources(hop) => self.on_sources_located(now, hop, result),
         }
     }
 

@@ -317,18 +317,23 @@ impl Switch {
     pub(crate) fn identity(&self, tenant: TenantId, extension: ExtensionId) -> String {
         let realm = self.directory.realm(tenant);
         let Some(extension) = self.directory.extension(extension) else { return format!("<sip:anonymous@{realm}>") };
-        if extension.name.is_empty() {
-            return format!("<sip:{}@{realm}>", extension.number);
-        }
-        let mut name = String::with_capacity(extension.name.len());
-        for c in extension.name.chars().filter(|c| !c.is_control()) {
-            if matches!(c, '"' | '\\') {
-                name.push('\\');
-            }
-            name.push(c);
-        }
-        format!("\"{name}\" <sip:{}@{realm}>", extension.number)
+        named(&extension.name, &format!("sip:{}@{realm}", extension.number))
     }
+}
+
+/// A name-addr (RFC 3261 §25.1): `"Ann" <sip:101@pbx.example>`.
+pub(crate) fn named(name: &str, uri: &str) -> String {
+    if name.is_empty() {
+        return format!("<{uri}>");
+    }
+    let mut quoted = String::with_capacity(name.len());
+    for c in name.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    format!("\"{quoted}\" <{uri}>")
 }
 
 /// The answer to a request that is refused for what it says.

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use ringfort_sip::dialog::DialogId;
 
+use crate::arrival::HopId;
 use crate::model::CallId;
 
 /// What a wake-up is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Timer {
+pub(crate) enum Timer {
     /// Nobody answered in time.
     Ring(CallId),
     /// Not a word from the target that was asked.
@@ -21,13 +22,15 @@ pub enum Timer {
     Quality(CallId),
     /// A session refresh that could not be sent is due again.
     Refresh(DialogId),
+    /// A trunk's host is to be located, or again.
+    Sources(HopId),
     /// Bindings are looked over: expired ones go, phones behind NAT get a keep-alive.
     Sweep,
 }
 
 /// Timers by time, then by kind.
 #[derive(Default)]
-pub struct Timers {
+pub(crate) struct Timers {
     set: BTreeSet<(Instant, Timer)>,
 }
 

@@ -1,6 +1,7 @@
 //! A call: the caller's leg, one leg for each phone that is tried, and the bridge that joins their media. One loop
 //! owns all of them, so that what touches several legs is an ordinary function.
 
+mod arrival;
 mod ending;
 pub(crate) mod outcome;
 mod outside;

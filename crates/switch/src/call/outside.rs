@@ -2,6 +2,7 @@
 //! time: a target that does not answer, or answers with its own trouble, is left for the next one (RFC 3263 §4.3).
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -428,8 +429,19 @@ impl Switch {
     /// Media towards a trunk or a stranger (CALL-4, CALL-5).
     fn outside_policy(&self, listener: ListenerId, target: &Target, trunk: Option<&Trunk>) -> LegPolicy {
         let local = self.config.listeners[usize::from(listener.0)].sip.local;
+        self.public_policy(listener, local, target.address, trunk)
+    }
+
+    /// Media towards a peer at `remote` that is a trunk or a stranger.
+    pub(super) fn public_policy(
+        &self,
+        listener: ListenerId,
+        local: SocketAddr,
+        remote: SocketAddr,
+        trunk: Option<&Trunk>,
+    ) -> LegPolicy {
         let srtp = trunk.map_or(SrtpPolicy::Offer, |t| t.srtp);
-        let mut policy = self.leg_policy(listener, local, target.address, srtp);
+        let mut policy = self.leg_policy(listener, local, remote, srtp);
         policy.trusted = trunk.is_some();
         if let Some(trunk) = trunk.filter(|t| !t.codecs.is_empty()) {
             // It was read when the site was applied.

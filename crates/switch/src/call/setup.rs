@@ -33,8 +33,24 @@ pub(super) struct Refusal {
     pub headers: Headers,
 }
 
+/// Whether the answer to a refused request is kept, so that the same request gets the same again (RFC 3261 §17.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Kept,
+    /// For a stranger nothing is kept (RFC 3261 §8.2.7).
+    Once,
+}
+
+/// Whoever calls, as his call begins.
+pub(super) struct CallerSide {
+    pub leg: Leg,
+    pub policy: LegPolicy,
+    /// What the called phone is shown: a From without a tag.
+    pub from: String,
+}
+
 /// Whom a call is for.
-enum Callee {
+pub(super) enum Callee {
     Extension(ExtensionId),
     /// By a trunk, or to another domain.
     Outside(Box<Way>),
@@ -67,41 +83,76 @@ struct Fork {
 
 impl Switch {
     pub(crate) fn on_invite(&mut self, now: Instant, tx: ServerTx, request: &Message, flow: &Flow) {
+        if !self.profile_of(flow).kind.authenticates() {
+            return self.on_arrival(now, tx, request, flow);
+        }
         let Some(tenant) = self.tenant_of(request.from().uri) else { return self.answer(now, tx, 503) };
-        let profile = self.profile_of(flow);
-        let (profile_id, profile_name, authenticates) =
-            (profile.id, profile.name.clone(), profile.kind.authenticates());
-        let context = if authenticates { Context::Internal } else { Context::Public };
-        let caller = if authenticates {
-            match self.authenticate(now, request, flow, tenant) {
-                Identity::Proven(extension) => Some(extension),
-                Identity::Challenged { failed: false } => return,
-                Identity::Challenged { failed: true } => {
-                    let cdr = self.cdr(now, tenant, profile_name, context, None, request, flow);
-                    return self.refused(now, None, cdr, Refusal::new(401, "authentication", "wrong credentials"));
-                }
+        let caller = match self.authenticate(now, request, flow, tenant) {
+            Identity::Proven(extension) => extension,
+            Identity::Challenged { failed: false } => return,
+            Identity::Challenged { failed: true } => {
+                let cdr = self.cdr(now, tenant, None, request, flow);
+                return self.refused(now, None, cdr, Refusal::new(401, "authentication", "wrong credentials"));
             }
-        } else {
-            None
         };
+        let Some(cdr) = self.attempt(now, tx, tenant, Some(caller), Heard::Kept, request, flow) else { return };
+        let mut leg = self.caller_leg(tenant, tx, flow);
+        leg.extension = Some(caller);
+        leg.instance = self.instance_of(now, caller, request, flow);
+        let admitted = self.admit(now, true, flow, Reach::Local);
+        let routed = admitted.and_then(|proof| match self.route(now, caller, request)? {
+            // A line that costs money has a door of its own.
+            Callee::Outside(way) => Ok((Callee::Outside(way), self.admit(now, true, flow, Reach::Trunk)?)),
+            inside => Ok((inside, proof)),
+        });
+        match routed {
+            Ok((callee, proof)) => {
+                let srtp = self.directory.extension(caller).map_or(SrtpPolicy::Offer, |e| e.srtp);
+                let policy = self.leg_policy(flow.listener, flow.local, flow.remote, srtp);
+                let side = CallerSide { leg, policy, from: self.identity(tenant, caller) };
+                self.start_call(now, proof, tx, cdr, side, callee, request);
+            }
+            Err(refusal) => self.turn_away(now, tx, cdr, refusal, Heard::Kept, request, flow),
+        }
+    }
+
+    /// Looks at what an INVITE says by itself, and begins its record. `None`: it has been answered.
+    #[allow(clippy::too_many_arguments, reason = "each is a different fact about one attempt")]
+    pub(super) fn attempt(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        tenant: TenantId,
+        caller: Option<ExtensionId>,
+        heard: Heard,
+        request: &Message,
+        flow: &Flow,
+    ) -> Option<Box<Cdr>> {
         if let Err(rejection) = self.inspect(request, flow) {
             self.counters.calls_attempted += 1;
-            let cdr = self.cdr(now, tenant, profile_name, context, caller, request, flow);
+            let cdr = self.cdr(now, tenant, caller, request, flow);
             self.refused(now, None, cdr, Refusal::new(rejection.status, "format", rejection.reason));
-            return self.tell(now, tx, caller, request, flow, refusal(rejection));
+            self.tell(now, tx, heard, request, flow, refusal(rejection));
+            return None;
         }
         if let Some(refusal) = self.endpoint.interval_refusal(request) {
             // RFC 4028 §9: as after a challenge, the phone asks again at once, and that is the attempt.
-            return self.tell(now, tx, caller, request, flow, refusal);
+            self.tell(now, tx, heard, request, flow, refusal);
+            return None;
         }
         self.counters.calls_attempted += 1;
-        let cdr = self.cdr(now, tenant, profile_name, context, caller, request, flow);
-        let leg = Leg {
+        Some(self.cdr(now, tenant, caller, request, flow))
+    }
+
+    /// The leg of whoever calls.
+    pub(super) fn caller_leg(&mut self, tenant: TenantId, tx: ServerTx, flow: &Flow) -> Leg {
+        let profile = self.profile_of(flow);
+        Leg {
+            profile: profile.id,
+            context: if profile.kind.authenticates() { Context::Internal } else { Context::Public },
             id: self.leg_id(),
             tenant,
-            profile: profile_id,
-            context,
-            extension: caller,
+            extension: None,
             trunk: None,
             instance: None,
             media: ringfort_media::bridge::LegIx(0),
@@ -112,45 +163,39 @@ impl Switch {
             failing_since: None,
             offers_refused: 0,
             secure: flow.transport.is_secure(),
-        };
-        let admitted = self.admit(now, caller, flow, Reach::Local);
-        let routed = admitted.and_then(|proof| match self.route(now, tenant, &proof, caller, request)? {
-            // A line that costs money has a door of its own.
-            Callee::Outside(way) => Ok((Callee::Outside(way), self.admit(now, caller, flow, Reach::Trunk)?)),
-            inside => Ok((inside, proof)),
-        });
-        match routed {
-            Ok((callee, proof)) => self.start_call(now, proof, tx, cdr, leg, callee, request, flow),
-            Err(refusal) => {
-                let mut response = Response::new(refusal.status);
-                response.headers = refusal.headers.clone();
-                self.refused(now, None, cdr, refusal);
-                self.tell(now, tx, caller, request, flow, response);
-            }
         }
     }
 
-    /// Refuses a call. A phone's request keeps the answer, so that the same request gets the same again (RFC 3261 §17.2);
-    /// for a stranger nothing is kept (§8.2.7).
-    fn tell(
+    /// An attempt that a rule ends before anybody was tried.
+    #[allow(clippy::too_many_arguments, reason = "each is a different fact about one attempt")]
+    pub(super) fn turn_away(
         &mut self,
         now: Instant,
         tx: ServerTx,
-        caller: Option<ExtensionId>,
+        cdr: Box<Cdr>,
+        refusal: Refusal,
+        heard: Heard,
         request: &Message,
         flow: &Flow,
-        refusal: Response,
     ) {
-        match caller {
-            Some(_) => {
+        let mut response = Response::new(refusal.status);
+        response.headers = refusal.headers.clone();
+        self.refused(now, None, cdr, refusal);
+        self.tell(now, tx, heard, request, flow, response);
+    }
+
+    /// Refuses a call.
+    fn tell(&mut self, now: Instant, tx: ServerTx, heard: Heard, request: &Message, flow: &Flow, refusal: Response) {
+        match heard {
+            Heard::Kept => {
                 let _ = self.endpoint.respond(now, tx, refusal);
             }
-            None => self.endpoint.respond_stateless(request, flow, refusal),
+            Heard::Once => self.endpoint.respond_stateless(request, flow, refusal),
         }
     }
 
     /// The one door of `guard`: what comes out is the proof that a call is started with.
-    fn admit(&self, now: Instant, caller: Option<ExtensionId>, flow: &Flow, reach: Reach) -> Result<Admitted, Refusal> {
+    pub(super) fn admit(&self, now: Instant, proven: bool, flow: &Flow, reach: Reach) -> Result<Admitted, Refusal> {
         let internal = self.profile_of(flow).kind.authenticates();
         let facts = Facts {
             source: flow.remote.ip(),
@@ -159,21 +204,32 @@ impl Switch {
             allowed: None,
             rate: Verdict::Pass,
             format: Format::Good,
-            authentication: if caller.is_some() { Authentication::Proven } else { Authentication::Missing },
+            authentication: if proven { Authentication::Proven } else { Authentication::Missing },
             reach,
         };
         ringfort_guard::admit(now, &facts).map_err(|r| Refusal::new(r.status.unwrap_or(403), r.rule, "not admitted"))
     }
 
-    /// The limits and the route: who is called.
-    fn route(
-        &self,
-        now: Instant,
-        tenant: TenantId,
-        admitted: &Admitted,
-        caller: Option<ExtensionId>,
-        request: &Message,
-    ) -> Result<Callee, Refusal> {
+    /// The limits and the route of a phone's call: who is called.
+    fn route(&self, now: Instant, caller: ExtensionId, request: &Message) -> Result<Callee, Refusal> {
+        self.has_room()?;
+        let caller = self.directory.extension(caller).expect("it was just authenticated");
+        if self.calls_of(caller.id) >= caller.max_calls {
+            let text = format!("extension {} has {} calls up", caller.number, caller.max_calls);
+            return Err(Refusal::new(403, "limit.extension_calls", text));
+        }
+        let callee = match self.called(now, caller.tenant, request.request_uri()) {
+            Some(callee) => callee,
+            None => match self.route_by_rules(now, caller, request)? {
+                Ok(callee) => callee,
+                Err(way) => return Ok(Callee::Outside(way)),
+            },
+        };
+        self.may_ring(now, callee, request)
+    }
+
+    /// Whether the system takes calls at all.
+    pub(super) fn has_room(&self) -> Result<(), Refusal> {
         if self.draining {
             let mut refusal = Refusal::new(503, "draining", "the system is being stopped");
             refusal.headers.push("Retry-After", 30);
@@ -184,23 +240,11 @@ impl Switch {
             refusal.headers.push("Retry-After", 5);
             return Err(refusal);
         }
-        if admitted.context() == ringfort_guard::Context::Public {
-            // DOM-4: a guest reaches published aliases alone, and whatever else he asks for gets one and the same answer.
-            return Err(Refusal::new(404, "context.public", "guests reach published names only"));
-        }
-        if let Some(extension) = caller.and_then(|id| self.directory.extension(id))
-            && self.calls_of(extension.id) >= extension.max_calls
-        {
-            let text = format!("extension {} has {} calls up", extension.number, extension.max_calls);
-            return Err(Refusal::new(403, "limit.extension_calls", text));
-        }
-        let callee = match self.called(now, tenant, request.request_uri()) {
-            Some(callee) => callee,
-            None => match self.route_by_rules(now, caller, request)? {
-                Ok(callee) => callee,
-                Err(way) => return Ok(Callee::Outside(way)),
-            },
-        };
+        Ok(())
+    }
+
+    /// Whether an extension has a phone that may ring for this request.
+    pub(super) fn may_ring(&self, now: Instant, callee: &Extension, request: &Message) -> Result<Callee, Refusal> {
         if self.calls_of(callee.id) >= callee.max_calls {
             let text = format!("extension {} has {} calls up", callee.number, callee.max_calls);
             return Err(Refusal::new(486, "limit.extension_calls", text));
@@ -222,11 +266,10 @@ impl Switch {
     fn route_by_rules(
         &self,
         now: Instant,
-        caller: Option<ExtensionId>,
+        caller: &Extension,
         request: &Message,
     ) -> Result<Result<&Extension, Box<Way>>, Refusal> {
         let nowhere = || Refusal::new(404, "route.no_such_number", "no extension has that number");
-        let caller = caller.and_then(|id| self.directory.extension(id)).ok_or_else(nowhere)?;
         let uri = Uri::parse(request.request_uri()).map_err(|_| nowhere())?;
         let here = self.dialled(caller.tenant, request.request_uri());
         let user = match &here {
@@ -261,19 +304,18 @@ impl Switch {
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a different fact about one attempt")]
-    fn start_call(
+    pub(super) fn start_call(
         &mut self,
         now: Instant,
         _admitted: Admitted,
         tx: ServerTx,
         mut cdr: Box<Cdr>,
-        mut leg: Leg,
+        side: CallerSide,
         callee: Callee,
         request: &Message,
-        flow: &Flow,
     ) {
-        let (id, tenant, caller) = (cdr.call, leg.tenant, leg.extension);
-        leg.instance = caller.and_then(|extension| self.instance_of(now, extension, request, flow));
+        let CallerSide { leg, policy, from } = side;
+        let (id, tenant) = (cdr.call, leg.tenant);
         let extension = match &callee {
             Callee::Extension(id) => Some(*id),
             Callee::Outside(_) => None,
@@ -285,8 +327,6 @@ impl Switch {
             cdr.callee = Pii::new(called.number.clone());
         }
         let mut bridge = Bridge::new(draw(&mut self.rng));
-        let caller_srtp = caller.and_then(|e| self.directory.extension(e)).map_or(SrtpPolicy::Offer, |e| e.srtp);
-        let policy = self.leg_policy(flow.listener, flow.local, flow.remote, caller_srtp);
         bridge.add_leg(policy);
 
         let offer = session_description(request);
@@ -301,6 +341,15 @@ impl Switch {
         {
             return self.refused(now, Some(tx), cdr, Refusal::media(&reject));
         }
+        let line = leg.trunk.and_then(|id| self.router.trunk(id));
+        if let Some(trunk) = line
+            && let Err(full) = self.lines.take(now, trunk)
+        {
+            let text =
+                format!("trunk {}: {} calls are up, and that is its limit", trunk.name, self.lines.calls(trunk.id));
+            return self.refused(now, Some(tx), cdr, Refusal::new(503, full.rule(), text));
+        }
+        let line = line.map(|trunk| trunk.id);
         let mut call = Call {
             id,
             tenant,
@@ -323,7 +372,7 @@ impl Switch {
             reliable_caller: request.has_option(HeaderName::Require, "100rel")
                 || request.has_option(HeaderName::Supported, "100rel") && !late_offer,
             way: None,
-            line: None,
+            line,
         };
         let callee = match callee {
             Callee::Extension(callee) => callee,
@@ -332,7 +381,6 @@ impl Switch {
         let forks = self.forks(now, callee, request);
         let extension = self.directory.extension(callee).expect("it was just routed to");
         let to = format!("<sip:{}@{}>", extension.number, self.directory.realm(tenant));
-        let from = caller.map_or_else(|| "<sip:anonymous@anonymous.invalid>".to_owned(), |e| self.identity(tenant, e));
         let mut problem = None;
         for fork in forks {
             if let Err(reject) = self.try_phone(now, &mut call, fork, request, &from, &to, callee) {
@@ -346,6 +394,7 @@ impl Switch {
                 None => Refusal::new(503, "limit.transactions", "no room for another request"),
             };
             self.close_media(now, &mut call);
+            self.free_line(&mut call);
             return self.refused(now, Some(tx), call.cdr, refusal);
         }
         let text = format!("{} calls {}: {} phones ring", call.cdr.caller, call.cdr.callee, call.open_forks());
@@ -506,17 +555,16 @@ impl Switch {
         advertise::for_peer(configured.or_else(told), local.ip(), remote.ip())
     }
 
-    #[allow(clippy::too_many_arguments, reason = "each is a different fact about one attempt")]
-    fn cdr(
+    pub(super) fn cdr(
         &mut self,
         now: Instant,
         tenant: TenantId,
-        profile: String,
-        context: Context,
         caller: Option<ExtensionId>,
         request: &Message,
         flow: &Flow,
     ) -> Box<Cdr> {
+        let profile = self.profile_of(flow);
+        let (profile, internal) = (profile.name.clone(), profile.kind.authenticates());
         let call = CallId(self.next_call);
         self.next_call += 1;
         let known = caller.and_then(|id| self.directory.extension(id));
@@ -533,11 +581,7 @@ impl Switch {
             call,
             tenant,
             profile,
-            context: match context {
-                Context::Internal => "internal",
-                Context::Public => "public",
-            }
-            .to_owned(),
+            context: if internal { "internal" } else { "public" }.to_owned(),
             caller: Pii::new(shorten(number)),
             caller_name: Pii::new(shorten(name)),
             callee: Pii::new(shorten(dialled.unwrap_or_default())),
@@ -558,7 +602,7 @@ impl Switch {
     }
 
     /// An attempt that a rule ends: the record, the log line and the caller name the rule.
-    fn refused(&mut self, now: Instant, tx: Option<ServerTx>, mut cdr: Box<Cdr>, refusal: Refusal) {
+    pub(super) fn refused(&mut self, now: Instant, tx: Option<ServerTx>, mut cdr: Box<Cdr>, refusal: Refusal) {
         self.counters.calls_refused += 1;
         let text = format!("{} to {} refused: {} ({})", cdr.caller, cdr.callee, refusal.text, refusal.status);
         self.notice(Level::Info, Some(cdr.tenant), Some(cdr.call), refusal.rule, text);
@@ -599,7 +643,7 @@ pub(crate) fn warning(reject: &SdpReject) -> Headers {
 }
 
 /// What a peer wrote goes into a record in bounded length.
-fn shorten(mut text: String) -> String {
+pub(super) fn shorten(mut text: String) -> String {
     const LONGEST: usize = 128;
     if text.len() > LONGEST {
         let cut = (0..=LONGEST).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);

@@ -1,0 +1,201 @@
+//! A call from outside begins: of a trunk, which is known by where it comes from (CALL-4), or of anybody, who reaches
+//! published names (DOM-1) and nothing else (DOM-4). Neither can lead out of the house again.
+
+use std::cmp::Reverse;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use ringfort_guard::Reach;
+use ringfort_media::sdp::{RtcpAttribute, Sdp};
+use ringfort_sip::endpoint::ServerTx;
+use ringfort_sip::flow::Flow;
+use ringfort_sip::message::Message;
+use ringfort_sip::uri::Uri;
+
+use super::setup::{Callee, CallerSide, Heard, Refusal, session_description, shorten};
+use crate::Switch;
+use crate::arrival::{self, Party};
+use crate::auth::LineIdentity;
+use crate::model::{Destination, Pii, TenantId, Trunk};
+use crate::route::InboundDecision;
+
+/// Everything that a guest cannot have gets this answer, so that he learns nothing from it (GUARD-10).
+const NOT_FOR_GUESTS: u16 = 404;
+
+impl Switch {
+    /// An INVITE by a profile for everybody.
+    pub(super) fn on_arrival(&mut self, now: Instant, tx: ServerTx, request: &Message, flow: &Flow) {
+        match self.trunk_of(now, request, flow).cloned() {
+            Some(trunk) => self.on_trunk_call(now, tx, &trunk, request, flow),
+            None => self.on_guest_call(now, tx, request, flow),
+        }
+    }
+
+    fn on_trunk_call(&mut self, now: Instant, tx: ServerTx, trunk: &Trunk, request: &Message, flow: &Flow) {
+        let tenant = trunk.tenant;
+        let proven = match self.authenticate_line(now, request, flow, trunk) {
+            LineIdentity::Proven => true,
+            LineIdentity::Unasked => false,
+            LineIdentity::Challenged { failed: false } => return,
+            LineIdentity::Challenged { failed: true } => {
+                let cdr = self.cdr(now, tenant, None, request, flow);
+                return self.refused(now, None, cdr, Refusal::new(401, "authentication", "wrong credentials"));
+            }
+        };
+        let Some(mut cdr) = self.attempt(now, tx, tenant, None, Heard::Kept, request, flow) else { return };
+        let plan = self.router.plan(tenant).expect("the router has the tenant of each trunk");
+        let caller = arrival::of_trunk(plan, &trunk.headers, request);
+        let called = arrival::called(&trunk.headers, request);
+        cdr.caller = Pii::new(shorten(caller.address.clone().unwrap_or_default()));
+        cdr.caller_name = Pii::new(shorten(caller.name.clone()));
+        cdr.callee = Pii::new(shorten(called.clone().unwrap_or_default()));
+
+        let admitted = self.admit(now, true, flow, Reach::Local);
+        let routed = admitted.and_then(|proof| {
+            Ok((self.route_of_trunk(now, trunk, called.as_deref().unwrap_or_default(), request)?, proof))
+        });
+        match routed {
+            Ok((callee, proof)) => {
+                let mut side = self.arriving(tx, tenant, Some(trunk), &caller, flow);
+                side.policy.trusted = proven || self.may_send_first(trunk, request, flow);
+                self.start_call(now, proof, tx, cdr, side, callee, request);
+            }
+            Err(refusal) => self.turn_away(now, tx, cdr, refusal, Heard::Kept, request, flow),
+        }
+    }
+
+    fn on_guest_call(&mut self, now: Instant, tx: ServerTx, request: &Message, flow: &Flow) {
+        let Some(tenant) = self.tenant_of(request.request_uri()) else { return self.answer(now, tx, 503) };
+        let Some(mut cdr) = self.attempt(now, tx, tenant, None, Heard::Once, request, flow) else { return };
+        let caller = arrival::guest(request, |host| self.directory.tenant_of_domain(host).is_some());
+        cdr.caller = Pii::new(shorten(caller.address.clone().unwrap_or_default()));
+        cdr.caller_name = Pii::new(shorten(caller.name.clone()));
+
+        let admitted = self.admit(now, false, flow, Reach::Local);
+        let routed = admitted.and_then(|proof| Ok((self.route_of_guest(now, tenant, request)?, proof)));
+        match routed {
+            Ok((callee, proof)) => {
+                let side = self.arriving(tx, tenant, None, &caller, flow);
+                self.start_call(now, proof, tx, cdr, side, callee, request);
+            }
+            Err(refusal) => self.turn_away(now, tx, cdr, refusal, Heard::Once, request, flow),
+        }
+    }
+
+    fn arriving(
+        &mut self,
+        tx: ServerTx,
+        tenant: TenantId,
+        trunk: Option<&Trunk>,
+        caller: &Party,
+        flow: &Flow,
+    ) -> CallerSide {
+        let mut leg = self.caller_leg(tenant, tx, flow);
+        leg.trunk = trunk.map(|t| t.id);
+        let policy = self.public_policy(flow.listener, flow.local, flow.remote, trunk);
+        CallerSide { leg, policy, from: caller.from(self.directory.realm(tenant)) }
+    }
+
+    /// The trunk that a request comes from: by its source address and the profile that it came to. Where several are at
+    /// one address, the account or the domain that it is for tells them apart, then that one of them has a route for the
+    /// number, then the port.
+    fn trunk_of(&self, now: Instant, request: &Message, flow: &Flow) -> Option<&Trunk> {
+        let profile = &self.profile_of(flow).name;
+        let at = self.sources.at(profile, flow.remote.ip()).filter_map(|id| self.router.trunk(id));
+        let here: Vec<&Trunk> = at.collect();
+        if here.len() < 2 {
+            return here.first().copied();
+        }
+        let uri = Uri::parse(request.request_uri()).ok();
+        let user = uri.and_then(|uri| uri.user_unescaped().map(|user| user.into_owned()));
+        let hosts: Vec<&str> = uri
+            .into_iter()
+            .chain(request.to().uri().ok())
+            .map(|uri| uri.host_str())
+            .filter(|h| !h.is_empty())
+            .collect();
+        let unix_s = self.clock.unix(now).0 / 1000;
+        here.into_iter().min_by_key(|trunk| {
+            let account = trunk.credentials.as_ref().is_some_and(|c| user.as_deref() == Some(c.user.as_str()));
+            let domain = hosts.iter().any(|host| {
+                trunk.from_domain.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(host))
+                    || self.directory.tenant_of_domain(host) == Some(trunk.tenant)
+            });
+            let routed = arrival::called(&trunk.headers, request).is_some_and(|called| {
+                self.router.inbound(trunk.tenant, trunk.id, &called, unix_s) != InboundDecision::None
+            });
+            Reverse((account, domain, routed, self.sources.is_exactly_at(trunk.id, flow.remote)))
+        })
+    }
+
+    /// Where the inbound routes send a trunk's call.
+    fn route_of_trunk(&self, now: Instant, trunk: &Trunk, called: &str, request: &Message) -> Result<Callee, Refusal> {
+        self.has_room()?;
+        let unix_s = self.clock.unix(now).0 / 1000;
+        match self.router.inbound(trunk.tenant, trunk.id, called, unix_s) {
+            InboundDecision::To { route, destination } => {
+                self.route_inside(now, trunk.tenant, destination, &format!("route {route}"), request)
+            }
+            InboundDecision::None => {
+                let text = format!("no inbound route fits a call of trunk {}", trunk.name);
+                Err(Refusal::new(404, "route.no_inbound_route", text))
+            }
+        }
+    }
+
+    /// The published name that a guest asks for.
+    fn route_of_guest(&self, now: Instant, tenant: TenantId, request: &Message) -> Result<Callee, Refusal> {
+        self.has_room()?;
+        let wanted = self.dialled(tenant, request.request_uri());
+        let published = wanted.and_then(|name| self.router.alias(tenant, &name, true));
+        match published {
+            Some(destination) => self.route_inside(now, tenant, destination, "alias", request),
+            None => Err(Refusal::new(NOT_FOR_GUESTS, "context.public", "guests reach published names only")),
+        }
+    }
+
+    /// A destination within the house: there is no other for a call from outside.
+    fn route_inside(
+        &self,
+        now: Instant,
+        tenant: TenantId,
+        destination: &Destination,
+        by: &str,
+        request: &Message,
+    ) -> Result<Callee, Refusal> {
+        match destination {
+            Destination::Extension(number) => {
+                let extension = self.directory.by_number(tenant, number).filter(|e| e.enabled);
+                let missing = || {
+                    let text = format!("{by} leads to extension {number}, and there is none");
+                    Refusal::new(404, "route.no_such_number", text)
+                };
+                self.may_ring(now, extension.ok_or_else(missing)?, request)
+            }
+            Destination::Reject(status) => {
+                Err(Refusal::new(*status, "route.reject", format!("{by} refuses calls with {status}")))
+            }
+        }
+    }
+
+    /// CALL-5: whether RTP may go to the SDP's addresses before any came from there. An address in a datagram can be
+    /// forged: what a trunk that has proven nothing more asks for is sent to its own addresses only, or to where it speaks
+    /// to us over a connection.
+    fn may_send_first(&self, trunk: &Trunk, request: &Message, flow: &Flow) -> bool {
+        if flow.transport.is_reliable() {
+            return true;
+        }
+        let Some(body) = session_description(request) else { return false };
+        let addresses = media_addresses(&body);
+        !addresses.is_empty() && addresses.iter().all(|ip| self.sources.is_at(trunk.id, *ip))
+    }
+}
+
+/// All addresses that media are asked for at, RTCP's (RFC 3605) too; empty where one of them is no address.
+fn media_addresses(body: &[u8]) -> Vec<IpAddr> {
+    let Ok(sdp) = Sdp::parse(body) else { return Vec::new() };
+    let of_lines = sdp.media().map(|line| line.connection());
+    let all = std::iter::once(sdp.session().connection()).chain(of_lines).flatten();
+    let rtcp = sdp.media().filter_map(|line| RtcpAttribute::parse(line.attribute("rtcp")?)?.address).map(Some);
+    all.map(|connection| connection.ip()).chain(rtcp).collect::<Option<Vec<_>>>().unwrap_or_default()
+}
