@@ -362,7 +362,8 @@ fn zone(w: &mut World, first: &str, second: &str) {
 #[test]
 fn a_call_to_another_domain_is_located_and_goes_on_to_the_next_host_dom_2() {
     let mut w = world();
-    w.invite_uri("user-a", A, "sip:bob@far.example", &offer());
+    // The transport is that of the phone's own hop.
+    w.invite_uri("user-a", A, "sip:bob@far.example;transport=tls", &offer());
     zone(&mut w, "203.0.113.7", "203.0.113.8");
     let invite = w.take("203.0.113.7:5070");
     assert_eq!(first_line(&invite), "INVITE sip:bob@far.example SIP/2.0");

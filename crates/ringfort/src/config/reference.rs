@@ -103,6 +103,12 @@ pub const NODE: &[Key] = &[
         "Authorities: a peer that connects by TLS has to show a certificate of one of them.",
     ),
     key(
+        "tls.server_ca",
+        "PEM file",
+        Words("the public authorities"),
+        "Authorities: servers of trunks and other domains that we connect to by TLS have to show a certificate of one of them, for the domain that is called (RFC 5922).",
+    ),
+    key(
         "limits.transactions",
         "number",
         Toml("200000"),

@@ -442,7 +442,8 @@ impl Switch {
     ) -> LegPolicy {
         let srtp = trunk.map_or(SrtpPolicy::Offer, |t| t.srtp);
         let mut policy = self.leg_policy(listener, local, remote, srtp);
-        policy.trusted = trunk.is_some();
+        // Whoever answers an INVITE of ours has got it: he is no stranger who writes somebody else's address into an offer.
+        policy.trusted = true;
         if let Some(trunk) = trunk.filter(|t| !t.codecs.is_empty()) {
             // It was read when the site was applied.
             policy.codecs = CodecAllowList::parse(&trunk.codecs).unwrap_or_else(|_| policy.codecs.clone());
@@ -530,14 +531,16 @@ impl Switch {
         }
     }
 
-    /// The Request-URI of a call to another domain, written anew: scheme, user, host, port and transport of what was
-    /// dialled, nothing else (RFC 3261 §19.1.1 has more than a stranger's phone should be told).
+    /// The Request-URI of a call to another domain, written anew: scheme, user, host and port of what was dialled, nothing
+    /// else (RFC 3261 §19.1.1 has more than a stranger's phone should be told). Phones with an outbound proxy write the
+    /// transport of their own hop into it: it counts only beside a port, where the domain's records are not asked for one.
     pub(crate) fn domain_uri(dialled: &str) -> Option<String> {
         let uri = Uri::parse(dialled).ok()?;
         let scheme = if uri.scheme == Scheme::Sips { "sips" } else { "sip" };
         let user = uri.user_unescaped().map(|user| format!("{}@", line::user_part(&user))).unwrap_or_default();
         let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let transport = uri.param("transport").filter(|t| t.chars().all(|c| c.is_ascii_alphanumeric()));
+        let transport = uri.param("transport").filter(|_| uri.port.is_some());
+        let transport = transport.filter(|t| t.chars().all(|c| c.is_ascii_alphanumeric()));
         let transport = transport.map(|t| format!(";transport={t}")).unwrap_or_default();
         Some(format!("{scheme}:{user}{}{port}{transport}", uri.host_str()))
     }
