@@ -429,7 +429,8 @@ impl Switch {
     /// Media towards a trunk or a stranger (CALL-4, CALL-5).
     fn outside_policy(&self, listener: ListenerId, target: &Target, trunk: Option<&Trunk>) -> LegPolicy {
         let local = self.config.listeners[usize::from(listener.0)].sip.local;
-        self.public_policy(listener, local, target.address, trunk)
+        // Whoever answers an INVITE of ours has got it: he is no stranger who writes somebody else's address into an offer.
+        LegPolicy { trusted: true, ..self.public_policy(listener, local, target.address, trunk) }
     }
 
     /// Media towards a peer at `remote` that is a trunk or a stranger.
@@ -442,8 +443,7 @@ impl Switch {
     ) -> LegPolicy {
         let srtp = trunk.map_or(SrtpPolicy::Offer, |t| t.srtp);
         let mut policy = self.leg_policy(listener, local, remote, srtp);
-        // Whoever answers an INVITE of ours has got it: he is no stranger who writes somebody else's address into an offer.
-        policy.trusted = true;
+        policy.trusted = trunk.is_some();
         if let Some(trunk) = trunk.filter(|t| !t.codecs.is_empty()) {
             // It was read when the site was applied.
             policy.codecs = CodecAllowList::parse(&trunk.codecs).unwrap_or_else(|_| policy.codecs.clone());
