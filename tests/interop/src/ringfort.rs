@@ -53,6 +53,8 @@ pub struct Options {
     pub max_calls: Option<u32>,
     /// More lines of `ringfort.toml`.
     pub extra: String,
+    /// More lines of `site.toml`.
+    pub site: String,
 }
 
 impl Default for Options {
@@ -64,6 +66,7 @@ impl Default for Options {
             extensions: ["101", "102", "103"].map(Extension::new).to_vec(),
             max_calls: None,
             extra: String::new(),
+            site: String::new(),
         }
     }
 }
@@ -111,7 +114,8 @@ impl Ringfort {
         let data = place.path("data");
         std::fs::create_dir_all(&data)?;
         let config = place.write("ringfort.toml", &config(&options, ip, &data))?;
-        let site = place.write("site.toml", &site(&options.extensions, options.max_calls))?;
+        let site = format!("{}{}", site(&options.extensions, options.max_calls), options.site);
+        let site = place.write("site.toml", &site)?;
         let mut command = Command::new(&binary);
         command.arg("run").arg("--config").arg(&config).arg("--data").arg(&data);
         let process = Running::start("ringfort", &mut command, &place.path("ringfort.log"))?;
