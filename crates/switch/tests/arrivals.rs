@@ -520,26 +520,44 @@ fn no_request_from_outside_reaches_a_trunk_or_another_domain_dom_4() {
     });
     let mut rng: rand::rngs::ChaCha12Rng = rand::SeedableRng::seed_from_u64(11);
     let mut draw = |from: &[&'static str]| from[rand::RngExt::random_range(&mut rng, 0..from.len())];
-    let users = ["112", "+442079461234", "004930123456", "101", "102", "director", "secret", "*67112", "user-b", "a%40b", ""];
-    let hosts = [DOMAIN, "192.0.2.1", "192.0.2.1:5080", "203.0.113.2", "other.example", "localhost", "203.0.113.2:5060"];
+    let users =
+        ["112", "+442079461234", "004930123456", "101", "102", "director", "secret", "*67112", "user-b", "a%40b", ""];
+    let hosts =
+        [DOMAIN, "192.0.2.1", "192.0.2.1:5080", "203.0.113.2", "other.example", "localhost", "203.0.113.2:5060"];
     let mut reached = 0;
-    for n in 0..600 {
+    for n in 0..1_500 {
         let address = |draw: &mut dyn FnMut(&[&'static str]) -> &'static str| {
             let (user, host) = (draw(&users), draw(&hosts));
             let at = if user.is_empty() { "" } else { "@" };
-            format!("{}:{user}{at}{host}{}", draw(&["sip", "sip", "sips"]), draw(&["", "", ";transport=tcp", ";maddr=203.0.113.2"]))
+            format!(
+                "{}:{user}{at}{host}{}",
+                draw(&["sip", "sip", "sips"]),
+                draw(&["", "", ";transport=tcp", ";maddr=203.0.113.2"])
+            )
         };
         let (uri, from, to) = (address(&mut draw), address(&mut draw), address(&mut draw));
         let route = format!("Route: <{};lr>\r\n", address(&mut draw));
         let identity = format!("P-Asserted-Identity: <{}>\r\n", address(&mut draw));
         let diversion = format!("Diversion: <{}>\r\n", address(&mut draw));
-        let more = [route, identity, diversion].into_iter().filter(|_| draw(&["yes", "no"]) == "yes").collect::<String>();
+        let more =
+            [route, identity, diversion].into_iter().filter(|_| draw(&["yes", "no"]) == "yes").collect::<String>();
         let at = draw(&[P1, STRANGER, "203.0.113.1:6060"]);
-        let far = Asking { at, uri: &uri, from: &format!("<{from}>"), to: &format!("<{to}>"), more: &more, sdp: media_of(at) };
+        let far = Asking {
+            at,
+            uri: &uri,
+            from: &format!("<{from}>"),
+            to: &format!("<{to}>"),
+            more: &more,
+            sdp: media_of(at),
+        };
         far.send(&mut w, n);
         let own = [at, B].map(common::at);
         assert!(w.sent.iter().all(|s| own.contains(&s.to)), "{uri} from {at}, {more}: {:?}", w.summary());
-        assert!(w.sent.iter().all(|s| s.to == common::at(B) || s.message.is_response()), "{uri} from {at}: {:?}", w.summary());
+        assert!(
+            w.sent.iter().all(|s| s.to == common::at(B) || s.message.is_response()),
+            "{uri} from {at}: {:?}",
+            w.summary()
+        );
         assert!(w.queries.is_empty(), "{uri}: {:?}", w.queries);
         while let Some(message) = w.try_take(B) {
             if message.is_request() {
