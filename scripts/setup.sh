@@ -17,7 +17,7 @@ files=("/usr/include/stdlib.h:libc6-dev" "/etc/ssl/certs/ca-certificates.crt:ca-
 if [ "$scope" = all ]; then
   programs+=(
     "sipp:sip-tester" "baresip:baresip-core" "linphonec:linphone-cli" "sipsak:sipsak" "tshark:tshark"
-    "socat:socat" "openssl:openssl"
+    "socat:socat" "openssl:openssl" "kamailio:kamailio"
     "knotd:knot" "knotc:knot" "kzonecheck:knot-dnssecutils"
     "nft:nftables" "ip:iproute2" "make:make" "python3:python3"
   )
@@ -59,10 +59,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   say "installing ${missing[*]}"
   "${root[@]}" apt-get update -q </dev/null
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null
-  # Debian starts a name server with its package; the tests start their own, on addresses of their own.
-  if [[ " ${missing[*]} " == *" knot "* ]] && command -v systemctl >/dev/null; then
-    "${root[@]}" systemctl disable --now knot >/dev/null 2>&1 || true
-  fi
+  # Debian starts servers with their packages; the tests start their own, on addresses of their own.
+  for server in knot kamailio; do
+    if [[ " ${missing[*]} " == *" $server "* ]] && command -v systemctl >/dev/null; then
+      "${root[@]}" systemctl disable --now "$server" >/dev/null 2>&1 || true
+    fi
+  done
 fi
 
 wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)

@@ -168,6 +168,7 @@ fn a_trunks_call_reaches_the_extension_of_its_route_and_is_a_call_like_any_other
     assert_eq!(record.caller.reveal(), "+442079460009");
     assert_eq!(record.callee.reveal(), "+442079460000");
     assert_eq!(record.to_extension, Some(ExtensionId(2)));
+    assert_eq!(record.trunks.from.as_deref(), Some("one"));
     w.assert_empty();
 }
 
@@ -476,6 +477,7 @@ fn a_route_that_refuses_says_so_with_its_status() {
     asking().send(&mut w, 1);
     assert_eq!(w.take_final(P1).status(), 603);
     assert_eq!(w.cdrs()[0].rule.as_deref(), Some("route.reject"));
+    assert_eq!(w.cdrs()[0].trunks.from.as_deref(), Some("one"));
 }
 
 #[test]
@@ -491,4 +493,79 @@ fn a_trunk_that_is_taken_out_of_the_site_is_a_stranger_from_then_on_and_its_call
     w.take_starting(P1, "SIP/2.0 404");
     w.send(B, &reply(&invite, 200, "b", &contact(), &sdp("198.51.100.20", 5000, "8 101")));
     assert_eq!(w.take_starting(P1, "SIP/2.0 200").status(), 200);
+}
+
+/// Whatever is drawn, in every place where a request can name something.
+#[test]
+fn no_request_from_outside_reaches_a_trunk_or_another_domain_dom_4() {
+    let mut w = edit(|site| {
+        site.trunks.insert(TWO, Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.2"));
+        for (name, patterns) in [("all", vec![Pattern::Any]), ("emergency", vec![Pattern::Exact("112".into())])] {
+            site.outbound.push(OutboundRoute {
+                tenant: TenantId(1),
+                name: name.into(),
+                patterns,
+                groups: Vec::new(),
+                hours: Vec::new(),
+                strip: 0,
+                prepend: String::new(),
+                trunks: vec![TWO, ONE],
+                order: TrunkOrder::Listed,
+                ring_for: None,
+            });
+        }
+        for extension in site.extensions.values_mut() {
+            extension.calling = Calling { international: true, domains: true, ..Calling::default() };
+        }
+    });
+    let mut rng: rand::rngs::ChaCha12Rng = rand::SeedableRng::seed_from_u64(11);
+    let mut draw = |from: &[&'static str]| from[rand::RngExt::random_range(&mut rng, 0..from.len())];
+    let users =
+        ["112", "+442079461234", "004930123456", "101", "102", "director", "secret", "*67112", "user-b", "a%40b", ""];
+    let hosts =
+        [DOMAIN, "192.0.2.1", "192.0.2.1:5080", "203.0.113.2", "other.example", "localhost", "203.0.113.2:5060"];
+    let mut reached = 0;
+    for n in 0..1_500 {
+        let address = |draw: &mut dyn FnMut(&[&'static str]) -> &'static str| {
+            let (user, host) = (draw(&users), draw(&hosts));
+            let at = if user.is_empty() { "" } else { "@" };
+            format!(
+                "{}:{user}{at}{host}{}",
+                draw(&["sip", "sip", "sips"]),
+                draw(&["", "", ";transport=tcp", ";maddr=203.0.113.2"])
+            )
+        };
+        let (uri, from, to) = (address(&mut draw), address(&mut draw), address(&mut draw));
+        let route = format!("Route: <{};lr>\r\n", address(&mut draw));
+        let identity = format!("P-Asserted-Identity: <{}>\r\n", address(&mut draw));
+        let diversion = format!("Diversion: <{}>\r\n", address(&mut draw));
+        let more =
+            [route, identity, diversion].into_iter().filter(|_| draw(&["yes", "no"]) == "yes").collect::<String>();
+        let at = draw(&[P1, STRANGER, "203.0.113.1:6060"]);
+        let far = Asking {
+            at,
+            uri: &uri,
+            from: &format!("<{from}>"),
+            to: &format!("<{to}>"),
+            more: &more,
+            sdp: media_of(at),
+        };
+        far.send(&mut w, n);
+        let own = [at, B].map(common::at);
+        assert!(w.sent.iter().all(|s| own.contains(&s.to)), "{uri} from {at}, {more}: {:?}", w.summary());
+        assert!(
+            w.sent.iter().all(|s| s.to == common::at(B) || s.message.is_response()),
+            "{uri} from {at}: {:?}",
+            w.summary()
+        );
+        assert!(w.queries.is_empty(), "{uri}: {:?}", w.queries);
+        while let Some(message) = w.try_take(B) {
+            if message.is_request() {
+                reached += 1;
+                w.send(B, &reply(&message, 486, "b", "", ""));
+            }
+        }
+        w.sent.clear();
+    }
+    assert!(reached > 20, "some of it does reach the phone: {reached}");
 }

@@ -4,6 +4,7 @@
 
 pub mod baresip;
 pub mod capture;
+pub mod kamailio;
 pub mod knot;
 pub mod linphone;
 pub mod place;

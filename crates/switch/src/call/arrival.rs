@@ -43,6 +43,7 @@ impl Switch {
             }
         };
         let Some(mut cdr) = self.attempt(now, tx, tenant, None, Heard::Kept, request, flow) else { return };
+        cdr.trunks.from = Some(trunk.name.clone());
         let plan = self.router.plan(tenant).expect("the router has the tenant of each trunk");
         let caller = arrival::of_trunk(plan, &trunk.headers, request);
         let called = arrival::called(&trunk.headers, request);
