@@ -378,6 +378,7 @@ fn a_change_of_the_line_begins_anew_and_a_change_of_anything_else_does_not() {
     let apply = |w: &mut World, trunk: Option<Trunk>| {
         let site = Site { revision: 2, ..site_with(trunk) };
         w.switch.apply_site(w.now, Arc::new(site));
+        w.command(Command::Status);
         w.pass(ms(100));
     };
     apply(&mut w, Some(Trunk { max_calls: 3, ..line(ONE, "acme", "sip:203.0.113.1") }));
@@ -691,9 +692,9 @@ fn a_test_call_is_taken_back_when_it_rings_and_ended_when_it_is_answered() {
     let mut w = checkless_peer();
     let begin = |w: &mut World| {
         let trial = test(w, Some("+442079461234"));
-        let asked = w.take(P1);
+        let asked = w.take_starting(P1, "OPTIONS ");
         reply_to(w, P1, &asked, 200, "");
-        let invite = w.take(P1);
+        let invite = w.take_starting(P1, "INVITE ");
         assert_eq!(first_line(&invite), "INVITE sip:+442079461234@203.0.113.1 SIP/2.0");
         assert!(body_text(&invite).contains("a=inactive"));
         (trial, invite)

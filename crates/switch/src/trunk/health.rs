@@ -182,7 +182,7 @@ impl Switch {
     pub(super) fn on_check_unheard(&mut self, now: Instant, id: TrunkId) {
         let check = self.trunks.entries.get_mut(&id).and_then(|entry| entry.check.as_mut());
         let Some(tx) = check.and_then(|check| check.tx.take()) else { return };
-        self.clients.remove(&tx);
+        self.drop_request(tx);
         let words = format!("no answer to OPTIONS in {} s", ANSWER_WITHIN.as_secs());
         self.on_check_lost(now, id, Outcome::TimedOut, words);
     }

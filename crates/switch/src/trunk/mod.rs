@@ -389,9 +389,15 @@ impl Switch {
             self.lookups.cancel(lookup);
         }
         if let Some(tx) = attempt.tx {
-            self.clients.remove(&tx);
+            self.drop_request(tx);
         }
         self.unwake_trunk(id, wake);
+    }
+
+    /// A request whose answer nobody waits for any more.
+    fn drop_request(&mut self, tx: ClientTx) {
+        self.clients.remove(&tx);
+        self.endpoint.abandon(tx);
     }
 
     fn wake_trunk(&mut self, id: TrunkId, wake: Wake, at: Instant) {

@@ -190,7 +190,7 @@ impl Switch {
     pub(super) fn on_register_unheard(&mut self, now: Instant, id: TrunkId) {
         let attempt = self.trunks.entries.get_mut(&id).and_then(|entry| entry.attempt.as_mut());
         let Some(tx) = attempt.and_then(|attempt| attempt.tx.take()) else { return };
-        self.clients.remove(&tx);
+        self.drop_request(tx);
         self.on_register_lost(now, id, Outcome::TimedOut, format!("no answer in {} s", ANSWER_WITHIN.as_secs()));
     }
 
@@ -289,7 +289,7 @@ impl Switch {
     /// The provider has had its time.
     pub(crate) fn on_leaving_over(&mut self, serial: u64) {
         if let Some(tx) = self.trunks.leaving.remove(&serial).and_then(|leaving| leaving.tx) {
-            self.clients.remove(&tx);
+            self.drop_request(tx);
         }
     }
 }

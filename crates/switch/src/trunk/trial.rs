@@ -288,7 +288,7 @@ impl Switch {
             }
             Stage::Asking(_) => {
                 if let Some(tx) = tx {
-                    self.clients.remove(&tx);
+                    self.drop_request(tx);
                 }
                 let words = format!("no answer in {} s", ANSWER_WITHIN.as_secs());
                 self.on_trial_lost(now, serial, Outcome::TimedOut, words);
