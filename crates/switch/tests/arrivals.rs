@@ -36,7 +36,10 @@ fn alias(name: &str, extension: &str, published: bool) -> Alias {
 fn lines() -> Site {
     let mut site = site();
     site.tenants[0].numbers = NumberPlan { country: "44".into(), national_prefix: "0".into(), ..NumberPlan::default() };
-    site.trunks.insert(ONE, Trunk::new(ONE, TenantId(1), "one", "sip:203.0.113.1"));
+    site.trunks.insert(
+        ONE,
+        Trunk { health_every: std::time::Duration::ZERO, ..Trunk::new(ONE, TenantId(1), "one", "sip:203.0.113.1") },
+    );
     let did = Pattern::Exact("+442079460000".into());
     site.inbound.push(inbound("main", Some(ONE), did, Destination::Extension("102".into())));
     site.aliases = vec![alias("director", "102", true), alias("102", "102", true), alias("secret", "102", false)];
@@ -235,7 +238,10 @@ fn a_trunk_is_known_by_further_sources_and_by_where_the_dns_says_its_host_is() {
 #[test]
 fn a_trunks_call_ends_here_where_no_inbound_route_fits_and_never_leads_out_again_dom_4() {
     let mut w = edit(|site| {
-        site.trunks.insert(TWO, Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.2"));
+        site.trunks.insert(
+            TWO,
+            Trunk { health_every: std::time::Duration::ZERO, ..Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.2") },
+        );
         site.outbound.push(OutboundRoute {
             tenant: TenantId(1),
             name: "out".into(),
@@ -303,7 +309,13 @@ fn several_providers_at_one_address_are_told_apart() {
     // Which of two trunks of one address it was is told by the route, each to an extension of its own.
     let two = |change: fn(&mut Site)| {
         let mut w = edit(|site| {
-            site.trunks.insert(TWO, Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.1:5090"));
+            site.trunks.insert(
+                TWO,
+                Trunk {
+                    health_every: std::time::Duration::ZERO,
+                    ..Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.1:5090")
+                },
+            );
             let any = |trunk, to: &str| inbound(to, Some(trunk), Pattern::Any, Destination::Extension(to.into()));
             site.inbound = vec![any(ONE, "102"), any(TWO, "103")];
             change(site);
@@ -499,7 +511,10 @@ fn a_trunk_that_is_taken_out_of_the_site_is_a_stranger_from_then_on_and_its_call
 #[test]
 fn no_request_from_outside_reaches_a_trunk_or_another_domain_dom_4() {
     let mut w = edit(|site| {
-        site.trunks.insert(TWO, Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.2"));
+        site.trunks.insert(
+            TWO,
+            Trunk { health_every: std::time::Duration::ZERO, ..Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.2") },
+        );
         for (name, patterns) in [("all", vec![Pattern::Any]), ("emergency", vec![Pattern::Exact("112".into())])] {
             site.outbound.push(OutboundRoute {
                 tenant: TenantId(1),
@@ -520,26 +535,44 @@ fn no_request_from_outside_reaches_a_trunk_or_another_domain_dom_4() {
     });
     let mut rng: rand::rngs::ChaCha12Rng = rand::SeedableRng::seed_from_u64(11);
     let mut draw = |from: &[&'static str]| from[rand::RngExt::random_range(&mut rng, 0..from.len())];
-    let users = ["112", "+442079461234", "004930123456", "101", "102", "director", "secret", "*67112", "user-b", "a%40b", ""];
-    let hosts = [DOMAIN, "192.0.2.1", "192.0.2.1:5080", "203.0.113.2", "other.example", "localhost", "203.0.113.2:5060"];
+    let users =
+        ["112", "+442079461234", "004930123456", "101", "102", "director", "secret", "*67112", "user-b", "a%40b", ""];
+    let hosts =
+        [DOMAIN, "192.0.2.1", "192.0.2.1:5080", "203.0.113.2", "other.example", "localhost", "203.0.113.2:5060"];
     let mut reached = 0;
     for n in 0..600 {
         let address = |draw: &mut dyn FnMut(&[&'static str]) -> &'static str| {
             let (user, host) = (draw(&users), draw(&hosts));
             let at = if user.is_empty() { "" } else { "@" };
-            format!("{}:{user}{at}{host}{}", draw(&["sip", "sip", "sips"]), draw(&["", "", ";transport=tcp", ";maddr=203.0.113.2"]))
+            format!(
+                "{}:{user}{at}{host}{}",
+                draw(&["sip", "sip", "sips"]),
+                draw(&["", "", ";transport=tcp", ";maddr=203.0.113.2"])
+            )
         };
         let (uri, from, to) = (address(&mut draw), address(&mut draw), address(&mut draw));
         let route = format!("Route: <{};lr>\r\n", address(&mut draw));
         let identity = format!("P-Asserted-Identity: <{}>\r\n", address(&mut draw));
         let diversion = format!("Diversion: <{}>\r\n", address(&mut draw));
-        let more = [route, identity, diversion].into_iter().filter(|_| draw(&["yes", "no"]) == "yes").collect::<String>();
+        let more =
+            [route, identity, diversion].into_iter().filter(|_| draw(&["yes", "no"]) == "yes").collect::<String>();
         let at = draw(&[P1, STRANGER, "203.0.113.1:6060"]);
-        let far = Asking { at, uri: &uri, from: &format!("<{from}>"), to: &format!("<{to}>"), more: &more, sdp: media_of(at) };
+        let far = Asking {
+            at,
+            uri: &uri,
+            from: &format!("<{from}>"),
+            to: &format!("<{to}>"),
+            more: &more,
+            sdp: media_of(at),
+        };
         far.send(&mut w, n);
         let own = [at, B].map(common::at);
         assert!(w.sent.iter().all(|s| own.contains(&s.to)), "{uri} from {at}, {more}: {:?}", w.summary());
-        assert!(w.sent.iter().all(|s| s.to == common::at(B) || s.message.is_response()), "{uri} from {at}: {:?}", w.summary());
+        assert!(
+            w.sent.iter().all(|s| s.to == common::at(B) || s.message.is_response()),
+            "{uri} from {at}: {:?}",
+            w.summary()
+        );
         assert!(w.queries.is_empty(), "{uri}: {:?}", w.queries);
         while let Some(message) = w.try_take(B) {
             if message.is_request() {

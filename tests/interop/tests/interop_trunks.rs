@@ -34,10 +34,8 @@ fn system(place: &Place, more_of_one: &str) -> anyhow::Result<Ringfort> {
         trunk("one", 3, more_of_one),
         trunk("two", 4, "")
     );
-    let extra = format!(
-        "[[profile]]\nname = \"world\"\nkind = \"external\"\nlisten = [\"udp:{}:{OUTSIDE}\"]\n",
-        place.ip(0)
-    );
+    let extra =
+        format!("[[profile]]\nname = \"world\"\nkind = \"external\"\nlisten = [\"udp:{}:{OUTSIDE}\"]\n", place.ip(0));
     Ringfort::start(place, Options { extra, site, ..Options::default() })
 }
 
