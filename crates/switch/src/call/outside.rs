@@ -155,10 +155,11 @@ impl Switch {
                     self.note_outside(id, refusal);
                     return Next::Again;
                 }
+                self.trunks.count_call(trunk.id, true);
                 let scheme = if trunk.server.starts_with("sips:") { "sips" } else { "sip" };
                 way.uri = format!("{scheme}:{}@{}", line::user_part(&attempt.number), line::server_host(trunk));
                 way.line = Some(attempt);
-                let hop = trunk.outbound_proxy.as_deref().unwrap_or(&trunk.server);
+                let hop = self.trunks.call_hop(trunk);
                 (Uri::parse(hop).ok().and_then(|parsed| Request::of_uri(&parsed).ok()), trunk.name.clone())
             }
         };
@@ -226,7 +227,7 @@ impl Switch {
         headers.append(&crossing::cross(&request, crossing::INVITE));
         headers.push("Max-Breadth", max_breadth(&request));
         let out = OutRequest {
-            routes: trunk.iter().filter_map(|t| t.outbound_proxy.as_deref()).map(loose_route).collect(),
+            routes: trunk.as_ref().map(|t| self.trunk_routes(t)).unwrap_or_default(),
             from,
             to: format!("<{uri}>"),
             max_forwards: next_hop(&request),
@@ -373,7 +374,7 @@ impl Switch {
     pub(crate) fn credentials_of(&self, trunk: TrunkId) -> Option<digest::Credentials> {
         let given = self.router.trunk(trunk)?.credentials.as_ref()?;
         Some(digest::Credentials {
-            realm: given.realm.clone(),
+            realm: given.realm.clone().or_else(|| self.trunks.realm_of(trunk).map(str::to_owned)),
             user: given.auth_user.clone().unwrap_or_else(|| given.user.clone()),
             password: given.password.reveal().to_owned(),
         })
@@ -555,7 +556,7 @@ enum Next {
     Nothing,
 }
 
-fn loose_route(proxy: &str) -> String {
+pub(crate) fn loose_route(proxy: &str) -> String {
     let lr = if proxy.contains(";lr") { "" } else { ";lr" };
     format!("<{proxy}{lr}>")
 }
