@@ -122,6 +122,7 @@ fn a_provider_that_says_nothing_is_left_after_a_second_for_the_next_one() -> any
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a real program is timed by the real clock")]
 fn a_provider_that_refuses_the_connection_is_left_at_once() -> anyhow::Result<()> {
     need!("sipp");
     let place = Place::new()?;
