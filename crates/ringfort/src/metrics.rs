@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use ringfort_net::{Handle, MediaStats, NetStats};
-use ringfort_switch::io::{Command, CommandReply, Counters, Status};
+use ringfort_switch::io::{Command, CommandReply, Counters, Status, TrunkItem};
 
 use crate::http::Page;
 
@@ -21,7 +21,10 @@ pub fn page(handle: &Handle, started: Instant, path: &str) -> Option<Page> {
             };
             #[allow(clippy::disallowed_methods, reason = "the edge of the system")]
             let uptime = Instant::now().duration_since(started).as_secs_f64();
-            let body = text(&status, &handle.stats(), &handle.media_stats(), uptime, memory());
+            let mut body = text(&status, &handle.stats(), &handle.media_stats(), uptime, memory());
+            if let Ok(CommandReply::Trunks { items }) = handle.command(Command::Trunks { name: None }) {
+                trunks(&mut body, &items);
+            }
             Some(Page { status: 200, content_type: "text/plain; version=0.0.4; charset=utf-8", body })
         }
         "/healthz" => Some(match handle.command(Command::Status) {
@@ -84,6 +87,34 @@ fn text(status: &Status, net: &NetStats, media: &MediaStats, uptime: f64, memory
     out
 }
 
+/// A metric and how it is read off a trunk.
+type TrunkMetric = (&'static str, &'static str, &'static str, fn(&TrunkItem) -> u64);
+
+fn trunks(out: &mut String, items: &[TrunkItem]) {
+    const METRICS: [TrunkMetric; 6] = [
+        ("trunk_up", "gauge", "1 where calls are given to it.", |t| u64::from(t.up)),
+        ("trunk_registered_seconds", "gauge", "Until its registration ends; 0 without one.", |t| {
+            t.registered_for_s.unwrap_or(0)
+        }),
+        ("trunk_calls", "gauge", "Calls on it.", |t| u64::from(t.calls)),
+        ("trunk_calls_in_total", "counter", "Calls that came by it.", |t| t.calls_in),
+        ("trunk_calls_out_total", "counter", "Calls that it was tried for.", |t| t.calls_out),
+        ("trunk_failures_total", "counter", "Registrations and checks that came to nothing.", |t| t.failures),
+    ];
+    for (name, kind, help, value) in METRICS.iter().filter(|_| !items.is_empty()) {
+        let _ = writeln!(out, "# HELP ringfort_{name} {help}\n# TYPE ringfort_{name} {kind}");
+        for item in items {
+            let (trunk, tenant) = (label(&item.name), label(&item.tenant));
+            let _ = writeln!(out, "ringfort_{name}{{trunk=\"{trunk}\",tenant=\"{tenant}\"}} {}", value(item));
+        }
+    }
+}
+
+/// A label's value, escaped as the format wants it.
+fn label(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 12] {
     let Counters {
         requests,
@@ -118,6 +149,40 @@ fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 12] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_trunk_has_its_figures_under_its_name() {
+        let item = TrunkItem {
+            name: "ac\"me".into(),
+            tenant: "main".into(),
+            kind: "register".into(),
+            state: ringfort_switch::io::TrunkState::Registered,
+            up: true,
+            since_s: 1,
+            registered_for_s: Some(280),
+            server: "sip:sip.acme.example".into(),
+            target: None,
+            calls: 2,
+            max_calls: 30,
+            calls_in: 3,
+            calls_out: 4,
+            failures: 5,
+            last_error: None,
+            last_error_ago_s: None,
+            next_try_s: None,
+        };
+        let mut out = String::new();
+        trunks(&mut out, &[item]);
+        for line in
+            ["ringfort_trunk_up{trunk=\"ac\\\"me\",tenant=\"main\"} 1", "# TYPE ringfort_trunk_calls_in_total counter"]
+        {
+            assert!(out.lines().any(|l| l == line), "{line} in {out}");
+        }
+        assert!(out.contains("trunk_registered_seconds{trunk=\"ac\\\"me\",tenant=\"main\"} 280\n"));
+        let mut none = String::new();
+        trunks(&mut none, &[]);
+        assert!(none.is_empty());
+    }
 
     #[test]
     fn every_metric_has_help_and_type_and_no_name_comes_twice() {

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use ringfort_guard::{RateConfig, source};
 use ringfort_net::advertise;
-use ringfort_net::config::{CertificateSource, ClientAuth, ListenerConfig, MediaThreadConfig, NetConfig, TlsConfig};
+use ringfort_net::config::{
+    CertificateSource, ClientAuth, ListenerConfig, MediaThreadConfig, NetConfig, PeerCheck, TlsConfig,
+};
 use ringfort_net::dns::DnsConfig;
 use ringfort_sip::advertise::is_hidden;
 use ringfort_sip::endpoint::ListenerInfo;
@@ -182,7 +184,8 @@ pub fn tls_config(config: &Config, data_dir: &Path) -> TlsConfig {
         Some(ca_file) => ClientAuth::Required { ca_file: ca_file.clone() },
         None => ClientAuth::Off,
     };
-    TlsConfig { certificate: Some(certificate), clients, ..TlsConfig::default() }
+    let servers = PeerCheck::Verify { ca_file: config.tls.server_ca.clone(), wildcards: false };
+    TlsConfig { certificate: Some(certificate), clients, servers, ..TlsConfig::default() }
 }
 
 fn rate_config(guard: &Guard) -> RateConfig {

@@ -231,6 +231,8 @@ fn switch_answer(reply: CommandReply, handle: &Handle, access: &Value) -> Answer
         CommandReply::Registrations { items } => json!({ "items": items }),
         CommandReply::Calls { items } => json!({ "items": items }),
         CommandReply::Route(route) => json!(route),
+        CommandReply::Trunks { items } => json!({ "items": items }),
+        CommandReply::TrunkTest(trial) => json!(trial),
         CommandReply::Done { changed } => json!({ "changed": changed }),
         CommandReply::Refused { error } => return Answer::Error(error),
     })

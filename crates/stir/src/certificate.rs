@@ -196,9 +196,9 @@ fn alt_names(value: &[u8]) -> Option<Vec<String>> {
     Some(names)
 }
 
-fn subject_name(mut contents: &[u8]) -> String {
+fn subject_name(contents: &[u8]) -> String {
     let mut best = String::new();
-    let mut sets = Reader::new(std::mem::take(&mut contents));
+    let mut sets = Reader::new(contents);
     while let Some(mut set) = sets.inner(SET) {
         while let Some(mut attribute) = set.inner(SEQUENCE) {
             let (Some(id), Some((_, value))) = (attribute.read(der::OID), attribute.any()) else { continue };

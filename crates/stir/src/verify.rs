@@ -365,19 +365,9 @@ impl Verifier {
         let anchors = &self.anchors;
         let event = match &waiting.job {
             Job::Call(work) => judge(work, &held, anchors, now.unix).map(|verdict| Event::Verdict { id, verdict }),
-            Job::Card(card) => held(&card.x5u).map(|held| Event::Card {
-                id,
-                card: credential(held)
-                    .and_then(|found| found.check(anchors, now.unix).map(|key| (found, key)).map_err(CannotUse::Not))
-                    .map_err(CardError::from)
-                    .and_then(|(found, key)| {
-                        if card.is_signed_by(key) {
-                            Ok(card.verified(&found.certificate.subject))
-                        } else {
-                            Err(CardError::Signature)
-                        }
-                    }),
-            }),
+            Job::Card(card) => {
+                held(&card.x5u).map(|held| Event::Card { id, card: judge_card(card, held, anchors, now.unix) })
+            }
         };
         if let Some(event) = event {
             self.waiting.remove(&id);
@@ -399,6 +389,13 @@ fn credential(held: &Held) -> Result<&Credential, CannotUse> {
         Held::Unreadable(error) => Err(CannotUse::Not(error.clone())),
         Held::Failed(failure) => Err(CannotUse::Fetch(failure.clone())),
     }
+}
+
+/// RFC 8688 §3.3. There is no number that the signer would need authority over.
+fn judge_card(card: &SignedCard, held: &Held, anchors: &TrustAnchors, now: UnixTime) -> Result<Card, CardError> {
+    let found = credential(held)?;
+    let key = found.check(anchors, now).map_err(CardError::Credential)?;
+    if card.is_signed_by(key) { Ok(card.verified(&found.certificate.subject)) } else { Err(CardError::Signature) }
 }
 
 /// `None` while something that could still change the outcome is on its way.

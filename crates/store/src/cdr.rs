@@ -417,7 +417,13 @@ fn collect(reader: &mut SegmentReader) -> (Vec<JournalRecord>, bool) {
             Step::Frame(kind @ (FrameKind::CallEnded | FrameKind::CallEndedOutside | FrameKind::CallQuality)) => {
                 batch.extend(reader.open_record(kind));
             }
-            Step::Frame(FrameKind::Bound | FrameKind::Unbound | FrameKind::CallStarted | FrameKind::NextCall)
+            Step::Frame(
+                FrameKind::Bound
+                | FrameKind::BoundInstance
+                | FrameKind::Unbound
+                | FrameKind::CallStarted
+                | FrameKind::NextCall,
+            )
             | Step::Unknown => {}
             Step::End => return (batch, true),
         }

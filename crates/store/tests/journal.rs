@@ -236,6 +236,16 @@ fn a_journal_of_format_version_1_can_still_be_read() {
     assert_eq!((recovered.crashed, recovered.records, recovered.damaged), (vec![CallId(8)], 6, 0));
 }
 
+#[test]
+fn the_epoch_of_an_instances_temporary_gruus_outlives_a_restart_and_a_compaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let phone = Binding { gruu_epoch: 77, ..binding(1, "a", 2) };
+    write(dir.path(), &[bound(binding(1, "a", 1)), bound(phone.clone()), bound(binding(2, "b", 1))]);
+    let recovered = journal::inspect(dir.path(), &keys(), NOW).unwrap();
+    assert_eq!(recovered.bindings, [phone, binding(2, "b", 1)]);
+    assert_eq!(recovered.damaged, 0);
+}
+
 /// `cargo test -p ringfort-store --test journal -- --ignored` writes the file for the test above.
 #[test]
 #[ignore = "writes the fixture of a new format version"]

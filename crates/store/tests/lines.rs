@@ -272,3 +272,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_worked_example_in_docs_is_taken() {
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/routing.md");
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let site = apply(&open(dir.path()).service, example, false);
+    assert_eq!((site.trunks.len(), site.outbound.len(), site.inbound.len(), site.aliases.len()), (2, 3, 3, 1));
+}

@@ -19,8 +19,12 @@ impl Switch {
             Command::Hangup { call } => self.hang_up(now, call),
             Command::Unregister { number, contact } => self.unregister(&number, contact.as_deref()),
             Command::RouteExplain { from, to, at } => self.explain_route(now, &from, &to, at.as_deref()),
+            Command::Trunks { name } => self.trunk_items(now, name.as_deref()),
+            Command::TrunkTest { name, number } => self.begin_trial(now, &name, number.as_deref()),
+            Command::TrunkTestResult { test } => self.trial(test),
             Command::Drain => {
                 self.draining = true;
+                self.trunks_leave(now);
                 self.notice(Level::Info, None, None, "draining", format!("no new calls; {} go on", self.calls.len()));
                 CommandReply::Done { changed: self.calls.len() }
             }

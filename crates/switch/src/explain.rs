@@ -112,7 +112,7 @@ impl Switch {
 
     /// Whether a trunk is fit to be tried first.
     pub(crate) fn trunk_is_up(&self, trunk: TrunkId) -> bool {
-        self.router.trunk(trunk).is_some_and(|t| t.enabled)
+        self.trunks.up(trunk)
     }
 }
 

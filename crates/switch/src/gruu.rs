@@ -20,8 +20,8 @@ const LENGTH: usize = DISTINGUISHER + MASKED + TAG;
 /// ```text
 /// tgruu. ‖ hex( distinguisher 8 ‖ extension 4, masked ‖ MAC 12 )
 /// ```
-/// The MAC is over the instance and the Call-ID of its registration as well, so that a GRUU ends with its binding and
-/// when the phone registers with another Call-ID (§5.1; of a phone with several flows, that of the flow it was given for).
+/// The MAC is over the instance and the epoch of its registration as well: a GRUU ends with the instance's last contact, and
+/// all of them end when the phone registers one with another Call-ID (§5.1), for then another epoch begins.
 /// Whoever lacks the key cannot tell whether two belong together.
 pub(crate) struct Gruus {
     mac: Hmac<Sha256>,
@@ -40,20 +40,13 @@ impl Gruus {
     }
 
     /// A new user part for a contact. `chance` is drawn anew for each registration, `nth` tells its contacts apart.
-    pub(crate) fn make(
-        &self,
-        chance: u64,
-        nth: usize,
-        extension: ExtensionId,
-        instance: &str,
-        call_id: &str,
-    ) -> String {
+    pub(crate) fn make(&self, chance: u64, nth: usize, extension: ExtensionId, instance: &str, epoch: u32) -> String {
         let drawn = self.prf(&[b"distinguisher", &chance.to_be_bytes(), &(nth as u64).to_be_bytes()]);
         let distinguisher: [u8; DISTINGUISHER] = *drawn.first_chunk().expect("a hash is longer");
         let mut token = [0; LENGTH];
         token[..DISTINGUISHER].copy_from_slice(&distinguisher);
         token[DISTINGUISHER..DISTINGUISHER + MASKED].copy_from_slice(&self.mask(&distinguisher, extension.0));
-        token[DISTINGUISHER + MASKED..].copy_from_slice(&self.tag(&distinguisher, extension, instance, call_id));
+        token[DISTINGUISHER + MASKED..].copy_from_slice(&self.tag(&distinguisher, extension, instance, epoch));
         let mut user = String::with_capacity(PREFIX.len() + 2 * LENGTH);
         user.push_str(PREFIX);
         for byte in token {
@@ -82,9 +75,9 @@ impl Gruus {
         })
     }
 
-    /// Whether the GRUU was made for that instance under that Call-ID of the extension that it names.
-    pub(crate) fn fits(&self, claim: &Claim, instance: &str, call_id: &str) -> bool {
-        let tag = self.tag(&claim.distinguisher, claim.extension, instance, call_id);
+    /// Whether the GRUU was made for that instance in that epoch of the extension that it names.
+    pub(crate) fn fits(&self, claim: &Claim, instance: &str, epoch: u32) -> bool {
+        let tag = self.tag(&claim.distinguisher, claim.extension, instance, epoch);
         bool::from(tag.ct_eq(&claim.tag))
     }
 
@@ -94,9 +87,9 @@ impl Gruus {
         (number ^ u32::from_be_bytes(pad)).to_be_bytes()
     }
 
-    fn tag(&self, distinguisher: &[u8], extension: ExtensionId, instance: &str, call_id: &str) -> [u8; TAG] {
+    fn tag(&self, distinguisher: &[u8], extension: ExtensionId, instance: &str, epoch: u32) -> [u8; TAG] {
         let parts: [&[u8]; 5] =
-            [b"tag", distinguisher, &extension.0.to_be_bytes(), instance.as_bytes(), call_id.as_bytes()];
+            [b"tag", distinguisher, &extension.0.to_be_bytes(), instance.as_bytes(), &epoch.to_be_bytes()];
         *self.prf(&parts).first_chunk().expect("a hash is longer")
     }
 
@@ -122,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn a_temporary_gruu_leads_back_to_its_instance_and_call_id_alone_rfc_5627_section_5_4() {
+    fn a_temporary_gruu_leads_back_to_its_instance_and_epoch_alone_rfc_5627_section_5_4() {
         let gruus = gruus(1);
-        let user = gruus.make(7, 0, ExtensionId(12), INSTANCE, "call-1");
+        let user = gruus.make(7, 0, ExtensionId(12), INSTANCE, 1);
         let claim = gruus.read(&user).expect("its form is ours");
         assert_eq!(claim.extension, ExtensionId(12));
-        assert!(gruus.fits(&claim, INSTANCE, "call-1"));
-        assert!(!gruus.fits(&claim, INSTANCE, "call-2"), "another Call-ID ends it (§5.1)");
-        assert!(!gruus.fits(&claim, "urn:uuid:2", "call-1"));
+        assert!(gruus.fits(&claim, INSTANCE, 1));
+        assert!(!gruus.fits(&claim, INSTANCE, 2), "another epoch ends it (§5.1)");
+        assert!(!gruus.fits(&claim, "urn:uuid:2", 1));
     }
 
     #[test]
@@ -138,7 +131,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for chance in 0..200 {
             for nth in 0..3 {
-                let user = gruus.make(chance, nth, ExtensionId(12), INSTANCE, "call-1");
+                let user = gruus.make(chance, nth, ExtensionId(12), INSTANCE, 1);
                 let pieces = user.as_bytes()[PREFIX.len()..].chunks(8).map(<[u8]>::to_vec);
                 assert!(pieces.into_iter().all(|piece| seen.insert(piece)), "a piece of it came before");
             }
@@ -147,16 +140,16 @@ mod tests {
 
     #[test]
     fn what_was_made_with_another_key_or_changed_fits_nothing() {
-        let user = gruus(1).make(7, 0, ExtensionId(12), INSTANCE, "call-1");
+        let user = gruus(1).make(7, 0, ExtensionId(12), INSTANCE, 1);
         let other = gruus(2);
-        assert!(!other.read(&user).is_some_and(|claim| other.fits(&claim, INSTANCE, "call-1")));
+        assert!(!other.read(&user).is_some_and(|claim| other.fits(&claim, INSTANCE, 1)));
         for at in PREFIX.len()..user.len() {
             let mut bytes = user.clone().into_bytes();
             bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
             let changed = String::from_utf8(bytes).expect("ASCII");
             let gruus = gruus(1);
             let claim = gruus.read(&changed).expect("its form is still ours");
-            assert!(claim.extension != ExtensionId(12) || !gruus.fits(&claim, INSTANCE, "call-1"), "{changed}");
+            assert!(claim.extension != ExtensionId(12) || !gruus.fits(&claim, INSTANCE, 1), "{changed}");
         }
         for text in ["", "tgruu.", "101", "tgruu.zz", &user[..user.len() - 1], &user.replace("tgruu.", "tgruu-")] {
             assert!(gruus(1).read(text).is_none(), "{text}");

@@ -69,6 +69,19 @@ pub enum Command {
         /// `2026-11-27T18:00` in the tenant's time zone; `None`: now.
         at: Option<String>,
     },
+    /// State of the trunks, or of the one with this name (`TENANT/NAME` where several tenants have it).
+    Trunks {
+        name: Option<String>,
+    },
+    /// Try a trunk: OPTIONS, and with a number a call that is taken back when it rings. The result is asked for by
+    /// `TrunkTestResult`.
+    TrunkTest {
+        name: String,
+        number: Option<String>,
+    },
+    TrunkTestResult {
+        test: u64,
+    },
     /// Take no new calls; `Status` tells how many are left.
     Drain,
     /// End what is left with BYE and a Reason.
@@ -87,6 +100,10 @@ pub enum CommandReply {
         items: Vec<CallItem>,
     },
     Route(RouteAnswer),
+    Trunks {
+        items: Vec<TrunkItem>,
+    },
+    TrunkTest(TrunkTrial),
     Done {
         changed: usize,
     },
@@ -190,4 +207,66 @@ pub struct LegItem {
     pub state: String,
     /// Whether its signalling is encrypted.
     pub tls: bool,
+}
+
+/// How a trunk stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrunkState {
+    /// Turned off.
+    Disabled,
+    /// A peer of which nothing is known: no check has ended, or none is made.
+    Unchecked,
+    /// A peer that answers.
+    Up,
+    /// No answer to a registration yet.
+    Registering,
+    Registered,
+    /// The provider refuses the registration.
+    Failed,
+    /// None of its targets answers.
+    Unreachable,
+}
+
+/// A trunk as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrunkItem {
+    pub name: String,
+    pub tenant: String,
+    /// `peer` or `register`.
+    pub kind: String,
+    pub state: TrunkState,
+    /// Routes try it before those that are down.
+    pub up: bool,
+    /// Seconds since the state changed.
+    pub since_s: u64,
+    /// Seconds until the registration ends, where there is one.
+    pub registered_for_s: Option<u64>,
+    pub server: String,
+    /// Where it was reached last: `203.0.113.1:5060 by UDP`.
+    pub target: Option<String>,
+    pub calls: u32,
+    pub max_calls: u32,
+    /// Since the start.
+    pub calls_in: u64,
+    pub calls_out: u64,
+    /// Registrations and checks that came to nothing, since the start.
+    pub failures: u64,
+    /// In words.
+    pub last_error: Option<String>,
+    pub last_error_ago_s: Option<u64>,
+    /// Seconds until a registration that failed is tried again.
+    pub next_try_s: Option<u64>,
+}
+
+/// A test of a trunk, as far as it has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrunkTrial {
+    /// For `TrunkTestResult`.
+    pub test: u64,
+    pub trunk: String,
+    pub done: bool,
+    pub passed: bool,
+    /// In words.
+    pub steps: Vec<String>,
 }

@@ -23,6 +23,7 @@ pub mod registrar;
 pub mod route;
 mod streams;
 mod timers;
+mod trunk;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -58,6 +59,7 @@ use crate::registrar::Registrar;
 use crate::route::Router;
 use crate::streams::Streams;
 use crate::timers::{Timer, Timers};
+use crate::trunk::Trunks;
 
 /// How often bindings are looked over.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -74,6 +76,7 @@ pub struct Switch {
     lookups: Lookups,
     lines: Lines,
     sources: Sources,
+    trunks: Trunks,
     registrar: Registrar,
     gruus: Gruus,
     own_addresses: Vec<SocketAddr>,
@@ -112,6 +115,7 @@ impl Switch {
             lookups: Lookups::new(config.locate.clone(), &config.listeners, draw(&mut rng)),
             lines: Lines::default(),
             sources: Sources::default(),
+            trunks: Trunks::new(&config.gruu_key),
             directory: Directory::new(site),
             registrar: Registrar::new(config.registrar),
             gruus: Gruus::new(&config.gruu_key),
@@ -137,6 +141,7 @@ impl Switch {
             config,
         };
         switch.follow_sources(clock.instant);
+        switch.trunks_follow(clock.instant);
         switch
     }
 
@@ -176,7 +181,8 @@ impl Switch {
         } else {
             self.counters.responses += 1;
         }
-        let known = self.registrar.knows_remote(flow.remote);
+        self.trunk_heard(&message, &flow);
+        let known = self.flow_priority(flow.remote);
         let priority = if known { Priority::High } else { Priority::Normal };
         self.endpoint.handle_message_from(now, message, flow, priority);
         self.handle_events(now);
@@ -209,6 +215,7 @@ impl Switch {
         for record in self.registrar.conn_closed(conn) {
             self.outputs.push_back(Output::Journal(record));
         }
+        self.trunk_conn_closed(now, conn);
         self.endpoint.handle_flow_closed(now, conn);
         self.handle_events(now);
     }
@@ -257,6 +264,7 @@ impl Switch {
         }
         self.follow_sources(now);
         self.notice(Level::Info, None, None, "site", format!("revision {revision} in force"));
+        self.trunks_follow(now);
         self.handle_events(now);
     }
 
@@ -277,6 +285,9 @@ impl Switch {
                 }
                 Timer::Refresh(dialog) => self.on_refresh_due(now, dialog),
                 Timer::Sweep => self.sweep(now),
+                Timer::Trunk(trunk, wake) => self.on_trunk_wake(now, trunk, wake),
+                Timer::Leaving(serial) => self.on_leaving_over(serial),
+                Timer::Trial(serial) => self.on_trial_wake(now, serial),
             }
             self.handle_events(now);
         }
@@ -300,12 +311,14 @@ impl Switch {
     /// No call is left, every BYE has been answered or given up, and all media have reported.
     pub fn is_idle(&self) -> bool {
         let bye_waits = self.dialogs.values().any(|d| matches!(d, DialogUse::ByeOnAck { .. }));
-        self.calls.is_empty() && self.clients.is_empty() && !bye_waits && self.streams.is_settled()
+        // What keeps a trunk up concerns no call; registrations that are taken back are waited for.
+        let of_calls = self.clients.values().any(|client| !matches!(client, ClientUse::Trunk(_)));
+        self.calls.is_empty() && !of_calls && self.trunks.is_settled() && !bye_waits && self.streams.is_settled()
     }
 
-    /// Whether a registered phone uses this source: the rate limiter gives it room that strangers do not get.
+    /// Whether a registered phone or a trunk uses this source: the rate limiter gives it room that strangers do not get.
     pub fn flow_priority(&self, remote: SocketAddr) -> bool {
-        self.registrar.knows_remote(remote)
+        self.registrar.knows_remote(remote) || self.trunks.knows_remote(remote)
     }
 
     fn handle_events(&mut self, now: Instant) {

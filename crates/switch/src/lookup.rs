@@ -16,6 +16,7 @@ use crate::arrival::HopId;
 use crate::config::{Listener, ProfileKind};
 use crate::io::Output;
 use crate::model::CallId;
+use crate::trunk::TrunkUse;
 
 /// Who waits for a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +25,8 @@ pub(crate) enum Lookup {
     Call(CallId),
     /// Where the calls of a trunk come from.
     Sources(HopId),
+    /// A trunk that is to be registered with, checked or tried.
+    Trunk(TrunkUse),
 }
 
 /// The locator and who waits for what.
@@ -78,6 +81,7 @@ impl Switch {
         match whose {
             Lookup::Call(call) => self.on_call_located(now, call, result),
             Lookup::Sources(hop) => self.on_sources_located(now, hop, result),
+            Lookup::Trunk(whose) => self.on_trunk_located(now, whose, result),
         }
     }
 

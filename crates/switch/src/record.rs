@@ -52,6 +52,10 @@ pub struct Binding {
     pub local: SocketAddr,
     pub remote: SocketAddr,
     pub expires_at: UnixMillis,
+    /// Which temporary GRUUs of the instance are good (RFC 5627 §5.3); 0: none was ever made. The journal keeps it beside
+    /// the rest.
+    #[serde(skip)]
+    pub gruu_epoch: u32,
 }
 
 /// Who ended a call, and why (CALL-10).

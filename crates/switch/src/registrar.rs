@@ -38,6 +38,8 @@ pub struct Contact {
     pub q: u16,
     pub call_id: Box<str>,
     pub cseq: u32,
+    /// The same for all contacts of an instance: temporary GRUUs of another one are void (RFC 5627 §5.3).
+    gruu_epoch: u32,
     pub user_agent: Box<str>,
     pub flow: Flow,
     /// Whether calls go back along `flow`; otherwise they go to the address in the URI.
@@ -98,6 +100,7 @@ impl Contact {
             local: self.flow.local,
             remote: self.flow.remote,
             expires_at: clock.unix(self.expires),
+            gruu_epoch: self.gruu_epoch,
         }
     }
 }
@@ -200,8 +203,8 @@ impl Registrar {
     /// The instance that a temporary GRUU was made for, while its registration lasts.
     pub(crate) fn instance_of_gruu(&self, now: Instant, gruus: &Gruus, claim: &Claim) -> Option<&str> {
         let contacts = self.contacts.get(&claim.extension)?.iter().filter(|c| c.expires > now);
-        let mut instances = contacts.filter_map(|c| Some((c.instance.as_deref()?, &*c.call_id)));
-        instances.find(|(instance, call_id)| gruus.fits(claim, instance, call_id)).map(|(instance, _)| instance)
+        let mut instances = contacts.filter_map(|c| Some((c.instance.as_deref()?, c.gruu_epoch)));
+        instances.find(|(instance, epoch)| gruus.fits(claim, instance, *epoch)).map(|(instance, _)| instance)
     }
 
     /// The extensions that have contacts, in order.
@@ -251,10 +254,11 @@ impl Registrar {
             let mut refreshed: Vec<String> = Vec::with_capacity(parsed.len());
             for address in &parsed {
                 let wanted = self.lifetime(address, header_expires)?;
-                let contact = self.contact(now, request, flow, address, wanted, &path, registrant)?;
+                let mut contact = self.contact(now, request, flow, address, wanted, &path, registrant)?;
                 let old = next.iter().position(|c| c.is_same_binding(&contact));
                 let was_there = old.is_some();
                 let before = old.map(|i| next[i].flow);
+                let renewed = choose_epoch(&mut contact, &mut next, registrant.chance);
                 if let Some(i) = old {
                     check_order(&next[i], request)?;
                     let key = next.remove(i).key();
@@ -266,6 +270,10 @@ impl Registrar {
                 if wanted.is_zero() {
                     outcome.removed += usize::from(was_there);
                     continue;
+                }
+                if renewed {
+                    let others = next.iter().filter(|c| c.instance == contact.instance);
+                    outcome.records.extend(others.map(|c| JournalRecord::Bound(c.record(extension, clock))));
                 }
                 outcome.added += usize::from(!was_there);
                 if contact.by_flow && before != Some(contact.flow) {
@@ -314,6 +322,7 @@ impl Registrar {
                 q: b.q,
                 call_id: b.call_id.into(),
                 cseq: b.cseq,
+                gruu_epoch: b.gruu_epoch,
                 user_agent: b.user_agent.into(),
                 flow,
                 expires: now + left,
@@ -502,6 +511,7 @@ impl Registrar {
             q,
             call_id: request.call_id().into(),
             cseq: cseq.number,
+            gruu_epoch: 0,
             user_agent: request
                 .header_str(HeaderName::UserAgent)
                 .unwrap_or_default()
@@ -519,7 +529,9 @@ impl Registrar {
         let Registrant { extension, realm, gruus, chance, .. } = *registrant;
         let gruu = request.option_tags(HeaderName::Supported).any(|t| t.eq_ignore_ascii_case("gruu"));
         let mut outbound = false;
-        for (nth, c) in self.live(now, extension.id).into_iter().enumerate() {
+        // One for each instance, however many flows it has.
+        let mut made: Vec<(&str, String)> = Vec::new();
+        for c in self.live(now, extension.id) {
             let left = c.expires.saturating_duration_since(now).as_secs().max(1);
             let mut value = format!("<{}>;expires={left}", c.uri);
             if c.q != 1000 {
@@ -534,8 +546,13 @@ impl Registrar {
                 if gruu {
                     // RFC 5627 §5.3: the public GRUU is the AOR with the instance as its gr parameter.
                     value.push_str(&format!(";pub-gruu=\"sip:{}@{realm};gr={instance}\"", extension.number));
-                    let temporary = gruus.make(chance, nth, extension.id, instance, &c.call_id);
-                    value.push_str(&format!(";temp-gruu=\"sip:{temporary}@{realm};gr\""));
+                    let known = made.iter().position(|(of, _)| *of == &**instance);
+                    let at = known.unwrap_or_else(|| {
+                        let new = gruus.make(chance, made.len(), extension.id, instance, c.gruu_epoch);
+                        made.push((instance, new));
+                        made.len() - 1
+                    });
+                    value.push_str(&format!(";temp-gruu=\"sip:{}@{realm};gr\"", made[at].1));
                 }
             }
             out.push("Contact", value);
@@ -553,6 +570,32 @@ impl Registrar {
             out.push("Flow-Timer", 120);
         }
     }
+}
+
+/// Which temporary GRUUs of a contact's instance are good from now on: those of before, unless its registration (for a
+/// flow, that of its reg-id) comes with another Call-ID, or the instance was not registered at all (RFC 5627 §5.3).
+/// `true`: they are void, and the instance's other contacts know.
+fn choose_epoch(contact: &mut Contact, others: &mut [Contact], chance: u64) -> bool {
+    let Some(instance) = contact.instance.clone() else { return false };
+    let of_instance = |c: &&Contact| c.instance.as_deref() == Some(&*instance);
+    let Some(epoch) = others.iter().find(of_instance).map(|c| c.gruu_epoch) else {
+        contact.gruu_epoch = new_epoch(chance, 0);
+        return false;
+    };
+    let same = others.iter().filter(of_instance).filter(|c| contact.reg_id.is_none() || c.reg_id == contact.reg_id);
+    let renewed = same.max_by_key(|c| c.expires).is_some_and(|c| c.call_id != contact.call_id);
+    contact.gruu_epoch = if renewed { new_epoch(chance, epoch) } else { epoch };
+    if renewed {
+        for other in others.iter_mut().filter(|c| c.instance.as_deref() == Some(&*instance)) {
+            other.gruu_epoch = contact.gruu_epoch;
+        }
+    }
+    renewed
+}
+
+fn new_epoch(chance: u64, before: u32) -> u32 {
+    let drawn = (chance >> 16) as u32;
+    if drawn == 0 || drawn == before { before.wrapping_add(1).max(1) } else { drawn }
 }
 
 impl Contact {

@@ -7,7 +7,8 @@ use std::time::Instant;
 use ringfort_sip::dialog::DialogId;
 
 use crate::arrival::HopId;
-use crate::model::CallId;
+use crate::model::{CallId, TrunkId};
+use crate::trunk::Wake;
 
 /// What a wake-up is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,11 @@ pub(crate) enum Timer {
     Sources(HopId),
     /// Bindings are looked over: expired ones go, phones behind NAT get a keep-alive.
     Sweep,
+    Trunk(TrunkId, Wake),
+    /// A provider has had its time to take a registration back.
+    Leaving(u64),
+    /// A test of a trunk: its next step, or its result goes.
+    Trial(u64),
 }
 
 /// Timers by time, then by kind.

@@ -36,7 +36,10 @@ fn alias(name: &str, extension: &str, published: bool) -> Alias {
 fn lines() -> Site {
     let mut site = site();
     site.tenants[0].numbers = NumberPlan { country: "44".into(), national_prefix: "0".into(), ..NumberPlan::default() };
-    site.trunks.insert(ONE, Trunk::new(ONE, TenantId(1), "one", "sip:203.0.113.1"));
+    site.trunks.insert(
+        ONE,
+        Trunk { health_every: std::time::Duration::ZERO, ..Trunk::new(ONE, TenantId(1), "one", "sip:203.0.113.1") },
+    );
     let did = Pattern::Exact("+442079460000".into());
     site.inbound.push(inbound("main", Some(ONE), did, Destination::Extension("102".into())));
     site.aliases = vec![alias("director", "102", true), alias("102", "102", true), alias("secret", "102", false)];
@@ -235,7 +238,10 @@ fn a_trunk_is_known_by_further_sources_and_by_where_the_dns_says_its_host_is() {
 #[test]
 fn a_trunks_call_ends_here_where_no_inbound_route_fits_and_never_leads_out_again_dom_4() {
     let mut w = edit(|site| {
-        site.trunks.insert(TWO, Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.2"));
+        site.trunks.insert(
+            TWO,
+            Trunk { health_every: std::time::Duration::ZERO, ..Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.2") },
+        );
         site.outbound.push(OutboundRoute {
             tenant: TenantId(1),
             name: "out".into(),
@@ -303,7 +309,13 @@ fn several_providers_at_one_address_are_told_apart() {
     // Which of two trunks of one address it was is told by the route, each to an extension of its own.
     let two = |change: fn(&mut Site)| {
         let mut w = edit(|site| {
-            site.trunks.insert(TWO, Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.1:5090"));
+            site.trunks.insert(
+                TWO,
+                Trunk {
+                    health_every: std::time::Duration::ZERO,
+                    ..Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.1:5090")
+                },
+            );
             let any = |trunk, to: &str| inbound(to, Some(trunk), Pattern::Any, Destination::Extension(to.into()));
             site.inbound = vec![any(ONE, "102"), any(TWO, "103")];
             change(site);
@@ -499,7 +511,10 @@ fn a_trunk_that_is_taken_out_of_the_site_is_a_stranger_from_then_on_and_its_call
 #[test]
 fn no_request_from_outside_reaches_a_trunk_or_another_domain_dom_4() {
     let mut w = edit(|site| {
-        site.trunks.insert(TWO, Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.2"));
+        site.trunks.insert(
+            TWO,
+            Trunk { health_every: std::time::Duration::ZERO, ..Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.2") },
+        );
         for (name, patterns) in [("all", vec![Pattern::Any]), ("emergency", vec![Pattern::Exact("112".into())])] {
             site.outbound.push(OutboundRoute {
                 tenant: TenantId(1),

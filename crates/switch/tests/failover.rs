@@ -107,7 +107,13 @@ fn lines() -> Site {
     for &id in &trunks {
         let server = format!("sip:203.0.113.{}", id.0);
         // No limit and no memory of earlier calls is in the way.
-        site.trunks.insert(id, Trunk::new(id, TenantId(1), format!("t{}", id.0), server));
+        site.trunks.insert(
+            id,
+            Trunk {
+                health_every: std::time::Duration::ZERO,
+                ..Trunk::new(id, TenantId(1), format!("t{}", id.0), server)
+            },
+        );
     }
     site.outbound.push(OutboundRoute {
         tenant: TenantId(1),

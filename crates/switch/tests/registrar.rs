@@ -370,6 +370,58 @@ fn temporary_gruus_add_up_until_the_call_id_changes_or_the_registration_ends_rfc
     assert_eq!(call_to(&mut w, &third, 7), 404, "the registration has ended");
 }
 
+/// A flow of user-a's one instance by a connection of its own; each flow has its Call-ID (RFC 5626 §4.2).
+fn register_flow(w: &mut World, conn: u64, reg_id: u32, call_id: &str, cseq: u32) -> ringfort_sip::message::Message {
+    let from = format!("198.51.100.10:{}", 40_000 + conn);
+    let request = |cseq: u32, auth: &str| {
+        format!(
+            "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bKf{call_id}{cseq}\r\n\
+             From: <sip:user-a@{DOMAIN}>;tag=f\r\nTo: <sip:user-a@{DOMAIN}>\r\nCall-ID: {call_id}\r\nCSeq: {cseq} REGISTER\r\n\
+             Contact: <sip:user-a@{from};transport=tls>;reg-id={reg_id};+sip.instance=\"<urn:uuid:1>\"\r\n\
+             Supported: gruu, outbound\r\nExpires: 600\r\nMax-Forwards: 70\r\n{auth}\r\n"
+        )
+    };
+    w.sent.clear();
+    w.send_tls_by(conn, &from, &request(cseq, ""));
+    let challenge = w.take(&from);
+    let auth = w.answer_to(&challenge, "user-a", "REGISTER", &format!("sip:{DOMAIN}"));
+    w.send_tls_by(conn, &from, &request(cseq + 1, &auth));
+    let ok = w.take(&from);
+    assert_eq!(ok.status(), 200);
+    ok
+}
+
+#[test]
+fn a_temporary_gruu_belongs_to_the_instance_whichever_of_its_flows_asked_for_it_rfc_5627_section_5_3() {
+    let mut busy = site();
+    busy.extensions.values_mut().for_each(|e| e.max_calls = 100);
+    let mut w = World::with(config(), busy);
+    let first = temporary(&register_flow(&mut w, 1, 1, "flow-one", 1));
+    let both = register_flow(&mut w, 2, 2, "flow-two", 1);
+    let second = temporary(&both);
+    let told: Vec<String> = contacts(&both).into_iter().filter(|c| c.contains("temp-gruu")).collect();
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|c| c.contains(&second)), "one address for the instance: {told:?}");
+    assert_eq!((call_to(&mut w, &first, 1), call_to(&mut w, &second, 3)), (100, 100), "another flow ends none of them");
+    w.close_tls(1);
+    assert_eq!(
+        (call_to(&mut w, &first, 5), call_to(&mut w, &second, 7)),
+        (100, 100),
+        "nor does the end of its own flow"
+    );
+    let third = temporary(&register_flow(&mut w, 2, 2, "flow-two-again", 1));
+    assert_eq!(
+        (call_to(&mut w, &first, 9), call_to(&mut w, &second, 11)),
+        (404, 404),
+        "another Call-ID of a flow does"
+    );
+    assert_eq!(call_to(&mut w, &third, 13), 100);
+    w.close_tls(2);
+    assert_eq!(call_to(&mut w, &third, 15), 404, "the instance is gone");
+    let fourth = temporary(&register_flow(&mut w, 3, 1, "flow-one", 9));
+    assert_eq!((call_to(&mut w, &third, 17), call_to(&mut w, &fourth, 19)), (404, 100), "what it was is over");
+}
+
 #[test]
 fn nobody_makes_up_a_temporary_gruu_from_one_that_is_good() {
     let mut w = World::new();

@@ -32,7 +32,9 @@ fn lines() -> Site {
     let mut site = site();
     site.tenants[0].numbers = NumberPlan { country: "44".into(), national_prefix: "0".into(), ..NumberPlan::default() };
     for (id, name, server) in [(ONE, "one", "sip:203.0.113.1"), (TWO, "two", "sip:203.0.113.2")] {
-        let trunk = Trunk { caller_id: Some("+442079460000".into()), ..Trunk::new(id, TenantId(1), name, server) };
+        let mut trunk = Trunk { caller_id: Some("+442079460000".into()), ..Trunk::new(id, TenantId(1), name, server) };
+        // What is tested here is calls; checks are in trunk_registration.
+        trunk.health_every = Duration::ZERO;
         site.trunks.insert(id, trunk);
     }
     site.outbound.push(OutboundRoute {
@@ -362,7 +364,8 @@ fn zone(w: &mut World, first: &str, second: &str) {
 #[test]
 fn a_call_to_another_domain_is_located_and_goes_on_to_the_next_host_dom_2() {
     let mut w = world();
-    w.invite_uri("user-a", A, "sip:bob@far.example", &offer());
+    // The transport is that of the phone's own hop.
+    w.invite_uri("user-a", A, "sip:bob@far.example;transport=tls", &offer());
     zone(&mut w, "203.0.113.7", "203.0.113.8");
     let invite = w.take("203.0.113.7:5070");
     assert_eq!(first_line(&invite), "INVITE sip:bob@far.example SIP/2.0");

@@ -88,7 +88,12 @@ impl Baresip {
 impl Phone {
     /// Calls a number; the call ends when the tone has been played.
     pub fn dial(&self, number: &str) -> anyhow::Result<()> {
-        self.command("dial", &format!("sip:{number}@{DOMAIN}"))
+        self.dial_uri(&format!("sip:{number}@{DOMAIN}"))
+    }
+
+    /// The same with a whole URI.
+    pub fn dial_uri(&self, uri: &str) -> anyhow::Result<()> {
+        self.command("dial", uri)
     }
 
     /// A command by the control connection: JSON in a netstring.

@@ -24,6 +24,8 @@ pub struct Extension {
     pub password: String,
     /// Value of `srtp`, where it is not the default.
     pub srtp: Option<&'static str>,
+    /// More lines of it.
+    pub keys: &'static str,
 }
 
 impl Extension {
@@ -36,6 +38,7 @@ impl Extension {
             user: format!("line-{word}-vqz"),
             password: format!("Lantern-{word}-Orchard-57xW"),
             srtp: None,
+            keys: "",
         }
     }
 }
@@ -53,8 +56,11 @@ pub struct Options {
     pub max_calls: Option<u32>,
     /// More lines of `ringfort.toml`.
     pub extra: String,
-    /// More lines of `site.toml`.
+    /// More objects of `site.toml`.
     pub site: String,
+    pub domain: &'static str,
+    /// Names its files, where a place has several systems.
+    pub name: &'static str,
 }
 
 impl Default for Options {
@@ -67,6 +73,8 @@ impl Default for Options {
             max_calls: None,
             extra: String::new(),
             site: String::new(),
+            domain: DOMAIN,
+            name: "ringfort",
         }
     }
 }
@@ -111,14 +119,14 @@ impl Ringfort {
     pub fn start(place: &Place, options: Options) -> anyhow::Result<Self> {
         let binary = binary()?;
         let ip = options.ip.unwrap_or_else(|| place.ip(0));
-        let data = place.path("data");
+        let data = place.path(&format!("{}-data", options.name));
         std::fs::create_dir_all(&data)?;
-        let config = place.write("ringfort.toml", &config(&options, ip, &data))?;
-        let site = format!("{}{}", site(&options.extensions, options.max_calls), options.site);
-        let site = place.write("site.toml", &site)?;
+        let config = place.write(&format!("{}.toml", options.name), &config(&options, ip, &data))?;
+        let text = site(&options.extensions, options.max_calls) + &options.site;
+        let site = place.write(&format!("{}-site.toml", options.name), &text)?;
         let mut command = Command::new(&binary);
         command.arg("run").arg("--config").arg(&config).arg("--data").arg(&data);
-        let process = Running::start("ringfort", &mut command, &place.path("ringfort.log"))?;
+        let process = Running::start("ringfort", &mut command, &place.path(&format!("{}.log", options.name)))?;
         let mut system = Self { process, binary, data, ip, extensions: options.extensions };
         system.wait_ready(&options.listen)?;
         wait_for("the control socket", Duration::from_secs(10), || Ok(system.ctl(&["status"]).ok()))?;
@@ -269,8 +277,9 @@ fn config(options: &Options, ip: IpAddr, data: &Path) -> String {
     let media = if ip.is_ipv4() { "address" } else { "address_v6" };
     let digest: Vec<String> = options.digest.iter().map(|algorithm| format!("{algorithm:?}")).collect();
     format!(
-        "domains = [{DOMAIN:?}]\ndata_dir = {:?}\n{}\n\n[[profile]]\nname = \"phones\"\nkind = \"internal\"\n\
+        "domains = [{:?}]\ndata_dir = {:?}\n{}\n\n[[profile]]\nname = \"phones\"\nkind = \"internal\"\n\
          listen = [{}]\ndigest = [{}]\n\n[media]\n{media} = \"{ip}\"\nports = \"20000-20999\"\n",
+        options.domain,
         data.display().to_string(),
         options.extra,
         listen.join(", "),
@@ -281,7 +290,7 @@ fn config(options: &Options, ip: IpAddr, data: &Path) -> String {
 fn site(extensions: &[Extension], max_calls: Option<u32>) -> String {
     let mut text = String::new();
     for extension in extensions {
-        let Extension { number, user, password, srtp } = extension;
+        let Extension { number, user, password, srtp, keys } = extension;
         let _ = write!(
             text,
             "[[extension]]\nnumber = {number:?}\nname = \"Desk {number}\"\nsip_user = {user:?}\n\
@@ -293,6 +302,7 @@ fn site(extensions: &[Extension], max_calls: Option<u32>) -> String {
         if let Some(srtp) = srtp {
             let _ = writeln!(text, "srtp = {srtp:?}");
         }
+        text.push_str(keys);
         text.push('\n');
     }
     text

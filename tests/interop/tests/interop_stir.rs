@@ -1,13 +1,14 @@
 //! Signed calls against OpenSSL: what it signs with its own certificates our verifier believes, what we sign it verifies; and
 //! certificates fetched from a real web server, well and badly behaved.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use ringfort_interop::stir::{WebServer, make_carrier, signature, verifies};
 use ringfort_interop::{Place, need, ringfort};
-use ringfort_net::stir::{FetchConfig, StirClient, now};
+use ringfort_net::stir::{FetchConfig, Fetcher, StirClient, now};
 use ringfort_stir::*;
 use serde_json::Value;
 
@@ -160,6 +161,22 @@ fn certificates_are_fetched_from_a_web_server_within_limits() -> anyhow::Result<
         verdict.to_string().contains("no connection to the certificate's server: invalid peer certificate"),
         "{verdict}"
     );
+    // By the threads that the running system has.
+    let (sender, answers) = std::sync::mpsc::channel();
+    let fetcher = Fetcher::start(&config, move |id, fetch| {
+        let _ = sender.send((id, fetch));
+    })?;
+    for (id, path) in [(1, "sp.pem"), (2, "gone.pem")] {
+        let deadline = now().instant + Duration::from_secs(5);
+        fetcher.ask(Query { id: QueryId(id), url: web.url(path), deadline });
+    }
+    let mut fetched = BTreeMap::new();
+    for _ in 0..2 {
+        fetched.extend([answers.recv_timeout(Duration::from_secs(10))?]);
+    }
+    let bytes = std::fs::read(place.path("sp.pem"))?;
+    assert_eq!(fetched.remove(&QueryId(1)), Some(Fetch::Body { bytes, max_age: None }));
+    assert_eq!(fetched.remove(&QueryId(2)), Some(Fetch::Failed(FetchFailure::Status(404))));
     // As its users run it.
     let identity = signed_by_openssl(&place, &web.url("sp.pem"), now().unix.0)?;
     let line = ["verify", "--trust", "ca.pem", "--identity", &identity, "--from", CALLER, "--to", CALLED];

@@ -188,6 +188,14 @@ pub enum Ctl {
     /// Where calls go
     #[command(subcommand)]
     Route(RouteCommand),
+    /// Lines to providers: how they stand, since when, and what went wrong last
+    Trunks {
+        /// This one alone (TENANT/NAME where several tenants have it)
+        name: Option<String>,
+    },
+    /// One line to a provider
+    #[command(subcommand)]
+    Trunk(TrunkCommand),
     /// Read certificates and the site again; no call is touched
     Reload,
     /// Take no new calls
@@ -207,6 +215,17 @@ pub enum RouteCommand {
         /// At another time, in the time zone of the site: 2026-11-27T18:00
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TrunkCommand {
+    /// Ask it whether it lives (OPTIONS); with a number, call that and hang up as soon as it rings
+    Test {
+        /// Its name (TENANT/NAME where several tenants have it)
+        name: String,
+        /// As it is dialled, digits with or without +. A call that is answered at once may cost money.
+        number: Option<String>,
     },
 }
 

@@ -2,15 +2,20 @@
 
 use std::io::BufRead as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use ringfort_switch::io::Command as SwitchCommand;
 use ringfort_switch::model::{CallId, SrtpPolicy};
 use serde_json::Value;
 
-use super::args::{Ctl, CtlArgs, DataArgs, ExtensionCommand, ExtensionFields, RouteCommand, Srtp};
+use super::args::{Ctl, CtlArgs, DataArgs, ExtensionCommand, ExtensionFields, RouteCommand, Srtp, TrunkCommand};
 use super::{ask_store, data_dir, print_answer, show};
 use crate::control::{AdminRequest, Client, Fields, Request};
+
+/// How often the result of a test is asked for, and how many times.
+const TEST_POLL: Duration = Duration::from_millis(200);
+const TEST_POLLS: u32 = 600;
 
 /// Does one verb.
 pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
@@ -52,6 +57,22 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
         Ctl::Extension(command) => extension(&dir, json, command)?,
         Ctl::Route(RouteCommand::Explain { from, to, at }) => {
             print_answer(json, &switch(SwitchCommand::RouteExplain { from, to, at })?, show::route)?;
+        }
+        Ctl::Trunks { name } => print_answer(json, &switch(SwitchCommand::Trunks { name })?, show::trunks)?,
+        Ctl::Trunk(TrunkCommand::Test { name, number }) => {
+            let mut value = switch(SwitchCommand::TrunkTest { name, number })?;
+            // Each step has its own bound in the switch; this one is for a switch that is gone.
+            for _ in 0..TEST_POLLS {
+                if value["done"] == true {
+                    break;
+                }
+                std::thread::sleep(TEST_POLL);
+                value = switch(SwitchCommand::TrunkTestResult { test: value["test"].as_u64().unwrap_or(0) })?;
+            }
+            print_answer(json, &value, show::trunk_test)?;
+            if value["passed"] != true {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Ctl::Reload => {
             let words = |value: &Value| format!("Read again; revision {} in force.\n", value["revision"]);

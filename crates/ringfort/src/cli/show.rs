@@ -107,6 +107,50 @@ pub fn registrations(value: &Value) -> String {
     table.render("No phone is registered.")
 }
 
+pub fn trunks(value: &Value) -> String {
+    let mut table = Table::new(&["trunk", "kind", "state", ">since", "target", ">calls", ">in", ">out", "last error"]);
+    for item in items(value) {
+        let mut state = text(&item["state"]);
+        if let Some(left) = item["registered_for_s"].as_u64() {
+            state.push_str(&format!(", {} left", seconds(left)));
+        } else if let Some(next) = item["next_try_s"].as_u64() {
+            state.push_str(&format!(", again in {}", seconds(next)));
+        }
+        let error = match (item["last_error"].as_str(), item["last_error_ago_s"].as_u64()) {
+            (Some(words), Some(ago)) => format!("{} ago: {words}", seconds(ago)),
+            _ => String::new(),
+        };
+        let target = item["target"].as_str().or(item["server"].as_str()).unwrap_or_default().to_owned();
+        table.row([
+            text(&item["name"]),
+            text(&item["kind"]),
+            state,
+            seconds(item["since_s"].as_u64().unwrap_or(0)),
+            target,
+            format!("{}/{}", text(&item["calls"]), text(&item["max_calls"])),
+            text(&item["calls_in"]),
+            text(&item["calls_out"]),
+            error,
+        ]);
+    }
+    table.render("There is no trunk.")
+}
+
+/// A test of a trunk, step by step.
+pub fn trunk_test(value: &Value) -> String {
+    let mut out = String::new();
+    for step in value["steps"].as_array().into_iter().flatten() {
+        out.push_str(&format!("  {}\n", printable(&text(step))));
+    }
+    let verdict = match (value["done"] == true, value["passed"] == true) {
+        (true, true) => "passed",
+        (true, false) => "failed",
+        (false, _) => "not ended",
+    };
+    out.push_str(&format!("Test of trunk {}: {verdict}.\n", printable(&text(&value["trunk"]))));
+    out
+}
+
 pub fn calls(value: &Value) -> String {
     let mut table = Table::new(&[">call", "from", "to", "state", ">time", ">legs", "media"]);
     for item in items(value) {

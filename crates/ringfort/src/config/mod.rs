@@ -77,6 +77,8 @@ pub struct Tls {
     pub key: Option<PathBuf>,
     /// Authorities whose certificates peers have to show (mutual TLS).
     pub client_ca: Option<PathBuf>,
+    /// Authorities of servers that we connect to; `None`: the public ones.
+    pub server_ca: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -348,6 +350,7 @@ fn tls(table: &mut Table<'_, '_>) -> Tls {
         certificate: table.text("certificate", "a PEM file", path).map(of),
         key: table.text("key", "a PEM file", path).map(of),
         client_ca: table.text("client_ca", "a PEM file", path).map(of),
+        server_ca: table.text("server_ca", "a PEM file", path).map(of),
     };
     match (&tls.certificate, &tls.key) {
         (Some(_), None) if !table.has("key") => table.missing("key", "the certificate's private key, a PEM file"),

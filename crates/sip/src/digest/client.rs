@@ -195,6 +195,24 @@ impl ClientAuth {
         self.stale_answered = false;
     }
 
+    /// The realm that is answered: the one that was set or kept.
+    pub fn realm(&self) -> Option<&str> {
+        self.credentials.realm.as_deref()
+    }
+
+    /// From now on no other realm is answered than that of the challenge in use.
+    pub fn keep_realm(&mut self) {
+        if self.credentials.realm.is_none() {
+            self.credentials.realm = self.challenge.as_ref().map(|challenge| challenge.realm.clone());
+        }
+    }
+
+    /// The next challenge may be for any realm again; nothing is sent unasked before it.
+    pub fn free_realm(&mut self) {
+        self.credentials.realm = None;
+        self.challenge = None;
+    }
+
     /// Credentials for the next request to the same peer without being asked; `None` before the first challenge.
     pub fn next(&mut self, method: &str, uri: &str, rng: &mut impl Rng) -> Option<Headers> {
         let challenge = self.challenge.as_ref().filter(|challenge| challenge.counted)?;

@@ -133,6 +133,14 @@ impl Endpoint {
         self.clients.get(tx.0).is_some_and(|client| waits(client.machine.state()))
     }
 
+    /// Nobody waits for the answer to a request out of a dialog any more: it is not repeated, and an answer that comes after
+    /// all is a stray one. Not for INVITE, which is cancelled.
+    pub fn abandon(&mut self, tx: ClientTx) {
+        if self.clients.get(tx.0).is_some_and(|client| client.kind != Kind::Invite && client.dialog.is_none()) {
+            self.remove_client(tx);
+        }
+    }
+
     /// Cancels an INVITE (RFC 3261 §9.1): at once where a provisional answer has come, otherwise when it comes. A 2xx
     /// that crosses the CANCEL is delivered as any. If no final answer comes in 64*T1 the transaction fails.
     pub fn cancel(&mut self, now: Instant, tx: ClientTx, extra: Headers) {

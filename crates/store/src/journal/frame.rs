@@ -32,10 +32,12 @@ pub(crate) enum FrameKind {
     NextCall,
     /// As `CallEnded`, with the trunks that the call had to do with.
     CallEndedOutside,
+    /// As `Bound`, with the epoch of the instance's temporary GRUUs.
+    BoundInstance,
 }
 
 impl FrameKind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Bound,
         Self::Unbound,
         Self::CallStarted,
@@ -43,10 +45,12 @@ impl FrameKind {
         Self::CallQuality,
         Self::NextCall,
         Self::CallEndedOutside,
+        Self::BoundInstance,
     ];
 
     pub(crate) fn of(record: &JournalRecord) -> Self {
         match record {
+            JournalRecord::Bound(binding) if binding.gruu_epoch != 0 => Self::BoundInstance,
             JournalRecord::Bound(_) => Self::Bound,
             JournalRecord::Unbound { .. } => Self::Unbound,
             JournalRecord::CallStarted(_) => Self::CallStarted,
@@ -65,6 +69,7 @@ impl FrameKind {
             Self::CallQuality => 5,
             Self::NextCall => 6,
             Self::CallEndedOutside => 7,
+            Self::BoundInstance => 8,
         }
     }
 
@@ -79,6 +84,9 @@ pub(crate) fn seal_record(out: &mut Vec<u8>, key: &LessSafeKey, sequence: u64, r
     match record {
         JournalRecord::CallEnded(cdr) if kind == FrameKind::CallEndedOutside => {
             seal(out, key, sequence, kind, &(&**cdr, &cdr.trunks));
+        }
+        JournalRecord::Bound(binding) if kind == FrameKind::BoundInstance => {
+            seal(out, key, sequence, kind, &(binding, binding.gruu_epoch));
         }
         record => seal(out, key, sequence, kind, record),
     }

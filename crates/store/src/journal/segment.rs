@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::LessSafeKey;
-use ringfort_switch::record::{CallTrunks, Cdr, JournalRecord};
+use ringfort_switch::record::{Binding, CallTrunks, Cdr, JournalRecord};
 use serde::de::DeserializeOwned;
 
 use super::JournalError;
@@ -181,12 +181,24 @@ impl SegmentReader {
 
     /// Reads the record of the frame last stepped to, which is of that kind; `None` as for [`Self::open`].
     pub(crate) fn open_record(&mut self, kind: FrameKind) -> Option<JournalRecord> {
-        if kind != FrameKind::CallEndedOutside {
-            return self.open();
+        match kind {
+            FrameKind::CallEndedOutside => {
+                let (mut cdr, trunks) = self.open::<(Cdr, CallTrunks)>()?;
+                cdr.trunks = trunks;
+                Some(JournalRecord::CallEnded(Box::new(cdr)))
+            }
+            FrameKind::BoundInstance => {
+                let (mut binding, epoch) = self.open::<(Binding, u32)>()?;
+                binding.gruu_epoch = epoch;
+                Some(JournalRecord::Bound(binding))
+            }
+            FrameKind::Bound
+            | FrameKind::Unbound
+            | FrameKind::CallStarted
+            | FrameKind::CallEnded
+            | FrameKind::CallQuality
+            | FrameKind::NextCall => self.open(),
         }
-        let (mut cdr, trunks) = self.open::<(Cdr, CallTrunks)>()?;
-        cdr.trunks = trunks;
-        Some(JournalRecord::CallEnded(Box::new(cdr)))
     }
 
     /// Reads the record of the frame last stepped to. `None`: its CRC is right but it does not decrypt or decode,

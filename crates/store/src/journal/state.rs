@@ -67,6 +67,7 @@ impl State {
             // Only the background thread, which puts them into the database, needs to read these.
             FrameKind::CallQuality => {}
             FrameKind::Bound
+            | FrameKind::BoundInstance
             | FrameKind::Unbound
             | FrameKind::CallStarted
             | FrameKind::CallEnded

@@ -236,7 +236,11 @@ impl Reader {
                     key: path(table, key),
                     expected: "text in quotes".to_owned(),
                     got: with_article(value.get_ref().type_str()),
-                    help: format!("write {key} = \"…\", or leave it out: a good one is generated"),
+                    help: match key {
+                        // Only the provider knows it.
+                        "password" => format!("write {key} = \"…\""),
+                        _ => format!("write {key} = \"…\", or leave it out: a good one is generated"),
+                    },
                 });
                 None
             }

@@ -37,6 +37,7 @@ pub fn binding(extension: u32, key: &str, cseq: u32) -> Binding {
         local: "192.0.2.1:5060".parse().unwrap(),
         remote: "198.51.100.23:5062".parse().unwrap(),
         expires_at: later(3600),
+        gruu_epoch: 0,
     }
 }
 

@@ -16,9 +16,10 @@ use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, ServerTx};
 use ringfort_sip::write::Headers;
 
-pub(crate) use self::outside::Way;
+pub(crate) use self::outside::{Way, loose_route};
 use crate::model::{CallId, Context, ExtensionId, LegId, ProfileId, TenantId, TrunkId};
 use crate::record::Cdr;
+use crate::trunk::TrunkUse;
 
 /// Index of the caller's leg in `Call::legs`, and the anchor of its bridge.
 pub(crate) const CALLER: usize = 0;
@@ -40,6 +41,8 @@ pub(crate) enum ClientUse {
     Refresh { call: CallId, leg: usize, offered: bool },
     /// One copy of a MESSAGE.
     Errand(ServerTx),
+    /// It keeps or tries a trunk.
+    Trunk(TrunkUse),
 }
 
 /// What a relayed request carries for the media.

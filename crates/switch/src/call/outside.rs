@@ -155,10 +155,11 @@ impl Switch {
                     self.note_outside(id, refusal);
                     return Next::Again;
                 }
+                self.trunks.count_call(trunk.id, true);
                 let scheme = if trunk.server.starts_with("sips:") { "sips" } else { "sip" };
                 way.uri = format!("{scheme}:{}@{}", line::user_part(&attempt.number), line::server_host(trunk));
                 way.line = Some(attempt);
-                let hop = trunk.outbound_proxy.as_deref().unwrap_or(&trunk.server);
+                let hop = self.trunks.call_hop(trunk);
                 (Uri::parse(hop).ok().and_then(|parsed| Request::of_uri(&parsed).ok()), trunk.name.clone())
             }
         };
@@ -226,7 +227,7 @@ impl Switch {
         headers.append(&crossing::cross(&request, crossing::INVITE));
         headers.push("Max-Breadth", max_breadth(&request));
         let out = OutRequest {
-            routes: trunk.iter().filter_map(|t| t.outbound_proxy.as_deref()).map(loose_route).collect(),
+            routes: trunk.as_ref().map(|t| self.trunk_routes(t)).unwrap_or_default(),
             from,
             to: format!("<{uri}>"),
             max_forwards: next_hop(&request),
@@ -373,7 +374,7 @@ impl Switch {
     pub(crate) fn credentials_of(&self, trunk: TrunkId) -> Option<digest::Credentials> {
         let given = self.router.trunk(trunk)?.credentials.as_ref()?;
         Some(digest::Credentials {
-            realm: given.realm.clone(),
+            realm: given.realm.clone().or_else(|| self.trunks.realm_of(trunk).map(str::to_owned)),
             user: given.auth_user.clone().unwrap_or_else(|| given.user.clone()),
             password: given.password.reveal().to_owned(),
         })
@@ -429,7 +430,8 @@ impl Switch {
     /// Media towards a trunk or a stranger (CALL-4, CALL-5).
     fn outside_policy(&self, listener: ListenerId, target: &Target, trunk: Option<&Trunk>) -> LegPolicy {
         let local = self.config.listeners[usize::from(listener.0)].sip.local;
-        self.public_policy(listener, local, target.address, trunk)
+        // Whoever answers an INVITE of ours has got it: he is no stranger who writes somebody else's address into an offer.
+        LegPolicy { trusted: true, ..self.public_policy(listener, local, target.address, trunk) }
     }
 
     /// Media towards a peer at `remote` that is a trunk or a stranger.
@@ -530,14 +532,16 @@ impl Switch {
         }
     }
 
-    /// The Request-URI of a call to another domain, written anew: scheme, user, host, port and transport of what was
-    /// dialled, nothing else (RFC 3261 §19.1.1 has more than a stranger's phone should be told).
+    /// The Request-URI of a call to another domain, written anew: scheme, user, host and port of what was dialled, nothing
+    /// else (RFC 3261 §19.1.1 has more than a stranger's phone should be told). Phones with an outbound proxy write the
+    /// transport of their own hop into it: it counts only beside a port, where the domain's records are not asked for one.
     pub(crate) fn domain_uri(dialled: &str) -> Option<String> {
         let uri = Uri::parse(dialled).ok()?;
         let scheme = if uri.scheme == Scheme::Sips { "sips" } else { "sip" };
         let user = uri.user_unescaped().map(|user| format!("{}@", line::user_part(&user))).unwrap_or_default();
         let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let transport = uri.param("transport").filter(|t| t.chars().all(|c| c.is_ascii_alphanumeric()));
+        let transport = uri.param("transport").filter(|_| uri.port.is_some());
+        let transport = transport.filter(|t| t.chars().all(|c| c.is_ascii_alphanumeric()));
         let transport = transport.map(|t| format!(";transport={t}")).unwrap_or_default();
         Some(format!("{scheme}:{user}{}{port}{transport}", uri.host_str()))
     }
@@ -552,7 +556,7 @@ enum Next {
     Nothing,
 }
 
-fn loose_route(proxy: &str) -> String {
+pub(crate) fn loose_route(proxy: &str) -> String {
     let lr = if proxy.contains(";lr") { "" } else { ";lr" };
     format!("<{proxy}{lr}>")
 }

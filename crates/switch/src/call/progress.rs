@@ -74,6 +74,7 @@ impl Switch {
             }
             ClientUse::Ending => {}
             ClientUse::Errand(errand) => self.on_errand_answer(now, errand, status),
+            ClientUse::Trunk(whose) => self.on_trunk_response(now, tx, whose, dialog, response),
         }
     }
 
@@ -134,6 +135,7 @@ impl Switch {
                 FailCause::Timeout | FailCause::ForeignAnswer => self.on_refresh_failed(now, call),
             },
             ClientUse::Errand(errand) => self.on_errand_answer(now, errand, status),
+            ClientUse::Trunk(whose) => self.on_trunk_failed(now, whose, cause),
         }
     }
 
@@ -418,7 +420,7 @@ impl Switch {
     }
 
     /// A 2xx that nobody wants any more (it crossed our CANCEL): acknowledged, then ended (RFC 3261 §13.2.2.4, §9.1).
-    fn end_stray_answer(&mut self, now: Instant, dialog: DialogId) {
+    pub(crate) fn end_stray_answer(&mut self, now: Instant, dialog: DialogId) {
         self.dialogs.remove(&dialog);
         self.endpoint.ack(now, dialog, Headers::default(), None);
         let reason = crossing::reason("SIP", 487, "Call completed elsewhere or given up");

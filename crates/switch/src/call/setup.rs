@@ -350,6 +350,9 @@ impl Switch {
             return self.refused(now, Some(tx), cdr, Refusal::new(503, full.rule(), text));
         }
         let line = line.map(|trunk| trunk.id);
+        if let Some(id) = line {
+            self.trunks.count_call(id, false);
+        }
         let mut call = Call {
             id,
             tenant,

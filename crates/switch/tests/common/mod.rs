@@ -45,6 +45,8 @@ pub struct World {
     pub media: Vec<media::Command>,
     /// Questions for the DNS.
     pub queries: Vec<locate::Query>,
+    /// Whom a CRLF CRLF was sent to.
+    pub keep_alives: Vec<SocketAddr>,
     pub journal: Vec<JournalRecord>,
     pub notices: Vec<Notice>,
     /// Streams that were closed and have not reported.
@@ -146,6 +148,7 @@ impl World {
             sent: VecDeque::new(),
             media: Vec::new(),
             queries: Vec::new(),
+            keep_alives: Vec::new(),
             journal: Vec::new(),
             notices: Vec::new(),
             closed: Vec::new(),
@@ -159,6 +162,7 @@ impl World {
             match output {
                 Output::Transmit(t) => {
                     if t.payload.as_ref() == b"\r\n\r\n" {
+                        self.keep_alives.push(t.target.remote());
                         continue;
                     }
                     let message =
