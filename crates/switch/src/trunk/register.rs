@@ -148,7 +148,7 @@ impl Switch {
                     self.on_register_lost(now, id, Outcome::Answered, why);
                 }
             }
-            Next::Target { retry_after } => {
+            Next::OtherTarget { retry_after } => {
                 let status = response.status();
                 let mut words = format!("{} answered {status} {}", place(&target), response.reason_phrase().trim());
                 if let Some(after) = retry_after {

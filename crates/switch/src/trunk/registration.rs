@@ -48,7 +48,7 @@ pub(crate) enum Next {
     /// Again at once: for longer than was asked.
     Again,
     /// This target cannot; another one may.
-    Target { retry_after: Option<Duration> },
+    OtherTarget { retry_after: Option<Duration> },
     /// Not before that long.
     Refused { wait: Duration, words: String },
 }
@@ -182,7 +182,7 @@ impl Registration {
                 self.refused(REFUSED, after, words, rng)
             }
             404 => self.refused(REFUSED, after, "does not know the user (404): check user and server".into(), rng),
-            408 | 503 => Next::Target { retry_after: after },
+            408 | 503 => Next::OtherTarget { retry_after: after },
             300..=399 => {
                 let words = format!("sends us elsewhere ({status}), which is not followed: set server to where it is");
                 self.refused(REFUSED, after, words, rng)
