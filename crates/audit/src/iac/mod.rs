@@ -203,6 +203,12 @@ fn compose_at(
 
 /// The resources of a document that is a template or a plan; `None` where it is neither.
 pub fn recognised(name: &str, document: &Document) -> Option<Stack> {
-    let _ = (name, document);
-    None
+    let root = document.root()?;
+    if cloudformation::is_template(document, root) {
+        return Some(cloudformation::stack(document, root));
+    }
+    if plan::is_plan(document, root) {
+        return Some(plan::stack(document, root));
+    }
+    serverless::is_service(name, document, root).then(|| serverless::stack(document, root))
 }

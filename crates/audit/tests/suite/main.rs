@@ -1,6 +1,7 @@
 //! Tests of the scanner as a library, by subject.
 
 mod agreement;
+mod agreement_iac;
 mod broken;
 mod commands;
 mod kccss;

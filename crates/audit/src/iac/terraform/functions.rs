@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::eval::{Evaluator, items_of, same};
+use super::eval::{Evaluator, same};
 use crate::iac::value::{UNKNOWN_START, V, Val, number_text};
 
 /// Functions whose result is made of their arguments, each in its place.
