@@ -81,8 +81,9 @@ pub fn stack(document: &Document, root: NodeId) -> Stack {
             set("environment", wrap(Some(variables), "variables"));
         }
         let attributes = Val::new(V::Map(entries.into()), entry.at, document.last_line(entry.value));
-        let inline = function.get("iamRoleStatements").or_else(|| provider.as_ref().and_then(statements_of_provider));
-        if let Some(inline) = inline {
+        let own_statements = function.get("iamRoleStatements");
+        // A function's own statements come on top of the provider's, or instead of them: both are somebody's rights.
+        for inline in own_statements.into_iter().chain(provider.as_ref().and_then(statements_of_provider)) {
             let policy = Val { v: V::Map([(Rc::from("Statement"), inline.clone())].into()), ..inline.clone() };
             let whole = Val { v: V::Map([(Rc::from("policy"), policy)].into()), ..inline.clone() };
             made.push(Resource {

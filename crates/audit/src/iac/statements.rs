@@ -20,7 +20,9 @@ fn within(mut value: Val, depth: u32) -> Val {
     }
     match &value.v {
         V::Text(text) if text.trim_start().starts_with(['{', '[']) => {
-            if let Ok(json) = serde_json::from_str::<serde_json::Value>(text) {
+            // AWS refuses a comma before a bracket; what is meant is plain all the same, and has to be judged.
+            let read = |text: &str| serde_json::from_str::<serde_json::Value>(text);
+            if let Ok(json) = read(text).or_else(|_| read(&without_last_commas(text))) {
                 let made = within(of_json(&json, value.at), depth - 1);
                 return Val { foreign: true, last_line: value.last_line, ..made };
             }
@@ -45,6 +47,27 @@ fn within(mut value: Val, depth: u32) -> Val {
         }
         V::Null | V::Bool(_) | V::Number(_) | V::Text(_) | V::Unknown(_) => value,
     }
+}
+
+/// The text without commas that nothing follows before the bracket.
+fn without_last_commas(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut in_text, mut escaped) = (false, false);
+    for character in text.chars() {
+        if in_text {
+            in_text = character != '"' || escaped;
+            escaped = character == '\\' && !escaped;
+        } else if matches!(character, ']' | '}') {
+            let end = out.trim_end().len();
+            if out[..end].ends_with(',') {
+                out.truncate(end - 1);
+            }
+        } else {
+            in_text = character == '"';
+        }
+        out.push(character);
+    }
+    out
 }
 
 fn may_hold(value: &Val) -> bool {

@@ -17,6 +17,10 @@ pub struct Mapping {
     pub pairs: FxHashMap<String, String>,
     /// Lists of `Key` and `Value` whose entries are attributes in Terraform: property, key, attribute.
     pub flags: Vec<(String, String, String)>,
+    /// Mappings that are lists in Terraform, their keys an attribute of each entry.
+    pub typed: FxHashMap<String, String>,
+    /// What holds where nothing is said, if that is another thing than in Terraform.
+    pub defaults: Vec<(String, bool)>,
     /// What Terraform has a resource of its own for.
     pub also: Vec<Also>,
 }
@@ -63,6 +67,8 @@ fn mapping(document: &Document, node: NodeId) -> Mapping {
         kind: document.str_at(node, &["kind"]).unwrap_or_default().to_owned(),
         rename: texts(node, "rename").into_iter().collect(),
         pairs: texts(node, "pairs").into_iter().collect(),
+        typed: texts(node, "typed").into_iter().collect(),
+        defaults: texts(node, "defaults").into_iter().map(|(path, value)| (path, value == "true")).collect(),
         flags: flags
             .into_iter()
             .flat_map(|flags| document.entries(flags).map(move |(property, _)| (flags, property)))

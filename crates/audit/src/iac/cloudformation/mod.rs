@@ -48,10 +48,29 @@ pub(super) fn resources(document: &Document, root: NodeId, path: &str, made: &mu
             push_key(&mut path, key);
         }
         let lines = (entry.at, document.last_line(entry.value));
-        let value = properties.map_or_else(|| Val::at(V::Map(Rc::from([])), entry.at), |node| template.value(node));
+        let mut value = properties.map_or_else(|| Val::at(V::Map(Rc::from([])), entry.at), |node| template.value(node));
+        // What the Serverless Application Model sets for all of a kind.
+        let globals = kind.strip_prefix("AWS::Serverless::").and_then(|kind| document.follow(root, &["Globals", kind]));
+        if let Some(globals) = globals {
+            value = filled_in(value, &template.value(globals), 3);
+        }
         add(name, kind, &value, lines, &path, made);
     }
     template.is_spent()
+}
+
+/// A mapping with what only another has.
+fn filled_in(own: Val, other: &Val, depth: u32) -> Val {
+    let (V::Map(entries), V::Map(others)) = (&own.v, &other.v) else { return own };
+    let mut out: Vec<(Rc<str>, Val)> = entries
+        .iter()
+        .map(|(key, value)| match other.get(key) {
+            Some(more) if depth > 0 => (key.clone(), filled_in(value.clone(), more, depth - 1)),
+            _ => (key.clone(), value.clone()),
+        })
+        .collect();
+    out.extend(others.iter().filter(|(key, _)| own.get(key).is_none()).cloned());
+    Val { v: V::Map(out.into()), ..own.clone() }
 }
 
 fn add(name: &str, kind: &str, properties: &Val, lines: (Mark, u32), path: &str, made: &mut Vec<Resource>) {
@@ -105,6 +124,14 @@ fn translated(properties: &Val, mapping: &Mapping) -> Val {
             out.v = V::Map(entries.into());
         }
     }
+    for (path, value) in &mapping.defaults {
+        let said = path.split('.').try_fold(&out, |at, key| at.get(key)).is_some();
+        if let (false, V::Map(entries)) = (said, &out.v) {
+            let mut entries = entries.to_vec();
+            put(&mut entries, path, Val::at(V::Bool(*value), out.at));
+            out.v = V::Map(entries.into());
+        }
+    }
     out
 }
 
@@ -119,6 +146,20 @@ fn map(value: &Val, mapping: &Mapping, path: &str) -> Val {
                 let full = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
                 if let Some(attribute) = mapping.pairs.get(&full) {
                     put(&mut out, attribute, pairs(inner));
+                    continue;
+                }
+                if let (Some(attribute), V::Map(list)) = (mapping.typed.get(&full), &inner.v) {
+                    let items = list.iter().map(|(kind, item)| {
+                        let item = map(item, mapping, &full);
+                        let kind = (Rc::from(attribute.as_str()), Val::at(V::Text(kind.clone()), item.at));
+                        match &item.v {
+                            V::Map(entries) => {
+                                Val { v: V::Map(entries.iter().cloned().chain([kind]).collect()), ..item.clone() }
+                            }
+                            _ => item,
+                        }
+                    });
+                    put(&mut out, &snake(key), Val { v: V::List(items.collect()), ..inner.clone() });
                     continue;
                 }
                 let verbatim = match &**key {
