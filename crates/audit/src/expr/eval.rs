@@ -318,7 +318,7 @@ fn through(
 }
 
 fn is_wholly_unknown(text: &str) -> bool {
-    text.starts_with(UNKNOWN_START) && text.find(UNKNOWN_END) == Some(text.len() - 1)
+    text.starts_with(UNKNOWN_START) && text.find(UNKNOWN_END) == Some(text.len() - UNKNOWN_END.len_utf8())
 }
 
 fn is_unknown(text: &str, scope: &Scope<'_>) -> bool {

@@ -43,6 +43,8 @@ pub struct Stack {
     placed: Vec<Placed>,
     /// Whether something was left out since it is too large.
     pub cut: bool,
+    /// The files that it was made from, as far as they declare resources.
+    pub files: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -116,7 +118,7 @@ impl Stack {
             .zip(links)
             .map(|((resource, node), (users, uses))| Placed { resource, node, users, uses })
             .collect();
-        Self { document: composer.finish(), placed, cut }
+        Self { document: composer.finish(), placed, cut, files: Vec::new() }
     }
 
     /// The resources as objects for policies, each with its file.

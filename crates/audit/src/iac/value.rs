@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use crate::model::Mark;
 
-/// Stands before and after the name of an unknown within a text. Neither can come from a file: readers replace them.
-pub const UNKNOWN_START: char = '\u{1}';
+/// Stands before and after the name of an unknown within a text. Both are characters for private use; readers replace those of files.
+pub const UNKNOWN_START: char = '\u{e000}';
 /// See [`UNKNOWN_START`].
-pub const UNKNOWN_END: char = '\u{2}';
+pub const UNKNOWN_END: char = '\u{e001}';
 
 /// What a value is.
 #[derive(Debug, Clone)]

@@ -125,6 +125,9 @@ fn judge(
         scan_object(name, 0, &object, &about.waivers, settings, scan);
     }
     if stack.cut {
+        for file in stack.files.iter().filter(|file| !at.contains_key(*file)) {
+            scans.push((*file, FileScan::without_objects(Outcome::Scanned { objects: 0, others: 0 })));
+        }
         scans.iter_mut().for_each(|(_, scan)| scan.is_cut());
     }
     scans

@@ -4,6 +4,7 @@ mod agreement;
 mod agreement_iac;
 mod broken;
 mod commands;
+mod iac;
 mod kccss;
 mod kubesec;
 mod metamorphic;

@@ -14,9 +14,11 @@ use crate::model::Mark;
 /// How deep evaluation may go: expressions, and locals and outputs that they lead to.
 const MAX_DEPTH: u32 = 110;
 /// Steps that one root module may take.
-const STEPS: u64 = 4_000_000;
+const STEPS: u64 = 2_000_000;
 /// Bytes of text that it may make.
 const BYTES: u64 = 64 << 20;
+/// The most that a `count` may be.
+const MAX_COUNT: f64 = 20_000.0;
 /// Modules that one root may start.
 const MAX_INSTANCES: usize = 2_000;
 /// How deep modules may call one another.
@@ -551,6 +553,10 @@ impl<'a> Evaluator<'a> {
             let index = |index: Val| Val::at(V::Map([(Rc::from("index"), index)].into()), expr.at);
             return match count.to_number() {
                 Some(number) if number < 1.0 => Vec::new(),
+                Some(number) if number > MAX_COUNT => {
+                    self.steps.set(0);
+                    Vec::new()
+                }
                 Some(number) => (0..number as usize)
                     .take_while(|_| self.spend(1))
                     .map(|at| Val::at(V::Number(at as f64), expr.at))

@@ -170,9 +170,13 @@ fn lists(name: &str, arguments: &[Val], evaluator: &Evaluator<'_>) -> Option<V> 
         let numbers: Vec<f64> = arguments.iter().map(Val::to_number).collect::<Option<_>>()?;
         let (from, to) = if numbers.len() > 1 { (numbers[0], numbers[1]) } else { (0.0, numbers[0]) };
         let step = numbers.get(2).copied().unwrap_or(1.0);
+        // Terraform refuses more too.
+        if step <= 0.0 || (to - from) / step > 1024.0 {
+            return None;
+        }
         let mut out = Vec::new();
         let mut at = from;
-        while step > 0.0 && at < to && evaluator.spend(1) {
+        while at < to && evaluator.spend(1) {
             out.push(Val::at(V::Number(at), first.at));
             at += step;
         }

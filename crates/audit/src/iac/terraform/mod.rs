@@ -28,11 +28,13 @@ fn stack<'a>(tree: &'a Tree<'a>, root: &'a Folder<'a>) -> Stack {
     let evaluator = Evaluator::new(tree, root);
     let mut resources = Vec::new();
     let mut cut = false;
+    let mut files: Vec<usize> = Vec::new();
     let mut next = 0;
     // Calls add instances while this goes on.
     while next < evaluator.instances.borrow().len() {
         let instance = evaluator.instance(next);
         for (input, block) in &instance.folder.objects {
+            files.push(*input);
             if resources.len() >= MAX_RESOURCES || evaluator.is_spent() {
                 cut = true;
                 break;
@@ -44,6 +46,9 @@ fn stack<'a>(tree: &'a Tree<'a>, root: &'a Folder<'a>) -> Stack {
     cut |= evaluator.is_spent();
     let mut stack = Stack::new(resources);
     stack.cut |= cut;
+    files.sort_unstable();
+    files.dedup();
+    stack.files = files;
     stack
 }
 
