@@ -104,9 +104,7 @@ pub fn holds(expr: &Expr, scope: &Scope<'_>) -> bool {
         Expr::Or(all) => all.iter().any(|inner| holds(inner, scope)),
         Expr::Not(inner) if scope.cloud.is_some() => !holds(inner, &scope.flipped()),
         Expr::Not(inner) => !holds(inner, scope),
-        Expr::Compare(op, left, right) => {
-            any(left, scope, |a| any(right, scope, |b| compare(*op, a, b, scope)))
-        }
+        Expr::Compare(op, left, right) => any(left, scope, |a| any(right, scope, |b| compare(*op, a, b, scope))),
         Expr::Exists(term) => any(term, scope, |_| true),
         Expr::Any(path, inner) => walk(path, scope, &mut |node| {
             if holds(inner, &Scope { here: node, ..*scope }) {
@@ -124,13 +122,11 @@ pub fn holds(expr: &Expr, scope: &Scope<'_>) -> bool {
             }
         })
         .is_continue(),
-        Expr::Matches(term, regex) => {
-            any(term, scope, |val| {
-                text_of(val, scope.document).is_some_and(|text| {
-                    if is_unknown(&text, scope) { scope.unknown_holds() } else { regex.is_match(&text) }
-                })
+        Expr::Matches(term, regex) => any(term, scope, |val| {
+            text_of(val, scope.document).is_some_and(|text| {
+                if is_unknown(&text, scope) { scope.unknown_holds() } else { regex.is_match(&text) }
             })
-        }
+        }),
         Expr::Text(test, left, right) => any(left, scope, |a| {
             any(right, scope, |b| {
                 let (Some(a), Some(b)) = (text_of(a, scope.document), text_of(b, scope.document)) else { return false };
@@ -374,9 +370,7 @@ fn compare_in_cloud(op: Op, a: &Val<'_>, b: &Val<'_>, scope: &Scope<'_>) -> bool
     if op != Op::Eq {
         let number = |val: &Val<'_>, text: &str| number_of(val, document).or_else(|| text.trim().parse().ok());
         return match (number(a, &left), number(b, &right)) {
-            (Some(left), Some(right)) => {
-                compare_known(op, &Val::Number(left), &Val::Number(right), document)
-            }
+            (Some(left), Some(right)) => compare_known(op, &Val::Number(left), &Val::Number(right), document),
             _ => false,
         };
     }

@@ -269,8 +269,7 @@ impl Parser {
     fn path(&mut self) -> Result<Path, ExprError> {
         let mut path = Path { root: Root::Here, steps: Vec::new() };
         if self.take("@") {
-            for (name, root) in
-                [
+            for (name, root) in [
                 ("item", Root::Item),
                 ("object", Root::Object),
                 ("podmeta", Root::PodMeta),

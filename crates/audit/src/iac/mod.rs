@@ -104,7 +104,8 @@ impl Stack {
                 }
             }
             let at = own.attributes.at;
-            let entries: Vec<_> = kinds.iter().map(|(kind, list)| (*kind, at, composer.list(list, at, at.line))).collect();
+            let entries: Vec<_> =
+                kinds.iter().map(|(kind, list)| (*kind, at, composer.list(list, at, at.line))).collect();
             Some(composer.map(&entries, at, at.line))
         };
         let links: Vec<_> = resources
@@ -149,13 +150,7 @@ fn target<'r>(name: &str, by_reference: &'r FxHashMap<&str, Vec<usize>>) -> Opti
     ends.iter().rev().find_map(|end| by_reference.get(&name[..*end]))
 }
 
-fn compose(
-    composer: &mut Composer,
-    value: &Val,
-    visit: &mut dyn FnMut(&str),
-    depth: u32,
-    cut: &mut bool,
-) -> NodeId {
+fn compose(composer: &mut Composer, value: &Val, visit: &mut dyn FnMut(&str), depth: u32, cut: &mut bool) -> NodeId {
     compose_at(composer, value, None, visit, depth, cut)
 }
 

@@ -25,12 +25,9 @@ pub fn is_plan(document: &Document, root: NodeId) -> bool {
 /// The resources of a plan.
 pub fn stack(document: &Document, root: NodeId) -> Stack {
     let changes = document.get(root, "resource_changes").map(|list| document.items(list)).unwrap_or_default();
-    let changes = changes
-        .iter()
-        .filter_map(|change| Some((document.str_at(*change, &["address"])?, *change)))
-        .collect();
-    let mut reader =
-        Reader { document, changes, configured: configured(document, root), made: Vec::new(), cut: false };
+    let changes =
+        changes.iter().filter_map(|change| Some((document.str_at(*change, &["address"])?, *change))).collect();
+    let mut reader = Reader { document, changes, configured: configured(document, root), made: Vec::new(), cut: false };
     if let Some(module) = document.follow(root, &["planned_values", "root_module"]) {
         reader.module(module, "planned_values.root_module", MAX_MODULES);
     }
@@ -100,7 +97,8 @@ impl Reader<'_> {
     /// Attributes that are known after apply, with what the configuration says they refer to.
     fn add_unknown(&self, address: &str, entries: &mut Vec<(Rc<str>, Val)>, at: Mark) {
         let document = self.document;
-        let unknown = self.changes.get(address).and_then(|change| document.follow(*change, &["change", "after_unknown"]));
+        let unknown =
+            self.changes.get(address).and_then(|change| document.follow(*change, &["change", "after_unknown"]));
         let configured = self.configured.get(&*without_keys(address));
         for (key, entry) in unknown.into_iter().flat_map(|unknown| document.entries(unknown)) {
             if !matches!(document.value(entry.value), crate::model::Value::Bool(true)) {

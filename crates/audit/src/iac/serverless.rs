@@ -25,7 +25,8 @@ pub fn stack(document: &Document, root: NodeId) -> Stack {
     let mut cut = false;
     if let Some(resources) = document.get(root, "resources") {
         // One template, or a list of them.
-        for (index, template) in std::iter::once(resources).chain(document.items(resources).iter().copied()).enumerate() {
+        for (index, template) in std::iter::once(resources).chain(document.items(resources).iter().copied()).enumerate()
+        {
             let mut path = "resources".to_owned();
             if index > 0 {
                 crate::model::push_index(&mut path, index - 1);
@@ -52,9 +53,9 @@ pub fn stack(document: &Document, root: NodeId) -> Stack {
                 entries.push((Rc::from(name), value));
             }
         };
-        let wrap = |value: Option<Val>, key: &str| value.map(|value| {
-            Val { v: V::Map([(Rc::from(key), value.clone())].into()), ..value }
-        });
+        let wrap = |value: Option<Val>, key: &str| {
+            value.map(|value| Val { v: V::Map([(Rc::from(key), value.clone())].into()), ..value })
+        };
         set("runtime", or_all("runtime"));
         set("handler", own("handler"));
         set("timeout", or_all("timeout"));
@@ -66,12 +67,16 @@ pub fn stack(document: &Document, root: NodeId) -> Stack {
         set("dead_letter_config", wrap(own("onError"), "target_arn"));
         let tracing = or_all("tracing").map(|value| match value.v {
             V::Bool(true) => Val { v: V::Text(Rc::from("Active")), ..value },
-            V::Map(_) => value.get("lambda").map_or(value.clone(), |_| Val { v: V::Text(Rc::from("Active")), ..value.clone() }),
+            V::Map(_) => {
+                value.get("lambda").map_or(value.clone(), |_| Val { v: V::Text(Rc::from("Active")), ..value.clone() })
+            }
             _ => value,
         });
         set("tracing_config", wrap(tracing, "mode"));
         let mut variables: Vec<(Rc<str>, Val)> = Vec::new();
-        for environment in [provider.as_ref().and_then(|provider| provider.get("environment")), function.get("environment")] {
+        for environment in
+            [provider.as_ref().and_then(|provider| provider.get("environment")), function.get("environment")]
+        {
             if let Some(Val { v: V::Map(more), .. }) = environment {
                 variables.extend(more.iter().cloned());
             }
@@ -130,7 +135,9 @@ fn unresolved(value: Val) -> Val {
             V::Text(Rc::from(out))
         }
         V::List(items) => V::List(items.iter().cloned().map(unresolved).collect()),
-        V::Map(entries) => V::Map(entries.iter().map(|(key, value)| (key.clone(), unresolved(value.clone()))).collect()),
+        V::Map(entries) => {
+            V::Map(entries.iter().map(|(key, value)| (key.clone(), unresolved(value.clone()))).collect())
+        }
         _ => return value,
     };
     Val { v, ..value }

@@ -40,8 +40,9 @@ fn within(mut value: Val, depth: u32) -> Val {
                 let statement = Val { v: V::List(statement.into()), ..statements.clone() };
                 value.v = V::Map([(Rc::from("statement"), statement)].into());
             } else if entries.iter().any(|(_, value)| may_hold(value)) {
-                value.v =
-                    V::Map(entries.iter().map(|(key, value)| (key.clone(), within(value.clone(), depth - 1))).collect());
+                value.v = V::Map(
+                    entries.iter().map(|(key, value)| (key.clone(), within(value.clone(), depth - 1))).collect(),
+                );
             }
             value
         }

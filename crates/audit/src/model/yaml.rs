@@ -110,8 +110,22 @@ fn events<'i, T: Input>(
 
 /// Functions of CloudFormation that have a short form.
 const SHORT: [&str; 16] = [
-    "Ref", "Condition", "GetAtt", "Sub", "Join", "If", "Select", "Split", "FindInMap", "Base64", "ImportValue", "GetAZs",
-    "Equals", "Not", "And", "Or",
+    "Ref",
+    "Condition",
+    "GetAtt",
+    "Sub",
+    "Join",
+    "If",
+    "Select",
+    "Split",
+    "FindInMap",
+    "Base64",
+    "ImportValue",
+    "GetAZs",
+    "Equals",
+    "Not",
+    "And",
+    "Or",
 ];
 
 /// `!GetAtt` as `Fn::GetAtt`; those that are not in the list mean nothing.

@@ -64,7 +64,8 @@ impl FileScan {
         }
         for (line, resource, policies) in &self.unknown {
             let ids: Vec<_> = policies.iter().map(|policy| settings.catalogue.get(*policy).id.as_str()).collect();
-            let words = format!("{resource}: no verdict, it depends on values that are not in the files: {}", ids.join(", "));
+            let words =
+                format!("{resource}: no verdict, it depends on values that are not in the files: {}", ids.join(", "));
             self.notes.push((*line, words));
         }
     }
@@ -112,19 +113,19 @@ impl FileScan {
 pub(super) fn scan_input(input: &Input, settings: &Settings<'_>) -> FileScan {
     match read_input(input, settings) {
         Ok(text) => scan_text(&input.name, &text, settings),
-        Err(scan) => scan,
+        Err(scan) => *scan,
     }
 }
 
 /// The text of an input, or what became of it.
-pub(super) fn read_input(input: &Input, settings: &Settings<'_>) -> Result<String, FileScan> {
+pub(super) fn read_input(input: &Input, settings: &Settings<'_>) -> Result<String, Box<FileScan>> {
     let limit = settings.limits.file_bytes;
-    let too_large = || FileScan::unread(format!("larger than {} MiB", limit >> 20));
+    let too_large = || Box::new(FileScan::unread(format!("larger than {} MiB", limit >> 20)));
     let bytes = match &input.source {
         Source::Skipped(reason) => {
-            return Err(FileScan::without_objects(Outcome::Skipped { reason: reason.clone() }));
+            return Err(Box::new(FileScan::without_objects(Outcome::Skipped { reason: reason.clone() })));
         }
-        Source::Unreadable(reason) => return Err(FileScan::unread(reason.clone())),
+        Source::Unreadable(reason) => return Err(Box::new(FileScan::unread(reason.clone()))),
         Source::Bytes(bytes) if bytes.len() as u64 > limit => return Err(too_large()),
         Source::Bytes(bytes) => bytes.clone(),
         Source::File(path) => {
@@ -142,7 +143,7 @@ pub(super) fn read_input(input: &Input, settings: &Settings<'_>) -> Result<Strin
             match read() {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => return Err(too_large()),
-                Err(error) => return Err(FileScan::unread(format!("cannot be read: {error}"))),
+                Err(error) => return Err(Box::new(FileScan::unread(format!("cannot be read: {error}")))),
             }
         }
     };
@@ -151,7 +152,7 @@ pub(super) fn read_input(input: &Input, settings: &Settings<'_>) -> Result<Strin
         Err(error) => {
             let bytes = error.as_bytes();
             let line = 1 + bytes[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-            Err(FileScan::unread(format!("not UTF-8 from line {line} on")))
+            Err(Box::new(FileScan::unread(format!("not UTF-8 from line {line} on"))))
         }
     }
 }

@@ -108,10 +108,9 @@ fn walk(root: &Path, top: &Path, selection: &Selection, inputs: &mut Vec<Input>)
             } else {
                 skip("not among the files to include".to_owned());
             }
-        } else if path
-            .extension()
-            .is_some_and(|extension| ["yaml", "yml", "json", "tf", "tofu", "tfvars"].iter().any(|known| extension == *known))
-        {
+        } else if path.extension().is_some_and(|extension| {
+            ["yaml", "yml", "json", "tf", "tofu", "tfvars"].iter().any(|known| extension == *known)
+        }) {
             inputs.push(Input { name: shown(&path), source: Source::File(path) });
         } else {
             skip("not a kind of file that is read (.yaml, .yml, .json, .tf, .tofu, .tfvars)".to_owned());

@@ -26,7 +26,7 @@ struct Known {
     error: Option<ModelError>,
 }
 
-type Read = (usize, Result<(File, Known), FileScan>);
+type Read = (usize, Result<(File, Known), Box<FileScan>>);
 
 /// One text alone, a module of one file.
 pub(super) fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
@@ -70,13 +70,14 @@ pub(super) fn scan(inputs: &[Input], settings: &Settings<'_>, threads: usize) ->
                 scans.insert(index, FileScan::without_objects(Outcome::Scanned { objects: 0, others: 0 }));
             }
             Err(scan) => {
-                scans.insert(index, scan);
+                scans.insert(index, *scan);
             }
         }
     }
     let tree = Tree::new(&files);
     let roots = tree.roots();
-    let mut parts = in_parallel(roots.len(), threads, &|index| (index, judge(&tree.stack(roots[index]), &known, settings)));
+    let mut parts =
+        in_parallel(roots.len(), threads, &|index| (index, judge(&tree.stack(roots[index]), &known, settings)));
     // Whichever thread was faster.
     parts.sort_by_key(|(index, _)| *index);
     for (index, scan) in parts.into_iter().flat_map(|(_, parts)| parts) {

@@ -17,7 +17,10 @@ const DIFFERENCES: &str = include_str!("../data/checkov-iac-differences.tsv");
 
 /// `A3` is `CKV_AWS_3`, `2Z1` is `CKV2_AZURE_1`.
 fn id(short: &str) -> String {
-    let (head, short) = short.strip_prefix('2').filter(|rest| rest.starts_with(['A', 'Z', 'G'])).map_or(("CKV", short), |rest| ("CKV2", rest));
+    let (head, short) = short
+        .strip_prefix('2')
+        .filter(|rest| rest.starts_with(['A', 'Z', 'G']))
+        .map_or(("CKV", short), |rest| ("CKV2", rest));
     let cloud = match &short[..1] {
         "A" => "AWS",
         "Z" => "AZURE",

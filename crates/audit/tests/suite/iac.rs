@@ -93,7 +93,8 @@ fn a_finding_stands_where_the_attribute_does_and_suppressions_of_comments_hold()
     let finding = scan.findings.iter().find(|f| f.policy(catalogue()).is_called("CKV_AWS_3")).expect("it failed");
     assert_eq!((finding.at.line, finding.at.column), (3, 15));
     assert_eq!(&*finding.json_path, "resource.aws_ebs_volume.a.encrypted");
-    let scan = terraform("resource \"aws_ebs_volume\" \"a\" {\n  # checkov:skip=CKV_AWS_3:scratch\n  encrypted = false\n}\n");
+    let scan =
+        terraform("resource \"aws_ebs_volume\" \"a\" {\n  # checkov:skip=CKV_AWS_3:scratch\n  encrypted = false\n}\n");
     assert_eq!(verdict(&scan, "CKV_AWS_3", "aws_ebs_volume.a"), "suppressed");
 }
 
@@ -116,12 +117,18 @@ fn folder_verdict(report: &Report, alias: &str, resource: &str) -> Option<Status
 #[test]
 fn modules_of_the_tree_are_evaluated_with_their_arguments_and_linked_across() {
     let report = scan_folder(&[
-        ("main.tf", "module \"a\" {\n  source = \"./m\"\n  on = var.on\n}\nresource \"aws_s3_bucket_public_access_block\" \"b\" {\n  \
-                     bucket = module.a.bucket\n  block_public_acls = true\n  block_public_policy = true\n}\n"),
+        (
+            "main.tf",
+            "module \"a\" {\n  source = \"./m\"\n  on = var.on\n}\nresource \"aws_s3_bucket_public_access_block\" \"b\" {\n  \
+                     bucket = module.a.bucket\n  block_public_acls = true\n  block_public_policy = true\n}\n",
+        ),
         ("variables.tf", "variable \"on\" { default = false }\n"),
         ("terraform.tfvars", "on = true\n"),
-        ("m/main.tf", "variable \"on\" {}\nresource \"aws_ebs_volume\" \"v\" {\n  encrypted = var.on\n}\n\
-                       resource \"aws_s3_bucket\" \"b\" {}\noutput \"bucket\" { value = aws_s3_bucket.b.id }\n"),
+        (
+            "m/main.tf",
+            "variable \"on\" {}\nresource \"aws_ebs_volume\" \"v\" {\n  encrypted = var.on\n}\n\
+                       resource \"aws_s3_bucket\" \"b\" {}\noutput \"bucket\" { value = aws_s3_bucket.b.id }\n",
+        ),
     ]);
     assert_eq!(folder_verdict(&report, "CKV_AWS_3", "module.a.aws_ebs_volume.v"), Some(Status::Passed));
     assert_eq!(folder_verdict(&report, "CKV2_AWS_6", "module.a.aws_s3_bucket.b"), Some(Status::Passed));
@@ -145,14 +152,19 @@ fn what_would_grow_without_end_is_bounded_and_told() {
     (1..60).for_each(|n| doubling += &format!("  a{n} = \"${{local.a{}}}${{local.a{}}}\"\n", n - 1, n - 1));
     doubling += "}\nresource \"aws_ebs_volume\" \"a\" {\n  size = local.a59\n}\n";
     let many = "resource \"aws_ebs_volume\" \"a\" {\n  count = 100000000\n}\n".to_owned();
-    let product = "locals {\n  l = range(1000)\n  p = [for a in local.l : [for b in local.l : [for c in local.l : c]]]\n}\n\
+    let product =
+        "locals {\n  l = range(1000)\n  p = [for a in local.l : [for b in local.l : [for c in local.l : c]]]\n}\n\
                    resource \"aws_ebs_volume\" \"a\" {\n  size = local.p\n}\n"
-        .to_owned();
+            .to_owned();
     for text in [doubling, many, product] {
         let start = Instant::now();
         let scan = terraform(&text);
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-        assert!(matches!(&scan.outcome, Outcome::Unparsed { reason, .. } if reason.contains("too large")), "{}", scan.outcome);
+        assert!(
+            matches!(&scan.outcome, Outcome::Unparsed { reason, .. } if reason.contains("too large")),
+            "{}",
+            scan.outcome
+        );
     }
 }
 
@@ -179,7 +191,8 @@ fn cloudformation_is_the_same_in_yaml_with_short_forms_and_in_json() {
         assert_eq!(verdict(&scan, "CKV_AWS_53", "AWS::S3::Bucket.B"), "failed", "{name}");
         assert_eq!(verdict(&scan, "CKV_AWS_21", "AWS::S3::Bucket.B"), "failed", "{name}");
     }
-    let scan = scan_text("t.yaml", "Resources:\n  V:\n    Type: AWS::EC2::Volume\n    Properties:\n      Encrypted: false\n");
+    let scan =
+        scan_text("t.yaml", "Resources:\n  V:\n    Type: AWS::EC2::Volume\n    Properties:\n      Encrypted: false\n");
     let finding = scan.findings.iter().find(|f| f.policy(catalogue()).is_called("CKV_AWS_3")).expect("it failed");
     assert_eq!((finding.at.line, finding.at.column), (5, 18));
 }

@@ -155,9 +155,10 @@ impl<'d> Template<'d> {
         match self.document.get(parameter, "Default") {
             Some(default) => {
                 let value = super::plain(self.document, default, 8);
-                let is_list = self.document.str_at(parameter, &["Type"]).is_some_and(|kind| {
-                    kind.starts_with("List<") || kind == "CommaDelimitedList"
-                });
+                let is_list = self
+                    .document
+                    .str_at(parameter, &["Type"])
+                    .is_some_and(|kind| kind.starts_with("List<") || kind == "CommaDelimitedList");
                 match value.known_text() {
                     Some(text) if is_list => {
                         Val::at(V::List(text.split(',').map(|piece| Val::text(piece.trim(), at)).collect()), at)

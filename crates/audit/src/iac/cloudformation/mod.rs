@@ -18,9 +18,9 @@ const MAX_RESOURCES: usize = 100_000;
 /// Whether a mapping is a template: it has `Resources` with types like `AWS::S3::Bucket`.
 pub fn is_template(document: &Document, root: NodeId) -> bool {
     document.get(root, "Resources").is_some_and(|resources| {
-        document.entries(resources).any(|(_, entry)| {
-            document.str_at(entry.value, &["Type"]).is_some_and(|kind| kind.contains("::"))
-        })
+        document
+            .entries(resources)
+            .any(|(_, entry)| document.str_at(entry.value, &["Type"]).is_some_and(|kind| kind.contains("::")))
     })
 }
 
@@ -108,7 +108,11 @@ fn add(name: &str, kind: &str, properties: &Val, lines: (Mark, u32), path: &str,
                 continue;
             }
         }
-        push(also.kind.clone(), Val { v: V::Map(entries.into()), ..properties.clone() }, format!("{name}/{}", also.kind));
+        push(
+            also.kind.clone(),
+            Val { v: V::Map(entries.into()), ..properties.clone() },
+            format!("{name}/{}", also.kind),
+        );
     }
 }
 
@@ -163,7 +167,9 @@ fn map(value: &Val, mapping: &Mapping, path: &str) -> Val {
                     continue;
                 }
                 let verbatim = match &**key {
-                    "PolicyDocument" | "KeyPolicy" | "RepositoryPolicyText" | "ResourcePolicyDocument" => Some("policy"),
+                    "PolicyDocument" | "KeyPolicy" | "RepositoryPolicyText" | "ResourcePolicyDocument" => {
+                        Some("policy")
+                    }
                     "AssumeRolePolicyDocument" => Some("assume_role_policy"),
                     "Variables" => Some("variables"),
                     "ContainerDefinitions" => {

@@ -2,7 +2,8 @@ use super::{Kind, Part, parse};
 
 #[test]
 fn blocks_labels_and_attributes_keep_their_places() {
-    let parsed = parse("\u{feff}resource \"a\" \"b\" {\r\n  x = 1 # one\r\n  inner {\r\n    y = [1, 2,]\r\n  }\r\n}\r\n");
+    let parsed =
+        parse("\u{feff}resource \"a\" \"b\" {\r\n  x = 1 # one\r\n  inner {\r\n    y = [1, 2,]\r\n  }\r\n}\r\n");
     assert_eq!(parsed.error, None);
     let block = &parsed.body.blocks[0];
     assert_eq!((block.at.line, block.at.column, block.last_line), (1, 1, 6));
@@ -53,6 +54,11 @@ fn every_beginning_of_a_file_is_read_or_refused() {
                 y = a ? b[0].c : d[*].e\n  z = <<E\n${q}\nE\n  w = { for k, v in m : k => v... }\n}\n";
     for end in (0..=text.len()).filter(|end| text.is_char_boundary(*end)) {
         let parsed = parse(&text[..end]);
-        assert_eq!(parsed.error.is_none(), end == text.len() || end == text.len() - 1 || end == 0, "{:?}", &text[..end]);
+        assert_eq!(
+            parsed.error.is_none(),
+            end == text.len() || end == text.len() - 1 || end == 0,
+            "{:?}",
+            &text[..end]
+        );
     }
 }

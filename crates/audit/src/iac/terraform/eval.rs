@@ -42,15 +42,20 @@ fn named<'e>(env: Option<&'e Env<'e>>, name: &str) -> Option<&'e Val> {
     None
 }
 
+/// Names that a block with `count` or `for_each` has for what it is made of: at most one.
+pub type Names = Vec<(&'static str, Val)>;
+/// The instances that a call makes, with their keys.
+pub type Children = Rc<Vec<(Option<Val>, usize)>>;
+
 /// One use of a module: the root, or a call with its arguments.
 pub struct Instance<'a> {
     pub folder: &'a Folder<'a>,
     /// `module.name.` of each call on the way, empty for the root.
     pub prefix: String,
     /// The caller, its call, and the names of the call's `for_each` or `count`.
-    call: Option<(usize, &'a Block, Vec<(&'static str, Val)>)>,
+    call: Option<(usize, &'a Block, Names)>,
     memo: RefCell<FxHashMap<(Sort, &'a str), Option<Val>>>,
-    children: RefCell<FxHashMap<&'a str, Rc<Vec<(Option<Val>, usize)>>>>,
+    children: RefCell<FxHashMap<&'a str, Children>>,
     depth: usize,
 }
 
@@ -280,7 +285,10 @@ impl<'a> Evaluator<'a> {
                 None => list.push(result),
                 Some(entry_key) => {
                     let Some(entry_key) = self.value(instance, entry_key, Some(&inner)).to_text() else { continue };
-                    if each.grouped && let Some((_, Val { v: V::List(all), .. })) = map.iter_mut().find(|(key, _)| *key == entry_key) {
+                    if each.grouped
+                        && let Some((_, Val { v: V::List(all), .. })) =
+                            map.iter_mut().find(|(key, _)| *key == entry_key)
+                    {
                         *all = all.iter().cloned().chain([result]).collect();
                     } else if each.grouped {
                         map.push((entry_key, Val::new(V::List([result].into()), expr.at, expr.last_line)));
@@ -475,7 +483,9 @@ impl<'a> Evaluator<'a> {
         let children = self.children(instance, module);
         let mut left = steps.len() - 1;
         let mut wanted = None;
-        if left > 0 && let Either::Index(index) = &steps[left - 1] {
+        if left > 0
+            && let Either::Index(index) = &steps[left - 1]
+        {
             wanted = Some(self.value(instance, index, env));
             left -= 1;
         }
@@ -496,7 +506,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The instances that a call makes: with their key, and their index. Empty where its source is not in the tree.
-    pub fn children(&self, instance: usize, module: &'a str) -> Rc<Vec<(Option<Val>, usize)>> {
+    pub fn children(&self, instance: usize, module: &'a str) -> Children {
         let this = self.instance(instance);
         if let Some(known) = this.children.borrow().get(module) {
             return known.clone();
@@ -544,7 +554,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// How often a block with `count` or `for_each` is there: the key of each, and the names in it.
-    pub fn repeats(&self, instance: usize, body: &'a crate::iac::hcl::Body) -> Vec<(Option<Val>, Vec<(&'static str, Val)>)> {
+    pub fn repeats(&self, instance: usize, body: &'a crate::iac::hcl::Body) -> Vec<(Option<Val>, Names)> {
         let pair = |key: Val, value: Val, at: Mark| {
             Val::at(V::Map([(Rc::from("key"), key), (Rc::from("value"), value)].into()), at)
         };
@@ -634,8 +644,7 @@ impl<'a> Evaluator<'a> {
         env: Option<&Env<'_>>,
         add: &mut dyn FnMut(Val),
     ) {
-        let (Some(each), Some(content)) =
-            (block.body.attribute("for_each"), block.body.of_kind("content").next())
+        let (Some(each), Some(content)) = (block.body.attribute("for_each"), block.body.of_kind("content").next())
         else {
             return;
         };
@@ -717,9 +726,9 @@ pub fn items_of(value: &Val) -> Option<Vec<(Val, Val)>> {
                 .map(|(index, item)| (Val::at(V::Number(index as f64), item.at), item.clone()))
                 .collect(),
         ),
-        V::Map(entries) => Some(
-            entries.iter().map(|(key, value)| (Val::at(V::Text(key.clone()), value.at), value.clone())).collect(),
-        ),
+        V::Map(entries) => {
+            Some(entries.iter().map(|(key, value)| (Val::at(V::Text(key.clone()), value.at), value.clone())).collect())
+        }
         V::Null => Some(Vec::new()),
         V::Bool(_) | V::Number(_) | V::Text(_) | V::Unknown(_) => None,
     }

@@ -8,7 +8,10 @@ use crate::iac::value::{UNKNOWN_START, V, Val, number_text};
 
 /// Functions whose result is made of their arguments, each in its place.
 pub fn keeps_places(name: &str) -> bool {
-    matches!(name, "merge" | "concat" | "jsonencode" | "tolist" | "toset" | "tomap" | "flatten" | "sensitive" | "nonsensitive")
+    matches!(
+        name,
+        "merge" | "concat" | "jsonencode" | "tolist" | "toset" | "tomap" | "flatten" | "sensitive" | "nonsensitive"
+    )
 }
 
 /// The result of a function; `None` where it is not known.
@@ -51,8 +54,8 @@ pub fn call(name: &str, arguments: &[Val], evaluator: &Evaluator<'_>) -> Option<
             flatten(first?, &mut out, evaluator, 16)?;
             Some(V::List(out.into()))
         }
-        "jsonencode" | "tolist" | "toset" | "tomap" | "sensitive" | "nonsensitive" | "tostring" | "tonumber" | "tobool"
-        | "yamlencode" => converted(name, first?),
+        "jsonencode" | "tolist" | "toset" | "tomap" | "sensitive" | "nonsensitive" | "tostring" | "tonumber"
+        | "tobool" | "yamlencode" => converted(name, first?),
         "jsondecode" => {
             let value = serde_json::from_str(first?.known_text()?).ok()?;
             Some(crate::iac::statements::of_json(&value, first?.at).v)
@@ -121,8 +124,10 @@ pub fn call(name: &str, arguments: &[Val], evaluator: &Evaluator<'_>) -> Option<
             let pairs = keys.iter().zip(values.iter());
             Some(V::Map(pairs.map(|(key, value)| Some((key.to_text()?, value.clone()))).collect::<Option<_>>()?))
         }
-        "compact" | "distinct" | "reverse" | "sort" | "slice" | "contains" | "one" | "sum" | "range" | "setsubtract"
-        | "setintersection" | "coalescelist" | "anytrue" | "alltrue" => lists(name, arguments, evaluator),
+        "compact" | "distinct" | "reverse" | "sort" | "slice" | "contains" | "one" | "sum" | "range"
+        | "setsubtract" | "setintersection" | "coalescelist" | "anytrue" | "alltrue" => {
+            lists(name, arguments, evaluator)
+        }
         "min" | "max" => {
             let numbers: Vec<f64> = arguments.iter().map(Val::to_number).collect::<Option<_>>()?;
             let pick = if name == "min" { f64::min } else { f64::max };
@@ -199,7 +204,8 @@ fn lists(name: &str, arguments: &[Val], evaluator: &Evaluator<'_>) -> Option<V> 
     let within = |value: &Val, list: &[Val]| list.iter().any(|item| same(item, value) == Some(true));
     Some(match name {
         "compact" => {
-            let keep = |item: &&Val| !matches!(&item.v, V::Null) && !matches!(&item.v, V::Text(text) if text.is_empty());
+            let keep =
+                |item: &&Val| !matches!(&item.v, V::Null) && !matches!(&item.v, V::Text(text) if text.is_empty());
             V::List(items.iter().filter(keep).cloned().collect())
         }
         "distinct" => {
@@ -294,7 +300,9 @@ fn texts(name: &str, arguments: &[Val], evaluator: &Evaluator<'_>) -> Option<V> 
             let (from, to) = (second()?, arguments.get(2)?.known_text()?);
             match from.strip_prefix('/').and_then(|from| from.strip_suffix('/')) {
                 Some(pattern) => regex_lite::Regex::new(pattern).ok()?.replace_all(&text, to).into_owned(),
-                None if evaluator.spend_text(text.matches(from).count().saturating_mul(to.len())) => text.replace(from, to),
+                None if evaluator.spend_text(text.matches(from).count().saturating_mul(to.len())) => {
+                    text.replace(from, to)
+                }
                 None => return None,
             }
         }
