@@ -15,6 +15,31 @@ use crate::support::{catalogue, settings};
 const RECORD: &str = include_str!("../data/checkov-iac.tsv");
 const DIFFERENCES: &str = include_str!("../data/checkov-iac-differences.tsv");
 
+/// Ids below 98 %, most of them with few examples. Each of their differences has its reason like any other.
+const BELOW: [&str; 21] = [
+    "CKV2_AWS_12",
+    "CKV2_AWS_5",
+    "CKV_AWS_1",
+    "CKV_AWS_103",
+    "CKV_AWS_2",
+    "CKV_AWS_21",
+    "CKV_AWS_229",
+    "CKV_AWS_23",
+    "CKV_AWS_230",
+    "CKV_AWS_231",
+    "CKV_AWS_232",
+    "CKV_AWS_33",
+    "CKV_AWS_334",
+    "CKV_AWS_335",
+    "CKV_AWS_363",
+    "CKV_AWS_45",
+    "CKV_AWS_46",
+    "CKV_AWS_49",
+    "CKV_AWS_6",
+    "CKV_AWS_70",
+    "CKV_GCP_21",
+];
+
 /// `A3` is `CKV_AWS_3`, `2Z1` is `CKV2_AZURE_1`.
 fn id(short: &str) -> String {
     let (head, short) = short
@@ -67,7 +92,6 @@ fn conformance_checkov_agrees_on_its_cloud_examples() {
     let mut table: BTreeMap<String, [usize; 4]> = BTreeMap::new();
     let mut unexplained = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut explained: BTreeMap<String, usize> = BTreeMap::new();
     for line in RECORD.lines().filter(|line| !line.starts_with('#')) {
         let fields: Vec<_> = line.split('\t').collect();
         let Some(mine) = ours.get(&(fields[0].to_owned(), fields[1].to_owned())) else { continue };
@@ -84,9 +108,7 @@ fn conformance_checkov_agrees_on_its_cloud_examples() {
                 if *mine != theirs {
                     let word = if *mine { "failed" } else { "passed" };
                     let place = format!("{id}\t{}\t{}\t{word}", fields[0], fields[1]);
-                    if known.contains(place.as_str()) {
-                        *explained.entry(id.clone()).or_default() += 1;
-                    } else {
+                    if !known.contains(place.as_str()) {
                         unexplained.push(place.clone());
                     }
                     seen.insert(place);
@@ -100,8 +122,7 @@ fn conformance_checkov_agrees_on_its_cloud_examples() {
         let share = counts[0] as f64 / counts[1] as f64;
         println!("{id}: {:.1} % of {} ({} of {} failures)", share * 100.0, counts[1], counts[2], counts[3]);
         total.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-        // On a handful of examples a single difference with its reason is more than 2 %.
-        if share < 0.98 && counts[1] - counts[0] > explained.get(id).copied().unwrap_or_default() {
+        if share < 0.98 {
             low.push(id.clone());
         }
     }
@@ -109,6 +130,6 @@ fn conformance_checkov_agrees_on_its_cloud_examples() {
     let stale: Vec<_> = known.iter().filter(|place| !seen.contains(**place)).collect();
     assert!(unexplained.is_empty(), "{} differences without a reason:\n{}", unexplained.len(), unexplained.join("\n"));
     assert!(stale.is_empty(), "reasons for differences that are gone: {stale:?}");
-    assert!(low.is_empty(), "below 98 %: {low:?}");
+    assert_eq!(low, BELOW, "below 98 %");
     assert!(table.len() >= 250, "{} ids compared", table.len());
 }
