@@ -72,6 +72,16 @@ impl Val {
         self
     }
 
+    /// Whether lists and mappings are nested deeper than this; `visited` counts what was looked at.
+    pub fn is_deeper_than(&self, depth: u32, visited: &mut usize) -> bool {
+        *visited += 1;
+        match &self.v {
+            V::List(items) => depth == 0 || items.iter().any(|item| item.is_deeper_than(depth - 1, visited)),
+            V::Map(entries) => depth == 0 || entries.iter().any(|(_, value)| value.is_deeper_than(depth - 1, visited)),
+            V::Null | V::Bool(_) | V::Number(_) | V::Text(_) | V::Unknown(_) => false,
+        }
+    }
+
     /// The entry of a mapping.
     pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.v {

@@ -169,6 +169,17 @@ fn what_would_grow_without_end_is_bounded_and_told() {
 }
 
 #[test]
+fn a_row_of_values_each_within_the_next_does_not_overflow() {
+    let mut text = String::from("locals {\n  a0 = [1]\n");
+    (1..40_000).for_each(|n| text += &format!("  a{n} = [local.a{}]\n", n - 1));
+    text += "}\nresource \"aws_ebs_volume\" \"a\" {\n  encrypted = true\n  size = [\n";
+    (0..40_000).for_each(|n| text += &format!("    local.a{n},\n"));
+    text += "  ]\n}\n";
+    let scan = terraform(&text);
+    assert_eq!(verdict(&scan, "CKV_AWS_3", "aws_ebs_volume.a"), "passed", "{}", scan.outcome);
+}
+
+#[test]
 fn a_broken_file_is_a_line_of_the_ledger_with_its_place() {
     let report = scan_folder(&[("bad.tf", "resource \"aws_ebs_volume\" \"a\" {}\nresource \"x\" {\n  a = \n}\n")]);
     let outcome = &report.ledger.entries[0].outcome;

@@ -13,6 +13,8 @@ use crate::model::Mark;
 
 /// How deep evaluation may go: expressions, and locals and outputs that they lead to.
 const MAX_DEPTH: u32 = 110;
+/// How deep lists and mappings of a value may be nested.
+const MAX_NESTING: u32 = 64;
 /// Steps that one root module may take.
 const STEPS: u64 = 2_000_000;
 /// Bytes of text that it may make.
@@ -437,7 +439,12 @@ impl<'a> Evaluator<'a> {
             None => {}
         }
         this.memo.borrow_mut().insert((sort, key), None);
-        let value = make(key).unwrap_or_else(|| unknown(""));
+        let mut value = make(key).unwrap_or_else(|| unknown(""));
+        // A row of locals, each within the next, would nest without end.
+        let mut visited = 0;
+        if value.is_deeper_than(MAX_NESTING, &mut visited) || !self.spend(visited) {
+            value = unknown(" (nested too deep)");
+        }
         this.memo.borrow_mut().insert((sort, key), Some(value.clone()));
         value
     }
