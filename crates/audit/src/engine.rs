@@ -1,6 +1,6 @@
 //! Evaluates policies on objects. Nothing here reads a file or keeps anything between objects.
 
-use crate::expr::{self, Budget, Place, Root, Scope};
+use crate::expr::{self, Budget, CloudScope, Place, Root, Scope};
 use crate::kube::{Group, Object};
 use crate::model::{Mark, NodeId, push_index, push_key};
 use crate::policy::{Catalogue, Each, Policy, PolicyIndex};
@@ -12,6 +12,8 @@ pub struct Verdict {
     pub policy: PolicyIndex,
     /// Whether it failed.
     pub failed: bool,
+    /// Whether it depends on what is only known when the configuration is applied: neither failed nor passed.
+    pub unknown: bool,
     /// Where: of a failure what is to blame, of a pass the item.
     pub at: Mark,
     /// JSON path of the same. It may name what is missing.
@@ -58,7 +60,8 @@ pub fn evaluate(
                 return;
             }
             let failed = expr::holds(&policy.fails, &scope);
-            if (!failed && !passes) || !budget.spend(STEPS_OF_VERDICT) {
+            let unknown = !failed && scope.cloud.is_some() && expr::holds(&policy.fails, &scope.if_unknown_holds());
+            if (!failed && !passes && !unknown) || !budget.spend(STEPS_OF_VERDICT) {
                 return;
             }
             let document = object.document;
@@ -72,7 +75,7 @@ pub fn evaluate(
                 (document.at(item.node), item.path.clone())
             };
             let lines = (document.at(item.node).line, document.last_line(item.node));
-            tell(Verdict { policy: index, failed, at, json_path, container: item.container, lines });
+            tell(Verdict { policy: index, failed, unknown, at, json_path, container: item.container, lines });
         });
     }
     if budget.is_spent() { Err(TooLarge) } else { Ok(()) }
@@ -111,6 +114,7 @@ fn scope<'d>(object: &Object<'d>, item: NodeId, budget: &'d Budget) -> Scope<'d>
         here: item,
         pod: object.pod.as_ref().map(|pod| pod.spec),
         pod_meta: object.pod.as_ref().and_then(|pod| pod.meta),
+        cloud: object.cloud.map(|links| CloudScope { links, unknown_holds: false }),
         budget,
     }
 }
@@ -126,6 +130,7 @@ fn for_each_item(policy: &Policy, object: &Object<'_>, visit: &mut dyn FnMut(&It
                 Root::Here | Root::Item | Root::Object => Some((object.node, object.path.clone())),
                 Root::Pod => object.pod.as_ref().map(|pod| (pod.spec, pod.spec_path.clone())),
                 Root::PodMeta => object.pod.as_ref().and_then(|pod| pod.meta.map(|meta| (meta, pod.meta_path.clone()))),
+                Root::Users | Root::Uses => None,
             };
             if let Some((node, path_text)) = start {
                 items(&path.steps, object, Item { node, path: path_text, container: None }, visit);
@@ -181,7 +186,7 @@ fn items(steps: &[expr::Step], object: &Object<'_>, item: Item, visit: &mut dyn 
 fn locate(place: &Place, object: &Object<'_>, item: &Item) -> (Mark, String) {
     let pod = object.pod.as_ref();
     let (root, fallback) = match place.root {
-        Root::Here | Root::Item => (item.path.as_str(), item.node),
+        Root::Here | Root::Item | Root::Users | Root::Uses => (item.path.as_str(), item.node),
         Root::Object => (object.path.as_str(), object.node),
         Root::Pod => pod.map_or((object.path.as_str(), object.node), |pod| (pod.spec_path.as_str(), pod.spec)),
         Root::PodMeta => pod

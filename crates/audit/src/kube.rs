@@ -21,6 +21,17 @@ pub struct Object<'d> {
     pub namespace: Option<&'d str>,
     /// The pod that it is, or makes.
     pub pod: Option<Pod<'d>>,
+    /// Where it is no object of Kubernetes but a resource of a cloud.
+    pub cloud: Option<Cloud>,
+}
+
+/// What a resource of a cloud (`crate::iac`) has beside its attributes: mappings from kinds to lists of attributes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cloud {
+    /// The resources that refer to it.
+    pub users: Option<NodeId>,
+    /// The resources that it refers to.
+    pub uses: Option<NodeId>,
 }
 
 /// A pod's specification, wherever it stands.
@@ -107,6 +118,7 @@ fn object<'d>(document: &'d Document, node: NodeId, path: String, kind: &'d str,
         namespace: text(&["metadata", "namespace"]).filter(|namespace| !namespace.is_empty()),
         pod: pod(document, node, &path, kind),
         path,
+        cloud: None,
     }
 }
 
@@ -158,8 +170,12 @@ fn pod<'d>(document: &'d Document, node: NodeId, path: &str, kind: &str) -> Opti
 }
 
 impl Object<'_> {
-    /// What names the object in reports: `Kind/namespace/name`, without the namespace where it has none.
+    /// What names the object in reports: `Kind/namespace/name`, without the namespace where it has none; a cloud's resource has its
+    /// address.
     pub fn label(&self) -> String {
+        if self.cloud.is_some() {
+            return self.name.to_owned();
+        }
         let name = if self.name.is_empty() { "(unnamed)" } else { self.name };
         match self.namespace {
             Some(namespace) => format!("{}/{namespace}/{name}", self.kind),

@@ -74,7 +74,16 @@ pub fn markdown(catalogue: &Catalogue) -> String {
     let mut categories: Vec<_> = catalogue.policies().iter().map(|policy| policy.category.as_str()).collect();
     categories.sort_unstable();
     categories.dedup();
-    let _ = writeln!(out, "\n{} policies for Kubernetes.", catalogue.policies().len());
+    let count = |prefix: &str| catalogue.policies().iter().filter(|policy| policy.id.starts_with(prefix)).count();
+    let _ = writeln!(
+        out,
+        "\n{} policies: {} for Kubernetes, {} for AWS, {} for Azure, {} for Google Cloud.",
+        catalogue.policies().len(),
+        count("RF-K8S-"),
+        count("RF-AWS-"),
+        count("RF-AZ-"),
+        count("RF-GCP-")
+    );
     for category in categories {
         let _ = writeln!(
             out,

@@ -62,7 +62,7 @@ fn find(expr: &Expr, scope: &Scope<'_>, here: &Place) -> Option<Place> {
         Expr::All(path, _) => Some(go(path, scope, here)),
         Expr::Compare(..) | Expr::Exists(_) | Expr::Matches(..) | Expr::Text(..) => {
             let path = expr.first_path()?;
-            if !is_effective(expr) && path.steps.contains(&Step::Each) {
+            if !is_effective(expr) && (path.steps.contains(&Step::Each) || scope.cloud.is_some()) {
                 let inner = here_instead(expr);
                 let mut found = None;
                 each(path, scope, here, &mut |place, node| {
@@ -153,6 +153,8 @@ fn start(path: &Path, scope: &Scope<'_>, here: &Place) -> Place {
         Root::Object => Some(scope.object),
         Root::Pod => scope.pod,
         Root::PodMeta => scope.pod_meta,
+        // What is wrong with the links of a resource is its own fault.
+        Root::Users | Root::Uses => return Place { root: Root::Item, path: String::new(), node: Some(scope.item) },
     };
     Place { root: path.root, path: String::new(), node }
 }
@@ -161,7 +163,17 @@ fn start(path: &Path, scope: &Scope<'_>, here: &Place) -> Place {
 fn go(path: &Path, scope: &Scope<'_>, here: &Place) -> Place {
     let mut place = start(path, scope, here);
     let mut alive = place.node;
-    for step in &path.steps {
+    let is_link = matches!(path.root, Root::Users | Root::Uses);
+    for step in path.steps.iter().filter(|_| !is_link) {
+        // The lists of a cloud's resource are transparent.
+        if scope.cloud.is_some()
+            && matches!(step, Step::Key(_))
+            && let Some(first) = alive.and_then(|node| scope.document.items(node).first())
+        {
+            push_index(&mut place.path, 0);
+            alive = Some(*first);
+            place.node = alive;
+        }
         let next = match step {
             Step::Key(key) => {
                 push_key(&mut place.path, key);
@@ -190,6 +202,17 @@ fn each(path: &Path, scope: &Scope<'_>, here: &Place, visit: &mut dyn FnMut(&Pla
 
 fn descend(steps: &[Step], scope: &Scope<'_>, node: NodeId, place: Place, visit: &mut dyn FnMut(&Place, NodeId)) {
     let document = scope.document;
+    if scope.cloud.is_some()
+        && !matches!(steps.first(), Some(Step::Each | Step::Index(_)))
+        && let Value::Seq(items) = document.value(node)
+    {
+        for (index, item) in items.iter().enumerate() {
+            let mut place = Place { root: place.root, path: place.path.clone(), node: Some(*item) };
+            push_index(&mut place.path, index);
+            descend(steps, scope, *item, place, visit);
+        }
+        return;
+    }
     let Some((step, rest)) = steps.split_first() else {
         if !document.is_null(node) {
             visit(&place, node);

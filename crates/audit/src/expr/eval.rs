@@ -7,6 +7,8 @@ use std::ops::ControlFlow;
 
 use super::words::{capability, image, quantity};
 use super::{Expr, Function, Literal, Op, Path, Root, Step, Term, TextTest};
+use crate::iac::value::{UNKNOWN_END, UNKNOWN_START};
+use crate::kube::Cloud;
 use crate::model::{Document, NodeId, Value};
 
 /// What paths begin at.
@@ -24,8 +26,37 @@ pub struct Scope<'d> {
     pub pod: Option<NodeId>,
     /// The pod's metadata, where it has any.
     pub pod_meta: Option<NodeId>,
+    /// Where the object is a cloud's resource.
+    pub cloud: Option<CloudScope>,
     /// What is left to spend.
     pub budget: &'d Budget,
+}
+
+/// A cloud's resource: lists are transparent (a path goes on in each item), texts that say a number or a boolean are equal to it,
+/// and there are unknowns.
+#[derive(Debug, Clone, Copy)]
+pub struct CloudScope {
+    /// What refers to it and what it refers to.
+    pub links: Cloud,
+    /// What a test of something unknown comes to.
+    pub unknown_holds: bool,
+}
+
+impl Scope<'_> {
+    /// The same with every test of something unknown as it is not now.
+    fn flipped(&self) -> Self {
+        let cloud = self.cloud.map(|cloud| CloudScope { unknown_holds: !cloud.unknown_holds, ..cloud });
+        Self { cloud, ..*self }
+    }
+
+    /// The same with every test of something unknown holding.
+    pub fn if_unknown_holds(&self) -> Self {
+        Self { cloud: self.cloud.map(|cloud| CloudScope { unknown_holds: true, ..cloud }), ..*self }
+    }
+
+    fn unknown_holds(&self) -> bool {
+        self.cloud.is_some_and(|cloud| cloud.unknown_holds)
+    }
 }
 
 /// How many steps evaluation may still take. With none left every path leads nowhere.
@@ -71,10 +102,9 @@ pub fn holds(expr: &Expr, scope: &Scope<'_>) -> bool {
     match expr {
         Expr::And(all) => all.iter().all(|inner| holds(inner, scope)),
         Expr::Or(all) => all.iter().any(|inner| holds(inner, scope)),
+        Expr::Not(inner) if scope.cloud.is_some() => !holds(inner, &scope.flipped()),
         Expr::Not(inner) => !holds(inner, scope),
-        Expr::Compare(op, left, right) => {
-            any(left, scope, |a| any(right, scope, |b| compare(*op, a, b, scope.document)))
-        }
+        Expr::Compare(op, left, right) => any(left, scope, |a| any(right, scope, |b| compare(*op, a, b, scope))),
         Expr::Exists(term) => any(term, scope, |_| true),
         Expr::Any(path, inner) => walk(path, scope, &mut |node| {
             if holds(inner, &Scope { here: node, ..*scope }) {
@@ -92,12 +122,17 @@ pub fn holds(expr: &Expr, scope: &Scope<'_>) -> bool {
             }
         })
         .is_continue(),
-        Expr::Matches(term, regex) => {
-            any(term, scope, |val| text_of(val, scope.document).is_some_and(|text| regex.is_match(&text)))
-        }
+        Expr::Matches(term, regex) => any(term, scope, |val| {
+            text_of(val, scope.document).is_some_and(|text| {
+                if is_unknown(&text, scope) { scope.unknown_holds() } else { regex.is_match(&text) }
+            })
+        }),
         Expr::Text(test, left, right) => any(left, scope, |a| {
             any(right, scope, |b| {
                 let (Some(a), Some(b)) = (text_of(a, scope.document), text_of(b, scope.document)) else { return false };
+                if is_unknown(&a, scope) || is_unknown(&b, scope) {
+                    return may_be(*test, &a, &b, scope);
+                }
                 match test {
                     TextTest::Starts => a.starts_with(&*b),
                     TextTest::Ends => a.ends_with(&*b),
@@ -144,7 +179,13 @@ pub fn values<'d>(term: &Term, scope: &Scope<'d>, visit: Visit<'_, 'd>) -> Contr
             });
             visit(Val::Number(f64::from(count)))
         }
-        Term::Map(function, inner) => values(inner, scope, &mut |val| apply(*function, val, document, visit)),
+        Term::Map(function, inner) => values(inner, scope, &mut |val| {
+            let of_unknown = scope.cloud.is_some()
+                && *function != Function::Keys
+                && text_of(&val, document).is_some_and(|text| text.contains(UNKNOWN_START));
+            // What is made of an unknown is not known either.
+            if of_unknown { visit(val) } else { apply(*function, val, document, visit) }
+        }),
         Term::Split(inner, separator) => values(inner, scope, &mut |val| {
             let Some(text) = text_of(&val, document) else { return ControlFlow::Continue(()) };
             text.split(&**separator)
@@ -188,8 +229,11 @@ fn walk(path: &Path, scope: &Scope<'_>, visit: &mut dyn FnMut(NodeId) -> Control
         Root::Object => Some(scope.object),
         Root::Pod => scope.pod,
         Root::PodMeta => scope.pod_meta,
+        Root::Users => scope.cloud.and_then(|cloud| cloud.links.users),
+        Root::Uses => scope.cloud.and_then(|cloud| cloud.links.uses),
     };
     match from {
+        Some(from) if scope.cloud.is_some() => through(&path.steps, scope, from, visit),
         Some(from) => descend(&path.steps, scope, from, visit),
         None => ControlFlow::Continue(()),
     }
@@ -232,7 +276,114 @@ fn descend(
     if document.is_null(node) { ControlFlow::Continue(()) } else { visit(node) }
 }
 
-fn compare(op: Op, a: &Val<'_>, b: &Val<'_>, document: &Document) -> bool {
+/// As `descend`, with lists transparent: whatever is asked of a list is asked of its items.
+fn through(
+    steps: &[Step],
+    scope: &Scope<'_>,
+    node: NodeId,
+    visit: &mut dyn FnMut(NodeId) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let document = scope.document;
+    if !scope.budget.spend(1) {
+        return ControlFlow::Continue(());
+    }
+    match (document.value(node), steps.split_first()) {
+        (Value::Null, _) => ControlFlow::Continue(()),
+        (Value::Seq(items), Some((Step::Index(index), rest))) => match items.get(*index) {
+            Some(item) => through(rest, scope, *item, visit),
+            None => ControlFlow::Continue(()),
+        },
+        (Value::Seq(items), Some((Step::Each, rest))) => {
+            items.iter().try_for_each(|item| through(rest, scope, *item, visit))
+        }
+        (Value::Seq(items), _) => items.iter().try_for_each(|item| through(steps, scope, *item, visit)),
+        (_, None) => visit(node),
+        (Value::Map(_), Some((Step::Key(key), rest))) => match document.get(node, key) {
+            Some(next) => through(rest, scope, next, visit),
+            None => ControlFlow::Continue(()),
+        },
+        (Value::Map(entries), Some((Step::Each, rest))) => {
+            entries.iter().try_for_each(|entry| through(rest, scope, entry.value, visit))
+        }
+        // One block where a list of them is meant.
+        (Value::Map(_), Some((Step::Index(0), rest))) => through(rest, scope, node, visit),
+        // What is inside of an unknown is unknown too.
+        (Value::Str(text), Some(_)) if is_wholly_unknown(text) => visit(node),
+        _ => ControlFlow::Continue(()),
+    }
+}
+
+fn is_wholly_unknown(text: &str) -> bool {
+    text.starts_with(UNKNOWN_START) && text.find(UNKNOWN_END) == Some(text.len() - UNKNOWN_END.len_utf8())
+}
+
+fn is_unknown(text: &str, scope: &Scope<'_>) -> bool {
+    scope.cloud.is_some() && text.contains(UNKNOWN_START)
+}
+
+/// Whether a text that is known in part is equal to another, as far as that can be excluded.
+fn may_equal(a: &str, b: &str) -> bool {
+    let (partial, whole) = if a.contains(UNKNOWN_START) { (a, b) } else { (b, a) };
+    if whole.contains(UNKNOWN_START) {
+        return true;
+    }
+    let start = partial.split(UNKNOWN_START).next().unwrap_or_default();
+    let end = partial.rsplit(UNKNOWN_END).next().unwrap_or_default();
+    whole.len() >= start.len() + end.len() && whole.starts_with(start) && whole.ends_with(end)
+}
+
+/// A test of texts that are known in part.
+fn may_be(test: TextTest, a: &str, b: &str, scope: &Scope<'_>) -> bool {
+    if b.contains(UNKNOWN_START) {
+        return scope.unknown_holds();
+    }
+    let start = a.split(UNKNOWN_START).next().unwrap_or_default();
+    let end = a.rsplit(UNKNOWN_END).next().unwrap_or_default();
+    match test {
+        TextTest::Starts if start.len() >= b.len() => start.starts_with(b),
+        TextTest::Starts => b.starts_with(start) && scope.unknown_holds(),
+        TextTest::Ends if end.len() >= b.len() => end.ends_with(b),
+        TextTest::Ends => b.ends_with(end) && scope.unknown_holds(),
+        TextTest::Contains => {
+            let mut known = a.split(UNKNOWN_START).flat_map(|piece| piece.rsplit(UNKNOWN_END).take(1));
+            known.any(|piece| piece.contains(b)) || scope.unknown_holds()
+        }
+    }
+}
+
+fn compare(op: Op, a: &Val<'_>, b: &Val<'_>, scope: &Scope<'_>) -> bool {
+    let document = scope.document;
+    if scope.cloud.is_some() {
+        return compare_in_cloud(op, a, b, scope);
+    }
+    compare_known(op, a, b, document)
+}
+
+/// Texts stand for what they say, as Terraform and CloudFormation take them; unknowns may be anything that they can be.
+fn compare_in_cloud(op: Op, a: &Val<'_>, b: &Val<'_>, scope: &Scope<'_>) -> bool {
+    let document = scope.document;
+    let texts = (text_of(a, document), text_of(b, document));
+    let (Some(left), Some(right)) = texts else { return false };
+    if left.contains(UNKNOWN_START) || right.contains(UNKNOWN_START) {
+        return scope.unknown_holds() && (op != Op::Eq || may_equal(&left, &right));
+    }
+    if op != Op::Eq {
+        let number = |val: &Val<'_>, text: &str| number_of(val, document).or_else(|| text.trim().parse().ok());
+        return match (number(a, &left), number(b, &right)) {
+            (Some(left), Some(right)) => compare_known(op, &Val::Number(left), &Val::Number(right), document),
+            _ => false,
+        };
+    }
+    if bool_of(a, document).is_some() || bool_of(b, document).is_some() {
+        return left.eq_ignore_ascii_case(&right);
+    }
+    if let (Some(left), Some(right)) = (number_of(a, document), number_of(b, document)) {
+        return left == right;
+    }
+    left == right
+}
+
+fn compare_known(op: Op, a: &Val<'_>, b: &Val<'_>, document: &Document) -> bool {
     if let (Some(a), Some(b)) = (number_of(a, document), number_of(b, document)) {
         return match op {
             Op::Eq => a == b,

@@ -9,7 +9,7 @@ mod words;
 use regex_lite::Regex;
 
 pub use blame::{Place, blame, place};
-pub use eval::{Budget, Scope, Val, holds, values};
+pub use eval::{Budget, CloudScope, Scope, Val, holds, values};
 pub use parse::{ExprError, parse, parse_path};
 
 /// Something that holds or does not.
@@ -137,6 +137,10 @@ pub enum Root {
     Pod,
     /// The pod's (template's) metadata.
     PodMeta,
+    /// The resources that refer to this one, by their kind.
+    Users,
+    /// The resources that this one refers to, by their kind.
+    Uses,
 }
 
 /// One step of a path.

@@ -4,7 +4,7 @@
 //!       | "matches" "(" term "," text ")" | "starts"|"ends"|"contains" "(" term "," term ")" | "program" "(" text ")"
 //!       | term ( "==" | "!=" | "<" | "<=" | ">" | ">=" | "in" ) term
 //! term  = literal | "[" literal { "," literal } "]" | function "(" term ")" | path
-//! path  = ( "@" [ "item" | "object" | "pod" | "podmeta" ] | name ) { "." name | "[" ( "*" | number | text ) "]" }
+//! path  = ( "@" [ "item" | "object" | "pod" | "podmeta" | "users" | "uses" ] | name ) { "." name | "[" ( "*" | number | text ) "]" }
 //! ```
 
 use regex_lite::Regex;
@@ -269,9 +269,14 @@ impl Parser {
     fn path(&mut self) -> Result<Path, ExprError> {
         let mut path = Path { root: Root::Here, steps: Vec::new() };
         if self.take("@") {
-            for (name, root) in
-                [("item", Root::Item), ("object", Root::Object), ("podmeta", Root::PodMeta), ("pod", Root::Pod)]
-            {
+            for (name, root) in [
+                ("item", Root::Item),
+                ("object", Root::Object),
+                ("podmeta", Root::PodMeta),
+                ("pod", Root::Pod),
+                ("users", Root::Users),
+                ("uses", Root::Uses),
+            ] {
                 if self.take_name(name) {
                     path.root = root;
                     break;

@@ -37,6 +37,7 @@ fn test(text: &str) -> bool {
             here: item,
             pod: Some(pod),
             pod_meta,
+            cloud: None,
             budget: &Budget::new(10_000),
         },
     )
@@ -85,8 +86,16 @@ fn a_spent_budget_ends_evaluation() {
     let document = document();
     let object = document.root().expect("a root");
     let budget = Budget::new(30);
-    let scope =
-        Scope { document: &document, object, item: object, here: object, pod: None, pod_meta: None, budget: &budget };
+    let scope = Scope {
+        document: &document,
+        object,
+        item: object,
+        here: object,
+        pod: None,
+        pod_meta: None,
+        cloud: None,
+        budget: &budget,
+    };
     let expr = parse("metadata.labels.app == \"x\"").expect("a predicate");
     assert!(holds(&expr, &scope) && !budget.is_spent());
     while holds(&expr, &scope) {}

@@ -3,6 +3,7 @@
 //! counted, and a document that would expand too far is refused.
 
 mod build;
+pub mod compose;
 mod json;
 mod scalar;
 mod yaml;

@@ -48,6 +48,8 @@ fn events<'i, T: Input>(
     let mut builder = Builder::new(limits);
     let mut documents = 0;
     let mut last = Mark { line: 1, column: 1 };
+    // Of the collections that are open: whether one more is to be closed with it.
+    let mut wrapped: Vec<bool> = Vec::new();
     while let Some(event) = parser.next_event() {
         if since_event.replace(0) > MOST_WITHOUT_EVENT {
             let what =
@@ -76,14 +78,66 @@ fn events<'i, T: Input>(
                 let repr = typed(&text, plain, tag.as_deref());
                 let end = mark(&span.end);
                 let last_line = if end.column <= 1 && end.line > at.line { end.line - 1 } else { end.line };
+                let short = short_form(tag.as_deref());
+                if let Some(function) = &short {
+                    wrap(&mut builder, function, at)?;
+                }
                 builder.scalar(&Scalar { text: &text, repr, plain, anchor }, at, last_line)?;
+                if short.is_some() {
+                    builder.close(Mark { line: last_line, column: 1 }, true)?;
+                }
             }
-            Event::SequenceStart(anchor, _) => builder.open(false, anchor, at)?,
-            Event::MappingStart(anchor, _) => builder.open(true, anchor, at)?,
-            Event::SequenceEnd | Event::MappingEnd => builder.close(mark(&span.end), span.start != span.end)?,
+            Event::SequenceStart(anchor, ref tag) | Event::MappingStart(anchor, ref tag) => {
+                let is_map = matches!(event, Event::MappingStart(..));
+                let short = short_form(tag.as_deref());
+                if let Some(function) = &short {
+                    wrap(&mut builder, function, at)?;
+                }
+                wrapped.push(short.is_some());
+                builder.open(is_map, anchor, at)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let has_bracket = span.start != span.end;
+                builder.close(mark(&span.end), has_bracket)?;
+                if wrapped.pop() == Some(true) {
+                    builder.close(mark(&span.end), has_bracket)?;
+                }
+            }
         }
     }
     Ok(())
+}
+
+/// Functions of CloudFormation that have a short form.
+const SHORT: [&str; 16] = [
+    "Ref",
+    "Condition",
+    "GetAtt",
+    "Sub",
+    "Join",
+    "If",
+    "Select",
+    "Split",
+    "FindInMap",
+    "Base64",
+    "ImportValue",
+    "GetAZs",
+    "Equals",
+    "Not",
+    "And",
+    "Or",
+];
+
+/// `!GetAtt` as `Fn::GetAtt`; those that are not in the list mean nothing.
+fn short_form(tag: Option<&Tag>) -> Option<String> {
+    let tag = tag.filter(|tag| tag.handle == "!" && SHORT.contains(&&*tag.suffix))?;
+    Some(if matches!(&*tag.suffix, "Ref" | "Condition") { tag.suffix.clone() } else { format!("Fn::{}", tag.suffix) })
+}
+
+/// Opens the mapping that a short form stands for: `!Ref x` is `{Ref: x}`.
+fn wrap(builder: &mut Builder<'_>, function: &str, at: Mark) -> Result<(), ModelError> {
+    builder.open(true, 0, at)?;
+    builder.scalar(&Scalar { text: function, repr: Repr::Str, plain: false, anchor: 0 }, at, at.line)
 }
 
 fn typed(text: &str, plain: bool, tag: Option<&Tag>) -> Repr {

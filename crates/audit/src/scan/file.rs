@@ -8,9 +8,12 @@ use super::input::{Input, Source};
 use super::ledger::Outcome;
 use super::report::{Finding, Status};
 use super::suppress::{Decision, Target, Waivers};
+use super::terraform;
 use crate::engine;
+use crate::iac;
 use crate::kube::{self, Object};
 use crate::model::{self, Document, Mark, Syntax};
+use crate::policy::PolicyIndex;
 
 /// What came of one file.
 #[derive(Debug)]
@@ -29,10 +32,12 @@ pub struct FileScan {
     left_out: usize,
     /// The first object that policies were not evaluated on to their end.
     too_large: Option<(Mark, Arc<str>)>,
+    /// Verdicts that depend on what is not known: line and name of the resource, policies.
+    unknown: Vec<(u32, Arc<str>, Vec<PolicyIndex>)>,
 }
 
 impl FileScan {
-    fn without_objects(outcome: Outcome) -> Self {
+    pub(super) fn without_objects(outcome: Outcome) -> Self {
         Self {
             outcome,
             objects: 0,
@@ -41,21 +46,87 @@ impl FileScan {
             notes: Vec::new(),
             left_out: 0,
             too_large: None,
+            unknown: Vec::new(),
         }
     }
 
-    fn unread(reason: String) -> Self {
+    /// Says which verdicts there are none of: with passes each, else how many.
+    pub(super) fn note_unknown(&mut self, settings: &Settings<'_>) {
+        let verdicts: usize = self.unknown.iter().map(|(_, _, policies)| policies.len()).sum();
+        let Some((line, ..)) = self.unknown.first() else { return };
+        if !settings.passes {
+            let words = format!(
+                "{verdicts} verdicts about {} resources depend on values that are not in the files; --all names them",
+                self.unknown.len()
+            );
+            self.notes.push((*line, words));
+            return;
+        }
+        for (line, resource, policies) in &self.unknown {
+            let ids: Vec<_> = policies.iter().map(|policy| settings.catalogue.get(*policy).id.as_str()).collect();
+            let words =
+                format!("{resource}: no verdict, it depends on values that are not in the files: {}", ids.join(", "));
+            self.notes.push((*line, words));
+        }
+    }
+
+    /// Takes in what another part of the scan found in the same file.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.findings.extend(other.findings);
+        self.used_suppressions.extend(other.used_suppressions);
+        self.notes.extend(other.notes);
+        self.left_out += other.left_out;
+        self.unknown.extend(other.unknown);
+        if self.too_large.is_none() {
+            self.too_large = other.too_large;
+        }
+    }
+
+    /// The line of the ledger for a file that was read to `error` or its end.
+    pub(super) fn conclude(&mut self, error: Option<&model::ModelError>, settings: &Settings<'_>) {
+        let objects = self.objects;
+        self.outcome = if let Some(error) = error {
+            Outcome::Unparsed { at: Some(error.at), reason: error.what.clone(), objects }
+        } else if self.left_out > 0 {
+            let reason = format!("more than {} verdicts; {} are left out", settings.limits.findings, self.left_out);
+            Outcome::Unparsed { at: None, reason, objects }
+        } else if let Some((at, resource)) = self.too_large.take() {
+            let reason = format!("{resource} is too large; not every policy was evaluated to its end");
+            Outcome::Unparsed { at: Some(at), reason, objects }
+        } else {
+            Outcome::Scanned { objects, others: 0 }
+        };
+    }
+
+    /// Not all of it was evaluated, since that would cost too much.
+    pub(super) fn is_cut(&mut self) {
+        let module = || (Mark { line: 1, column: 1 }, Arc::from("the module that it belongs to"));
+        self.too_large.get_or_insert_with(module);
+    }
+
+    pub(super) fn unread(reason: String) -> Self {
         Self::without_objects(Outcome::Unparsed { at: None, reason, objects: 0 })
     }
 }
 
 pub(super) fn scan_input(input: &Input, settings: &Settings<'_>) -> FileScan {
+    match read_input(input, settings) {
+        Ok(text) => scan_text(&input.name, &text, settings),
+        Err(scan) => *scan,
+    }
+}
+
+/// The text of an input, or what became of it.
+pub(super) fn read_input(input: &Input, settings: &Settings<'_>) -> Result<String, Box<FileScan>> {
     let limit = settings.limits.file_bytes;
-    let too_large = || FileScan::unread(format!("larger than {} MiB", limit >> 20));
+    let too_large = || Box::new(FileScan::unread(format!("larger than {} MiB", limit >> 20)));
     let bytes = match &input.source {
-        Source::Skipped(reason) => return FileScan::without_objects(Outcome::Skipped { reason: reason.clone() }),
-        Source::Unreadable(reason) => return FileScan::unread(reason.clone()),
-        Source::Bytes(bytes) if bytes.len() as u64 > limit => return too_large(),
+        Source::Skipped(reason) => {
+            return Err(Box::new(FileScan::without_objects(Outcome::Skipped { reason: reason.clone() })));
+        }
+        Source::Unreadable(reason) => return Err(Box::new(FileScan::unread(reason.clone()))),
+        Source::Bytes(bytes) if bytes.len() as u64 > limit => return Err(too_large()),
         Source::Bytes(bytes) => bytes.clone(),
         Source::File(path) => {
             let read = || {
@@ -71,17 +142,17 @@ pub(super) fn scan_input(input: &Input, settings: &Settings<'_>) -> FileScan {
             };
             match read() {
                 Ok(Some(bytes)) => bytes,
-                Ok(None) => return too_large(),
-                Err(error) => return FileScan::unread(format!("cannot be read: {error}")),
+                Ok(None) => return Err(too_large()),
+                Err(error) => return Err(Box::new(FileScan::unread(format!("cannot be read: {error}")))),
             }
         }
     };
     match String::from_utf8(bytes) {
-        Ok(text) => scan_text(&input.name, &text, settings),
+        Ok(text) => Ok(text),
         Err(error) => {
             let bytes = error.as_bytes();
             let line = 1 + bytes[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-            FileScan::unread(format!("not UTF-8 from line {line} on"))
+            Err(Box::new(FileScan::unread(format!("not UTF-8 from line {line} on"))))
         }
     }
 }
@@ -89,6 +160,9 @@ pub(super) fn scan_input(input: &Input, settings: &Settings<'_>) -> FileScan {
 /// Scans a text as if it were a file of this name. The name decides the syntax (`.json`, `.yaml`, else by its first character)
 /// and what central suppressions apply.
 pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
+    if terraform::is_terraform(name) {
+        return terraform::scan_text(name, text, settings);
+    }
     let syntax = match name.rsplit('.').next() {
         Some("yaml" | "yml") => Syntax::Guess,
         Some("json") => Syntax::Json,
@@ -98,11 +172,15 @@ pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
     let mut scan = FileScan::without_objects(Outcome::Scanned { objects: 0, others: 0 });
     let (mut others, mut number) = (0, 0);
     let result = model::read(text, syntax, &settings.limits, &mut |document| {
-        let found = scan_document(name, number, &document, &waivers, settings, &mut scan);
+        let found = match iac::recognised(name, &document) {
+            Some(stack) => scan_stack(name, number, &stack, &waivers, settings, &mut scan),
+            None => scan_document(name, number, &document, &waivers, settings, &mut scan),
+        };
         others += usize::from(!found && document.root().is_some());
         number += 1;
     });
     scan.notes = waivers.problems;
+    scan.note_unknown(settings);
     let objects = scan.objects;
     scan.outcome = match result {
         Ok(()) if scan.left_out > 0 => {
@@ -115,7 +193,7 @@ pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
             Outcome::Unparsed { at: Some(at), reason, objects }
         }
         Ok(()) if objects > 0 => Outcome::Scanned { objects, others },
-        Ok(()) => Outcome::Skipped { reason: "no Kubernetes object in it".to_owned() },
+        Ok(()) => Outcome::Skipped { reason: "no Kubernetes object or cloud resource in it".to_owned() },
         Err(error) => {
             let template = !error.over_limit && text.contains("{{");
             let hint = if template {
@@ -127,6 +205,25 @@ pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
         }
     };
     scan
+}
+
+/// The resources of a template or plan; true, as it is one.
+fn scan_stack(
+    name: &str,
+    number: u32,
+    stack: &iac::Stack,
+    waivers: &Waivers,
+    settings: &Settings<'_>,
+    scan: &mut FileScan,
+) -> bool {
+    for (_, object) in stack.objects() {
+        scan.objects += 1;
+        scan_object(name, number, &object, waivers, settings, scan);
+    }
+    if stack.cut && scan.too_large.is_none() {
+        scan.too_large = Some((Mark { line: 1, column: 1 }, Arc::from("the template")));
+    }
+    true
 }
 
 fn scan_document(
@@ -145,7 +242,7 @@ fn scan_document(
     !objects.is_empty()
 }
 
-fn scan_object(
+pub(super) fn scan_object(
     name: &str,
     number: u32,
     object: &Object<'_>,
@@ -157,6 +254,14 @@ fn scan_object(
     let mut around = None;
     let limit = settings.limits.findings;
     let result = engine::evaluate(settings.catalogue, object, settings.passes, &mut |verdict| {
+        if verdict.unknown {
+            let line = object.document.at(object.node).line;
+            match scan.unknown.last_mut() {
+                Some((_, last, policies)) if Arc::ptr_eq(last, &resource) => policies.push(verdict.policy),
+                _ => scan.unknown.push((line, resource.clone(), vec![verdict.policy])),
+            }
+            return;
+        }
         if scan.findings.len() == limit {
             scan.left_out += 1;
             return;

@@ -108,13 +108,12 @@ fn walk(root: &Path, top: &Path, selection: &Selection, inputs: &mut Vec<Input>)
             } else {
                 skip("not among the files to include".to_owned());
             }
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
-        {
+        } else if path.extension().is_some_and(|extension| {
+            ["yaml", "yml", "json", "tf", "tofu", "tfvars"].iter().any(|known| extension == *known)
+        }) {
             inputs.push(Input { name: shown(&path), source: Source::File(path) });
         } else {
-            skip("not a kind of file that is read (.yaml, .yml, .json)".to_owned());
+            skip("not a kind of file that is read (.yaml, .yml, .json, .tf, .tofu, .tfvars)".to_owned());
         }
     }
 }

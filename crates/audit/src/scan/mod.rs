@@ -6,6 +6,7 @@ pub mod input;
 mod ledger;
 mod report;
 pub mod suppress;
+mod terraform;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,10 +53,14 @@ pub fn scan(inputs: &[Input], settings: &Settings<'_>) -> Report {
             else {
                 return;
             };
-            let done: Vec<_> = batch.iter().map(|input| file::scan_input(input, settings)).collect();
+            let done: Vec<_> = batch
+                .iter()
+                // Those of Terraform belong together; they come after.
+                .map(|input| (!terraform::is_terraform(&input.name)).then(|| file::scan_input(input, settings)))
+                .collect();
             let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             for (offset, scan) in done.into_iter().enumerate() {
-                results[start + offset] = Some(scan);
+                results[start + offset] = scan;
             }
         }
     };
@@ -69,7 +74,10 @@ pub fn scan(inputs: &[Input], settings: &Settings<'_>) -> Report {
         });
     }
     let mut report = Report::default();
-    let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for (index, scan) in terraform::scan(inputs, settings, threads) {
+        results[index] = Some(scan);
+    }
     for (input, scan) in inputs.iter().zip(results) {
         report.add(input.name.clone(), scan.expect("every input was given to a thread"));
     }

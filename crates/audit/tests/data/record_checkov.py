@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Records Checkov's verdicts on the Kubernetes fixtures: `record_checkov.py FIXTURES > checkov-kubernetes.tsv`.
+"""Records Checkov's verdicts on the Kubernetes fixtures: `record_checkov.py FIXTURES > checkov-kubernetes.tsv`; on those of
+infrastructure as code: `record_checkov.py FIXTURES iac > checkov-iac.tsv`.
 
 Needs `checkov` (PyPI) on the path, or CHECKOV=…. A line is: file, resource, ids that failed, ids that passed. Only ids, names
 and verdicts are kept.
@@ -12,11 +13,13 @@ import subprocess
 import sys
 
 CORPORA = ["checkov/kubernetes", "kubesec", "kubeaudit"]
+IAC = ["terraform", "cloudformation", "serverless"]
+CLOUDS = {"AWS": "A", "AZURE": "Z", "GCP": "G"}
 
 
-def verdicts(folder):
+def verdicts(folder, framework="kubernetes"):
     program = os.environ.get("CHECKOV", "checkov")
-    command = [program, "-d", folder, "-o", "json", "--framework", "kubernetes", "--compact"]
+    command = [program, "-d", folder, "-o", "json", "--framework", framework, "--compact"]
     out = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
     answer = json.loads(out)
     answer = answer[0] if isinstance(answer, list) else answer
@@ -34,8 +37,35 @@ def short(ids):
     return ",".join(order).replace("CKV_K8S_", "").replace("CKV2_K8S_", "2:")
 
 
+def short_iac(ids):
+    """CKV_AWS_3 is A3, CKV2_AZURE_1 is 2Z1."""
+    out = []
+    for check in ids:
+        match = re.fullmatch(r"CKV(2?)_(AWS|AZURE|GCP)_(\d+)", check)
+        if match:
+            out.append((match[1], CLOUDS[match[2]], int(match[3])))
+    return ",".join(f"{second}{cloud}{number}" for second, cloud, number in sorted(out))
+
+
+def main_iac(root):
+    lines = []
+    for framework in IAC:
+        table = collections.defaultdict(lambda: collections.defaultdict(set))
+        for file, resource, check, verdict in verdicts(os.path.join(root, "checkov", framework), framework):
+            table[(file, resource)][verdict].add(check)
+        for (file, resource), by in sorted(table.items()):
+            failed = short_iac(by["F"])
+            passed = short_iac(by["P"] - by["F"] - by["S"])
+            if failed or passed:
+                lines.append("\t".join([f"{framework}/{file}", resource, failed, passed]))
+    print(f"# checkov {verdicts.version}; file, resource, failed, passed; A is CKV_AWS_, Z CKV_AZURE_, G CKV_GCP_, 2 before it CKV2_")
+    print("\n".join(lines))
+
+
 def main():
     root = sys.argv[1]
+    if sys.argv[2:] == ["iac"]:
+        return main_iac(root)
     lines = []
     for corpus in CORPORA:
         table = collections.defaultdict(lambda: collections.defaultdict(set))

@@ -1,8 +1,10 @@
 //! Tests of the scanner as a library, by subject.
 
 mod agreement;
+mod agreement_iac;
 mod broken;
 mod commands;
+mod iac;
 mod kccss;
 mod kubesec;
 mod metamorphic;

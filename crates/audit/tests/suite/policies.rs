@@ -9,10 +9,16 @@ use serde_json::Value;
 
 use crate::support::{catalogue, settings};
 
+/// What a file with this in it would be called.
+fn name(manifest: &str) -> &'static str {
+    let starts = ["resource \"", "data \"", "provider \"", "variable \"", "module \"", "locals {"];
+    if starts.iter().any(|start| manifest.starts_with(start)) { "example.tf" } else { "example.yaml" }
+}
+
 /// A scan of `manifest` by this policy alone.
 fn scan(policy: &Policy, manifest: &str) -> FileScan {
     let alone = Catalogue::new(vec![policy.clone()]).expect("one policy");
-    let scan = scan_text("example.yaml", manifest, &settings(&alone, &Suppressions::default()));
+    let scan = scan_text(name(manifest), manifest, &settings(&alone, &Suppressions::default()));
     assert!(matches!(scan.outcome, Outcome::Scanned { .. }), "{}: {}\n{manifest}", policy.id, scan.outcome);
     scan
 }
