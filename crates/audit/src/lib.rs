@@ -22,7 +22,7 @@
 //! assert_eq!((host_pid.at.line, host_pid.policy(&catalogue).id.as_str()), (4, "RF-K8S-0003"));
 //! ```
 //!
-//! From below: [`model`] reads YAML and JSON within limits and keeps places, [`kube`] finds objects in it, [`expr`] is the language
+//! From below: [`model`] reads YAML and JSON within limits and keeps places, [`kube`] finds objects in it, [`pipeline`] knows what builds and ships, [`expr`] is the language
 //! of predicates, [`policy`] the policies (data, in `policies/`), [`engine`] evaluates them, [`scan`] does so for files and keeps a
 //! ledger, [`output`] writes reports, [`view`] judges as other tools do. Nothing but [`scan`] and [`command`] touches a file; the day is an argument.
 
@@ -32,6 +32,7 @@ pub mod expr;
 pub mod kube;
 pub mod model;
 pub mod output;
+pub mod pipeline;
 pub mod policy;
 pub mod scan;
 pub mod view;

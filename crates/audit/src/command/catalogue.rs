@@ -74,7 +74,7 @@ pub fn markdown(catalogue: &Catalogue) -> String {
     let mut categories: Vec<_> = catalogue.policies().iter().map(|policy| policy.category.as_str()).collect();
     categories.sort_unstable();
     categories.dedup();
-    let _ = writeln!(out, "\n{} policies for Kubernetes.", catalogue.policies().len());
+    let _ = writeln!(out, "\n{} policies.", catalogue.policies().len());
     for category in categories {
         let _ = writeln!(
             out,

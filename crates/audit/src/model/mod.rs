@@ -3,6 +3,7 @@
 //! counted, and a document that would expand too far is refused.
 
 mod build;
+mod dockerfile;
 mod json;
 mod scalar;
 mod yaml;
@@ -113,6 +114,8 @@ pub enum Syntax {
     Yaml,
     /// JSON, one value after another.
     Json,
+    /// A Dockerfile, read into a mapping with `stages`.
+    Dockerfile,
     /// By its first character: what begins as JSON and is JSON, else YAML.
     Guess,
 }
@@ -129,6 +132,7 @@ pub fn read(text: &str, syntax: Syntax, limits: &Limits, each: &mut dyn FnMut(Do
     match syntax {
         Syntax::Yaml => yaml::read(text, limits, each),
         Syntax::Json => json::read(text, limits, each),
+        Syntax::Dockerfile => dockerfile::read(text, limits, each),
         Syntax::Guess => {
             if text.trim_start().starts_with(['{', '[']) {
                 let mut documents = Vec::new();

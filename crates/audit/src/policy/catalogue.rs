@@ -84,7 +84,8 @@ impl Catalogue {
     pub fn for_object(&self, object: &Object<'_>) -> impl Iterator<Item = (PolicyIndex, &Policy)> {
         let own = self.by_kind.get(object.kind).map(Vec::as_slice).unwrap_or_default();
         let workload = if object.pod.is_some() { self.workload.as_slice() } else { &[] };
-        own.iter().chain(workload).chain(&self.every).map(|index| (*index, self.get(*index)))
+        let every = if object.api_version.is_empty() { &[] } else { self.every.as_slice() };
+        own.iter().chain(workload).chain(every).map(|index| (*index, self.get(*index)))
     }
 
     /// Those whose id or alias this is.

@@ -10,6 +10,7 @@ use super::report::{Finding, Status};
 use super::suppress::{Decision, Target, Waivers};
 use crate::engine;
 use crate::kube::{self, Object};
+use crate::pipeline;
 use crate::model::{self, Document, Mark, Syntax};
 
 /// What came of one file.
@@ -92,6 +93,7 @@ pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
     let syntax = match name.rsplit('.').next() {
         Some("yaml" | "yml") => Syntax::Guess,
         Some("json") => Syntax::Json,
+        Some(_) | None if pipeline::is_dockerfile(name) => Syntax::Dockerfile,
         Some(_) | None => Syntax::Guess,
     };
     let waivers = Waivers::in_comments(text);
@@ -115,7 +117,7 @@ pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
             Outcome::Unparsed { at: Some(at), reason, objects }
         }
         Ok(()) if objects > 0 => Outcome::Scanned { objects, others },
-        Ok(()) => Outcome::Skipped { reason: "no Kubernetes object in it".to_owned() },
+        Ok(()) => Outcome::Skipped { reason: "nothing in it that a policy is about".to_owned() },
         Err(error) => {
             let template = !error.over_limit && text.contains("{{");
             let hint = if template {
@@ -137,7 +139,8 @@ fn scan_document(
     settings: &Settings<'_>,
     scan: &mut FileScan,
 ) -> bool {
-    let objects = kube::objects(document);
+    let mut objects = kube::objects(document);
+    objects.extend(pipeline::recognised(name, document));
     for object in &objects {
         scan.objects += 1;
         scan_object(name, number, object, waivers, settings, scan);

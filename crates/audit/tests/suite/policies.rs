@@ -2,6 +2,7 @@
 
 use ringfort_audit::expr::Step;
 use ringfort_audit::model::{Limits, Syntax, read};
+use ringfort_audit::pipeline;
 use ringfort_audit::policy::{Catalogue, Each, Examples, Fix, Policy, Want};
 use ringfort_audit::scan::suppress::Suppressions;
 use ringfort_audit::scan::{FileScan, Outcome, Status, scan_text};
@@ -9,10 +10,15 @@ use serde_json::Value;
 
 use crate::support::{catalogue, settings};
 
+/// What a file with such an example in it is called.
+fn name(policy: &Policy) -> &'static str {
+    if policy.kinds == [pipeline::DOCKERFILE] { "Dockerfile" } else { "example.yaml" }
+}
+
 /// A scan of `manifest` by this policy alone.
 fn scan(policy: &Policy, manifest: &str) -> FileScan {
     let alone = Catalogue::new(vec![policy.clone()]).expect("one policy");
-    let scan = scan_text("example.yaml", manifest, &settings(&alone, &Suppressions::default()));
+    let scan = scan_text(name(policy), manifest, &settings(&alone, &Suppressions::default()));
     assert!(matches!(scan.outcome, Outcome::Scanned { .. }), "{}: {}\n{manifest}", policy.id, scan.outcome);
     scan
 }
