@@ -27,8 +27,10 @@
 //! ledger, [`output`] writes reports, [`view`] judges as other tools do. Nothing but [`scan`] and [`command`] touches a file; the day is an argument.
 
 pub mod command;
+pub mod edit;
 pub mod engine;
 pub mod expr;
+pub mod fix;
 pub mod kube;
 pub mod model;
 pub mod output;

@@ -20,7 +20,8 @@ pub fn is_dockerfile(name: &str) -> bool {
         name == *known
             || name.strip_suffix(known).is_some_and(|before| before.ends_with('.'))
             || name.strip_prefix(known).is_some_and(|after| {
-                after.starts_with('.') && ![".yaml", ".yml", ".json", ".md", ".txt"].iter().any(|end| after.ends_with(end))
+                after.starts_with('.')
+                    && ![".yaml", ".yml", ".json", ".md", ".txt"].iter().any(|end| after.ends_with(end))
             })
     })
 }
@@ -57,7 +58,9 @@ fn kind(name: &str, document: &Document, root: NodeId) -> Option<&'static str> {
         return Some(COMPOSE);
     }
     let is_job = |node: NodeId| {
-        document.get(node, "script").is_some_and(|script| matches!(document.value(script), Value::Seq(_) | Value::Str(_)))
+        document
+            .get(node, "script")
+            .is_some_and(|script| matches!(document.value(script), Value::Seq(_) | Value::Str(_)))
             && ["stage", "image", "rules", "only", "variables", "before_script", "tags", "services"]
                 .iter()
                 .any(|key| document.get(node, key).is_some())

@@ -267,6 +267,11 @@ impl Document {
     }
 }
 
+/// Whether an unquoted scalar of YAML is text, and not a number, a boolean or nothing.
+pub(crate) fn is_plain_text(text: &str) -> bool {
+    !text.is_empty() && scalar::resolve(text) == Repr::Str
+}
+
 /// A key as a segment of a JSON path: `.name`, or `["odd/name"]` where a name alone would be misread.
 pub fn push_key(path: &mut String, key: &str) {
     let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');

@@ -10,8 +10,8 @@ use super::report::{Finding, Status};
 use super::suppress::{Decision, Target, Waivers};
 use crate::engine;
 use crate::kube::{self, Object};
-use crate::pipeline;
 use crate::model::{self, Document, Mark, Syntax};
+use crate::pipeline;
 
 /// What came of one file.
 #[derive(Debug)]

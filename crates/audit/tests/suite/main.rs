@@ -4,6 +4,7 @@ mod agreement;
 mod broken;
 mod commands;
 mod kccss;
+mod kubeaudit;
 mod kubesec;
 mod metamorphic;
 mod policies;

@@ -42,9 +42,10 @@ pub(crate) fn commands(script: &str) -> Vec<Command> {
     let mut piped = false;
     let mut end = |command: &mut Command, pipe: bool| {
         let mut done = std::mem::take(command);
+        let is_nothing = done.words.is_empty();
         if !done.trim() {
-            // Nothing between two operators; a pipe into a group goes on to its first command.
-            piped = pipe || (piped && done.words.is_empty() && !pipe);
+            // A pipe into a group goes on to its first command.
+            piped = pipe || (piped && is_nothing);
             return;
         }
         if piped {
@@ -146,6 +147,8 @@ mod tests {
         assert_eq!(short("curl -s x | sh -s"), ["curl -s x", "curl > sh -s"]);
         assert_eq!(short("curl x | sudo -E bash"), ["curl x", "curl > sudo -E bash", "curl > bash"]);
         assert_eq!(short("a || sh"), ["a", "sh"]);
+        assert_eq!(short("a | (sh; b)"), ["a", "a > sh", "b"]);
+        assert_eq!(short("a | B=1; sh"), ["a", "sh"]);
     }
 
     #[test]
