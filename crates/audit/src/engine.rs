@@ -18,6 +18,8 @@ pub struct Verdict {
     pub at: Mark,
     /// JSON path of the same. It may name what is missing.
     pub json_path: String,
+    /// JSON path of the item that the policy looked at.
+    pub item_path: String,
     /// The container that the item is, or is in, by its index in the pod's list of containers.
     pub container: Option<usize>,
     /// First and last line of the item.
@@ -75,7 +77,9 @@ pub fn evaluate(
                 (document.at(item.node), item.path.clone())
             };
             let lines = (document.at(item.node).line, document.last_line(item.node));
-            tell(Verdict { policy: index, failed, unknown, at, json_path, container: item.container, lines });
+            let item_path = item.path.clone();
+            let container = item.container;
+            tell(Verdict { policy: index, failed, unknown, at, json_path, item_path, container, lines });
         });
     }
     if budget.is_spent() { Err(TooLarge) } else { Ok(()) }

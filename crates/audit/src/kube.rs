@@ -107,6 +107,11 @@ pub fn single(document: &Document) -> Option<Object<'_>> {
     Some(object(document, root, String::new(), kind, api_version))
 }
 
+/// A whole document that is no object of Kubernetes but is looked at as one, under a kind of our own.
+pub(crate) fn whole<'d>(document: &'d Document, node: NodeId, kind: &'d str, name: &'d str) -> Object<'d> {
+    Object { name, namespace: None, pod: None, ..object(document, node, String::new(), kind, "") }
+}
+
 fn object<'d>(document: &'d Document, node: NodeId, path: String, kind: &'d str, api_version: &'d str) -> Object<'d> {
     let text = |keys: &[&str]| document.follow(node, keys).and_then(|node| document.scalar_text(node));
     Object {

@@ -22,17 +22,21 @@
 //! assert_eq!((host_pid.at.line, host_pid.policy(&catalogue).id.as_str()), (4, "RF-K8S-0003"));
 //! ```
 //!
-//! From below: [`model`] reads YAML and JSON within limits and keeps places, [`kube`] finds objects in it, [`iac`] resources of clouds, [`expr`] is the language
+//! From below: [`model`] reads YAML and JSON within limits and keeps places, [`kube`] finds objects in it, [`iac`] resources of clouds,
+//! [`pipeline`] knows what builds and ships, [`expr`] is the language
 //! of predicates, [`policy`] the policies (data, in `policies/`), [`engine`] evaluates them, [`scan`] does so for files and keeps a
 //! ledger, [`output`] writes reports, [`view`] judges as other tools do. Nothing but [`scan`] and [`command`] touches a file; the day is an argument.
 
 pub mod command;
+pub mod edit;
 pub mod engine;
 pub mod expr;
+pub mod fix;
 pub mod iac;
 pub mod kube;
 pub mod model;
 pub mod output;
+pub mod pipeline;
 pub mod policy;
 pub mod scan;
 pub mod view;

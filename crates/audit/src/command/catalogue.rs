@@ -75,14 +75,12 @@ pub fn markdown(catalogue: &Catalogue) -> String {
     categories.sort_unstable();
     categories.dedup();
     let count = |prefix: &str| catalogue.policies().iter().filter(|policy| policy.id.starts_with(prefix)).count();
+    let all = catalogue.policies().len();
+    let (kubernetes, aws, azure, google) = (count("RF-K8S-"), count("RF-AWS-"), count("RF-AZ-"), count("RF-GCP-"));
     let _ = writeln!(
         out,
-        "\n{} policies: {} for Kubernetes, {} for AWS, {} for Azure, {} for Google Cloud.",
-        catalogue.policies().len(),
-        count("RF-K8S-"),
-        count("RF-AWS-"),
-        count("RF-AZ-"),
-        count("RF-GCP-")
+        "\n{all} policies: {kubernetes} for Kubernetes, {aws} for AWS, {azure} for Azure, {google} for Google Cloud, {} for what builds and ships.",
+        all - kubernetes - aws - azure - google
     );
     for category in categories {
         let _ = writeln!(

@@ -3,6 +3,7 @@
 
 mod baseline;
 mod catalogue;
+mod fix;
 
 use std::fs;
 use std::io::{self, BufWriter, Read as _, Write};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use baseline::Baseline;
 pub use catalogue::{explain, list, markdown};
+pub use fix::FixMode;
 
 use crate::model::{self, Limits, ModelError, Syntax};
 use crate::output::{self, Format, Subject};
@@ -18,15 +20,31 @@ use crate::scan::input::{self, Input, Selection, Source};
 use crate::scan::suppress::{CENTRAL_FILE, Date, Suppressions};
 use crate::scan::{Report, Settings, scan};
 use crate::view::kccss::{self, Kccss, RuleSet};
+use crate::view::kubeaudit;
 use crate::view::kubesec::{self, Kubesec};
 
 /// A way to look at the files that another tool has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum View {
     /// kubesec's points.
     Kubesec,
     /// The risk of workloads by a rule set of KCCSS' arithmetic.
     Kccss(RuleSet),
+    /// kubeaudit's auditors.
+    Kubeaudit(Kubeaudit),
+}
+
+/// How kubeaudit looks at the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kubeaudit {
+    /// Formats and where to; no file: standard output. Empty: pretty.
+    pub outputs: Vec<(kubeaudit::Style, Option<PathBuf>)>,
+    /// The mildest level that is reported.
+    pub least: kubeaudit::Level,
+    /// The exit code where there is an error.
+    pub exit_code: u8,
+    /// Which auditors are asked.
+    pub config: kubeaudit::Config,
 }
 
 /// What is to be done.
@@ -64,6 +82,12 @@ pub struct Options {
     pub threads: usize,
     /// As another tool would.
     pub view: Option<View>,
+    /// Mend what can be mended, instead of a report.
+    pub fix: Option<FixMode>,
+    /// Is told what `--fix` did, line by line; standard output may hold the mended text.
+    pub tell: fn(&str),
+    /// The time in reports that have one (RFC 3339).
+    pub time: String,
     /// Colours on standard output.
     pub colour: bool,
     /// The day for expiry dates.
@@ -90,6 +114,9 @@ impl Options {
             limits: Limits::default(),
             threads: 0,
             view: None,
+            fix: None,
+            tell: |_| {},
+            time: format!("{today}T00:00:00Z"),
             colour: false,
             today,
         }
@@ -136,9 +163,18 @@ pub fn run(options: &Options, stdin: &mut dyn io::Read, stdout: &mut dyn Write) 
         ));
     }
     let inputs = inputs(options, stdin)?;
-    match options.view {
+    match (&options.view, options.fix) {
+        (Some(View::Kubeaudit(view)), Some(mode)) => {
+            return fix::autofix(options, &view.config, view.exit_code, mode, inputs, stdout);
+        }
+        (Some(_), Some(_)) => return Err(CommandError::Options("this view mends nothing; leave out --fix".to_owned())),
+        (None, Some(mode)) => return fix::fix(options, mode, inputs, stdout),
+        (_, None) => {}
+    }
+    match &options.view {
         Some(View::Kubesec) => view_kubesec(options, inputs, stdout),
-        Some(View::Kccss(set)) => view_kccss(options, set, inputs, stdout),
+        Some(View::Kccss(set)) => view_kccss(options, *set, inputs, stdout),
+        Some(View::Kubeaudit(view)) => view_kubeaudit(options, view, inputs, stdout),
         None => audit(options, &inputs, stdout),
     }
 }
@@ -259,6 +295,30 @@ fn view_kccss(options: &Options, set: RuleSet, inputs: Vec<Input>, stdout: &mut 
     let workloads = Kccss::new(set).judge(&documents);
     write_json(options, stdout, &mut |out| kccss::write(&workloads, out))?;
     Ok(CLEAN)
+}
+
+fn view_kubeaudit(
+    options: &Options,
+    view: &Kubeaudit,
+    inputs: Vec<Input>,
+    stdout: &mut dyn Write,
+) -> Result<u8, CommandError> {
+    let mut audited = Vec::new();
+    read_all(options, inputs, &mut |name, text| {
+        let mut documents = Vec::new();
+        model::read(text, Syntax::Guess, &options.limits, &mut |document| documents.push(document))?;
+        audited.extend(kubeaudit::audit(name, &documents, &view.config));
+        Ok(())
+    })?;
+    let pretty = [(kubeaudit::Style::Pretty, None)];
+    for (style, file) in if view.outputs.is_empty() { &pretty[..] } else { &view.outputs } {
+        let mut write = |out: &mut dyn Write| kubeaudit::write(*style, &audited, view.least, &options.time, out);
+        match file {
+            Some(path) => write_file(path, &mut write)?,
+            None => write_to(stdout, &mut write)?,
+        }
+    }
+    Ok(if kubeaudit::has_errors(&audited) { view.exit_code } else { CLEAN })
 }
 
 /// Reads every input for a view; the first that cannot be read ends it, since a view has no ledger to say so.

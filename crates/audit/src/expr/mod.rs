@@ -11,6 +11,7 @@ use regex_lite::Regex;
 pub use blame::{Place, blame, place};
 pub use eval::{Budget, CloudScope, Scope, Val, holds, values};
 pub use parse::{ExprError, parse, parse_path};
+pub(crate) use words::quantity;
 
 /// Something that holds or does not.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! What stands in scalars: quantities, image references, command lines.
 
 /// A Kubernetes quantity (`500m`, `1.5Gi`, `2e3`) as a number of its unit; `None` where it is none.
-pub(super) fn quantity(text: &str) -> Option<f64> {
+pub(crate) fn quantity(text: &str) -> Option<f64> {
     let text = text.trim();
     let digits = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
     let number: f64 = text[..digits].parse().ok()?;

@@ -4,6 +4,7 @@
 
 mod build;
 pub mod compose;
+mod dockerfile;
 mod json;
 mod scalar;
 mod yaml;
@@ -114,6 +115,8 @@ pub enum Syntax {
     Yaml,
     /// JSON, one value after another.
     Json,
+    /// A Dockerfile, read into a mapping with `stages`.
+    Dockerfile,
     /// By its first character: what begins as JSON and is JSON, else YAML.
     Guess,
 }
@@ -130,6 +133,7 @@ pub fn read(text: &str, syntax: Syntax, limits: &Limits, each: &mut dyn FnMut(Do
     match syntax {
         Syntax::Yaml => yaml::read(text, limits, each),
         Syntax::Json => json::read(text, limits, each),
+        Syntax::Dockerfile => dockerfile::read(text, limits, each),
         Syntax::Guess => {
             if text.trim_start().starts_with(['{', '[']) {
                 let mut documents = Vec::new();
@@ -262,6 +266,11 @@ impl Document {
     fn text(&self, text: Text) -> &str {
         &self.text[text.start as usize..(text.start + text.len) as usize]
     }
+}
+
+/// Whether an unquoted scalar of YAML is text, and not a number, a boolean or nothing.
+pub(crate) fn is_plain_text(text: &str) -> bool {
+    !text.is_empty() && scalar::resolve(text) == Repr::Str
 }
 
 /// A key as a segment of a JSON path: `.name`, or `["odd/name"]` where a name alone would be misread.

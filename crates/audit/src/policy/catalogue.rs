@@ -84,7 +84,8 @@ impl Catalogue {
     pub fn for_object(&self, object: &Object<'_>) -> impl Iterator<Item = (PolicyIndex, &Policy)> {
         let own = self.by_kind.get(object.kind).map(Vec::as_slice).unwrap_or_default();
         let workload = if object.pod.is_some() { self.workload.as_slice() } else { &[] };
-        let every = if object.cloud.is_none() { self.every.as_slice() } else { &[] };
+        let plain = object.cloud.is_none() && !object.api_version.is_empty();
+        let every = if plain { self.every.as_slice() } else { &[] };
         own.iter().chain(workload).chain(every).map(|index| (*index, self.get(*index)))
     }
 

@@ -13,6 +13,7 @@ use crate::engine;
 use crate::iac;
 use crate::kube::{self, Object};
 use crate::model::{self, Document, Mark, Syntax};
+use crate::pipeline;
 use crate::policy::PolicyIndex;
 
 /// What came of one file.
@@ -166,6 +167,7 @@ pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
     let syntax = match name.rsplit('.').next() {
         Some("yaml" | "yml") => Syntax::Guess,
         Some("json") => Syntax::Json,
+        Some(_) | None if pipeline::is_dockerfile(name) => Syntax::Dockerfile,
         Some(_) | None => Syntax::Guess,
     };
     let waivers = Waivers::in_comments(text);
@@ -193,7 +195,7 @@ pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
             Outcome::Unparsed { at: Some(at), reason, objects }
         }
         Ok(()) if objects > 0 => Outcome::Scanned { objects, others },
-        Ok(()) => Outcome::Skipped { reason: "no Kubernetes object or cloud resource in it".to_owned() },
+        Ok(()) => Outcome::Skipped { reason: "nothing in it that a policy is about".to_owned() },
         Err(error) => {
             let template = !error.over_limit && text.contains("{{");
             let hint = if template {
@@ -234,7 +236,8 @@ fn scan_document(
     settings: &Settings<'_>,
     scan: &mut FileScan,
 ) -> bool {
-    let objects = kube::objects(document);
+    let mut objects = kube::objects(document);
+    objects.extend(pipeline::recognised(name, document));
     for object in &objects {
         scan.objects += 1;
         scan_object(name, number, object, waivers, settings, scan);

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::pipeline;
+
 /// Something to scan, or to say in the ledger why not.
 #[derive(Debug)]
 pub struct Input {
@@ -110,10 +112,11 @@ fn walk(root: &Path, top: &Path, selection: &Selection, inputs: &mut Vec<Input>)
             }
         } else if path.extension().is_some_and(|extension| {
             ["yaml", "yml", "json", "tf", "tofu", "tfvars"].iter().any(|known| extension == *known)
-        }) {
+        }) || pipeline::is_dockerfile(&relative)
+        {
             inputs.push(Input { name: shown(&path), source: Source::File(path) });
         } else {
-            skip("not a kind of file that is read (.yaml, .yml, .json, .tf, .tofu, .tfvars)".to_owned());
+            skip("not a kind of file that is read (.yaml, .yml, .json, .tf, .tofu, .tfvars, Dockerfile)".to_owned());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ringfort_audit::command::{self, CLEAN, COULD_NOT_RUN, FINDINGS, Options, View};
+use ringfort_audit::command::{self, CLEAN, COULD_NOT_RUN, FINDINGS, FixMode, Options, View};
 use ringfort_audit::output::Format;
 use ringfort_audit::policy::{Catalogue, Severity};
 use ringfort_audit::view::kccss::RuleSet;
@@ -75,7 +75,7 @@ fn a_reader_that_went_away_is_no_error() {
     }
     let mut options = options(&[Path::new("-")]);
     for view in [None, Some(View::Kccss(RuleSet::Kccss))] {
-        options.view = view;
+        options.view = view.clone();
         let code = command::run(&options, &mut BAD.as_bytes(), &mut Gone).expect("it is no error");
         assert_eq!(code, if view.is_none() { FINDINGS } else { CLEAN });
     }
@@ -197,4 +197,24 @@ fn the_page_of_policies_is_current() {
         found == expected,
         "docs/audit-policies.md is old: RINGFORT_WRITE_DOCS=1 cargo nextest run -p ringfort-audit page_of_policies"
     );
+}
+
+#[test]
+fn a_mended_file_is_replaced_and_a_dry_run_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pod.yaml");
+    let text = "apiVersion: v1\nkind: Pod # a pod\nmetadata: {name: a, namespace: b}\nspec:\n  hostPID: true # why\n  containers: []\n";
+    std::fs::write(&file, text).expect("written");
+    let mut options = Options::new(vec![file.clone()], "2026-11-27".parse().expect("a day"));
+    options.only = vec!["RF-K8S-0003".to_owned()];
+    options.fix = Some(FixMode::DryRun);
+    let mut out = Vec::new();
+    assert_eq!(command::run(&options, &mut [].as_slice(), &mut out).expect("it runs"), CLEAN);
+    let diff = String::from_utf8(out).expect("text");
+    assert!(diff.contains("-  hostPID: true # why\n+  hostPID: false # why\n"), "{diff}");
+    assert_eq!(std::fs::read_to_string(&file).expect("read"), text);
+    options.fix = Some(FixMode::Write);
+    command::run(&options, &mut [].as_slice(), &mut Vec::new()).expect("it runs");
+    assert_eq!(std::fs::read_to_string(&file).expect("read"), text.replace("true", "false"));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left beside it");
 }

@@ -6,6 +6,7 @@ mod broken;
 mod commands;
 mod iac;
 mod kccss;
+mod kubeaudit;
 mod kubesec;
 mod metamorphic;
 mod policies;

@@ -1,24 +1,32 @@
 //! Every policy's examples are run, every fix is tried on the bad example, and the words are there.
 
 use ringfort_audit::expr::Step;
+use ringfort_audit::fix::mend;
 use ringfort_audit::model::{Limits, Syntax, read};
-use ringfort_audit::policy::{Catalogue, Each, Examples, Fix, Policy, Want};
+use ringfort_audit::pipeline;
+use ringfort_audit::policy::{Catalogue, Examples, Policy, Want};
 use ringfort_audit::scan::suppress::Suppressions;
 use ringfort_audit::scan::{FileScan, Outcome, Status, scan_text};
 use serde_json::Value;
 
 use crate::support::{catalogue, settings};
 
-/// What a file with this in it would be called.
-fn name(manifest: &str) -> &'static str {
+/// What a file with such an example in it is called.
+fn name(policy: &Policy, manifest: &str) -> &'static str {
     let starts = ["resource \"", "data \"", "provider \"", "variable \"", "module \"", "locals {"];
-    if starts.iter().any(|start| manifest.starts_with(start)) { "example.tf" } else { "example.yaml" }
+    if policy.kinds == [pipeline::DOCKERFILE] {
+        "Dockerfile"
+    } else if starts.iter().any(|start| manifest.starts_with(start)) {
+        "example.tf"
+    } else {
+        "example.yaml"
+    }
 }
 
 /// A scan of `manifest` by this policy alone.
 fn scan(policy: &Policy, manifest: &str) -> FileScan {
     let alone = Catalogue::new(vec![policy.clone()]).expect("one policy");
-    let scan = scan_text(name(manifest), manifest, &settings(&alone, &Suppressions::default()));
+    let scan = scan_text(name(policy, manifest), manifest, &settings(&alone, &Suppressions::default()));
     assert!(matches!(scan.outcome, Outcome::Scanned { .. }), "{}: {}\n{manifest}", policy.id, scan.outcome);
     scan
 }
@@ -60,17 +68,82 @@ fn every_near_miss_and_good_example_reaches_the_policy_or_its_kind() {
 }
 
 #[test]
-fn every_fix_mends_the_bad_examples() {
+fn every_fix_mends_the_bad_examples_and_changes_nothing_else() {
     let mut wrong = Vec::new();
     for policy in catalogue().policies().iter().filter(|policy| !policy.fix.is_empty()) {
-        for example in examples(policy).all.into_iter().filter(|example| example.want == Want::Fail) {
-            let mended = mend(policy, &example.manifest);
-            if fails(policy, &mended) {
-                wrong.push(format!("{}:\n{mended}", policy.id));
+        let alone = Catalogue::new(vec![policy.clone()]).expect("one policy");
+        let none = Suppressions::default();
+        let settings = settings(&alone, &none);
+        for example in examples(policy).all {
+            // With comments, that have to be there afterwards.
+            let text = format!("# first\n{}# last\n", example.manifest.replacen('\n', " # beside\n", 1));
+            for text in [&example.manifest, &text, &text.replace('\n', "\r\n"), &as_json(&example.manifest)] {
+                let mended = mend(name(policy, text), text, &settings);
+                let is_bad = example.want == Want::Fail;
+                let comments = |text: &str| text.matches(" # beside").count() + text.matches("# first").count();
+                let fine = !fails(policy, &mended.text)
+                    && mended.refused.is_empty()
+                    && (is_bad || mended.text == *text)
+                    && comments(&mended.text) == comments(text)
+                    && others(policy, text) == others(policy, &mended.text);
+                if !fine {
+                    wrong.push(format!(
+                        "{} {}: {:?}\n{text}\n->\n{}",
+                        policy.id, example.label, mended.refused, mended.text
+                    ));
+                }
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} examples, the first:\n{}", wrong.len(), wrong[0]);
+}
+
+fn as_json(manifest: &str) -> String {
+    let mut out = String::new();
+    read(manifest, Syntax::Guess, &Limits::default(), &mut |document| {
+        if let Some(root) = document.root() {
+            out.push_str(&format!("{:#}\n", document.to_json(root)));
+        }
+    })
+    .expect("the example is well-formed");
+    out
+}
+
+/// Every value that no fix of the policy is about, with its path.
+fn others(policy: &Policy, text: &str) -> Vec<String> {
+    let touched: Vec<&str> = policy
+        .fix
+        .iter()
+        .flat_map(|fix| &fix.path.steps)
+        .filter_map(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Index(_) | Step::Each => None,
+        })
+        .collect();
+    let mut found = Vec::new();
+    read(text, Syntax::Guess, &Limits::default(), &mut |document| {
+        if let Some(root) = document.root() {
+            leaves(&document.to_json(root), String::new(), &touched, &mut found);
+        }
+    })
+    .expect("it can be read");
+    found
+}
+
+fn leaves(value: &Value, path: String, touched: &[&str], found: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map.iter().filter(|(key, _)| !touched.contains(&key.as_str())) {
+                leaves(inner, format!("{path}.{key}"), touched, found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, inner) in items.iter().enumerate() {
+                leaves(inner, format!("{path}[{index}]"), touched, found);
+            }
+        }
+        scalar => found.push(format!("{path}={scalar}")),
+    }
 }
 
 #[test]
@@ -104,66 +177,22 @@ fn ids_names_and_words_are_in_order() {
     }
 }
 
-/// The manifest, as JSON, with the policy's fix made in every item that the policy looks at.
-fn mend(policy: &Policy, manifest: &str) -> String {
-    let mut out = String::new();
-    read(manifest, Syntax::Guess, &Limits::default(), &mut |document| {
-        let Some(root) = document.root() else { return };
-        let mut value = document.to_json(root);
-        for pointer in items(policy, &document) {
-            let item = value.pointer_mut(&pointer).expect("it was found there");
-            for fix in &policy.fix {
-                apply(item, &fix.path.steps, fix);
-            }
-        }
-        out.push_str(&format!("{value}\n"));
-    })
-    .expect("the example is well-formed");
-    out
-}
-
-fn items(policy: &Policy, document: &ringfort_audit::model::Document) -> Vec<String> {
-    let pointer =
-        |path: &str| format!("/{path}").replace('.', "/").replace('[', "/").replace(']', "").replace("//", "/");
-    let mut found = Vec::new();
-    for object in ringfort_audit::kube::objects(document) {
-        match (&policy.each, &object.pod) {
-            (Each::Containers | Each::MainContainers | Each::InitContainers, Some(pod)) => {
-                found.extend(pod.containers.iter().map(|container| pointer(&container.path)));
-            }
-            (Each::Path(path), Some(pod)) if path.steps.is_empty() => found.push(pointer(&pod.spec_path)),
-            _ => found.push(String::new()),
-        }
-    }
-    found
-}
-
-fn apply(value: &mut Value, steps: &[Step], fix: &Fix) {
-    let Some((step, rest)) = steps.split_first() else {
-        *value = fix.value.clone().expect("a path to remove has steps");
-        return;
+#[test]
+fn what_stands_behind_an_anchor_or_is_suppressed_is_not_mended() {
+    let pod = |context: &str, comment: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: b}}\nspec:\n  containers:\n    - name: c{comment}\n      image: i:1\n      securityContext: {context}\n"
+        )
     };
-    match step {
-        Step::Key(key) => {
-            if value.is_null() {
-                *value = Value::Object(serde_json::Map::new());
-            }
-            let Some(map) = value.as_object_mut() else { return };
-            if rest.is_empty() && fix.value.is_none() {
-                map.remove(key);
-            } else if fix.value.is_some() || map.contains_key(key) {
-                apply(map.entry(key.clone()).or_insert(Value::Null), rest, fix);
-            }
-        }
-        Step::Index(index) => {
-            if let Some(item) = value.get_mut(*index) {
-                apply(item, rest, fix);
-            }
-        }
-        Step::Each => {
-            for item in value.as_array_mut().into_iter().flatten() {
-                apply(item, rest, fix);
-            }
-        }
-    }
+    let none = Suppressions::default();
+    let alone = catalogue().policies().iter().filter(|policy| policy.id == "RF-K8S-0001").cloned().collect();
+    let alone = Catalogue::new(alone).expect("one policy");
+    let settings = settings(&alone, &none);
+    let shared = pod("&x {privileged: true}", "");
+    let mended = mend("a.yaml", &shared, &settings);
+    assert_eq!((mended.text, mended.left, mended.refused.len()), (shared, 1, 1));
+    let meant = pod("{privileged: true}", " # ringfort:ignore RF-K8S-0001 reason=\"meant\"");
+    assert_eq!(mend("a.yaml", &meant, &settings).text, meant);
+    let broken = format!("{}---\na: [\n", pod("{privileged: true}", ""));
+    assert_eq!(mend("a.yaml", &broken, &settings).text, broken);
 }

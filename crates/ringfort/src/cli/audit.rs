@@ -3,14 +3,15 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
-use ringfort_audit::command::{self, COULD_NOT_RUN, Options, View};
-use ringfort_audit::output::Format;
+use ringfort_audit::command::{self, COULD_NOT_RUN, FixMode, Kubeaudit, Options, View};
 use ringfort_audit::policy::{Catalogue, Severity};
 use ringfort_audit::scan::suppress::Date;
 use ringfort_audit::view::kccss::RuleSet;
+use ringfort_audit::view::kubeaudit::{AUDITORS, Config, Level};
 
 /// Arguments of `ringfort audit`.
 #[derive(Debug, Args)]
@@ -27,6 +28,21 @@ pub struct AuditArgs {
     /// Judge as another tool does, in its format and with its exit codes
     #[arg(long, value_enum)]
     view: Option<ViewName>,
+    /// Mend in place what can be mended, instead of a report; of standard input to standard output
+    #[arg(long)]
+    fix: bool,
+    /// With --fix: show what would change, as a diff
+    #[arg(long, requires = "fix")]
+    dry_run: bool,
+    /// With --view kubeaudit: the mildest level to report
+    #[arg(long, value_enum, default_value = "info", hide_default_value = true)]
+    level: LevelName,
+    /// With --view kubeaudit: the exit code where there is an error
+    #[arg(long, value_name = "CODE", default_value_t = 2)]
+    exit_code: u8,
+    /// With --view kubeaudit: only these auditors
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    auditors: Vec<String>,
     /// Report what passed as well
     #[arg(long)]
     all: bool,
@@ -91,8 +107,20 @@ enum ViewName {
     Kubesec,
     /// Risk of each workload from 0 to 10, by the rules of KCCSS
     Kccss,
+    /// Results of the 14 auditors of kubeaudit; -o pretty, json, logrus or sarif
+    Kubeaudit,
     /// The same, by the rules of kube-scan
     KubeScan,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LevelName {
+    /// Everything
+    Info,
+    /// Warnings and errors
+    Warning,
+    /// Errors
+    Error,
 }
 
 /// Does it. What cannot run is said on standard error, with exit code 2.
@@ -118,8 +146,12 @@ pub fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
 
 fn scan(args: AuditArgs) -> ExitCode {
     let stdout = io::stdout();
-    let outputs: Result<Vec<_>, String> = args.outputs.iter().map(|text| output(text)).collect();
-    let result = outputs.and_then(|outputs| {
+    let result = view(&args).and_then(|view| {
+        // The formats of that view are its own.
+        let outputs = match &view {
+            Some(View::Kubeaudit(_)) => Vec::new(),
+            _ => args.outputs.iter().map(|text| output(text)).collect::<Result<_, _>>()?,
+        };
         let mut options = Options::new(args.paths, today());
         options.selection.include = args.include;
         options.selection.exclude = args.exclude;
@@ -136,11 +168,10 @@ fn scan(args: AuditArgs) -> ExitCode {
         options.min_severity = args.min_severity;
         options.limits.file_bytes = args.max_file_size.saturating_mul(1 << 20);
         options.threads = args.threads;
-        options.view = args.view.map(|view| match view {
-            ViewName::Kubesec => View::Kubesec,
-            ViewName::Kccss => View::Kccss(RuleSet::Kccss),
-            ViewName::KubeScan => View::Kccss(RuleSet::KubeScan),
-        });
+        options.view = view;
+        options.fix = args.fix.then_some(if args.dry_run { FixMode::DryRun } else { FixMode::Write });
+        options.time = now();
+        options.tell = |line| eprintln!("ringfort: {line}");
         options.colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
         command::run(&options, &mut io::stdin().lock(), &mut stdout.lock()).map_err(|error| error.to_string())
     });
@@ -153,7 +184,31 @@ fn scan(args: AuditArgs) -> ExitCode {
     }
 }
 
-fn output(text: &str) -> Result<(Format, Option<PathBuf>), String> {
+fn view(args: &AuditArgs) -> Result<Option<View>, String> {
+    Ok(match args.view {
+        None => None,
+        Some(ViewName::Kubesec) => Some(View::Kubesec),
+        Some(ViewName::Kccss) => Some(View::Kccss(RuleSet::Kccss)),
+        Some(ViewName::KubeScan) => Some(View::Kccss(RuleSet::KubeScan)),
+        Some(ViewName::Kubeaudit) => {
+            if let Some(name) = args.auditors.iter().find(|name| !AUDITORS.contains(&name.as_str())) {
+                return Err(format!("`{name}` is no auditor; there are {}", AUDITORS.join(", ")));
+            }
+            Some(View::Kubeaudit(Kubeaudit {
+                outputs: args.outputs.iter().map(|text| output(text)).collect::<Result<_, _>>()?,
+                least: match args.level {
+                    LevelName::Info => Level::Info,
+                    LevelName::Warning => Level::Warning,
+                    LevelName::Error => Level::Error,
+                },
+                exit_code: args.exit_code,
+                config: Config { only: args.auditors.clone() },
+            }))
+        }
+    })
+}
+
+fn output<F: FromStr<Err = String>>(text: &str) -> Result<(F, Option<PathBuf>), String> {
     let (name, file) = match text.split_once('=') {
         Some((name, file)) if !file.is_empty() => (name, Some(PathBuf::from(file))),
         Some(_) => return Err(format!("-o {text}: a file is missing after `=`")),
@@ -162,8 +217,18 @@ fn output(text: &str) -> Result<(Format, Option<PathBuf>), String> {
     Ok((name.parse()?, file))
 }
 
-fn today() -> Date {
-    #[allow(clippy::disallowed_methods)] // The thin edge: the day is stamped here.
+fn seconds() -> u64 {
+    #[allow(clippy::disallowed_methods)] // The thin edge: the time is stamped here.
     let now = SystemTime::now();
-    Date::from_unix(now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn today() -> Date {
+    Date::from_unix(seconds())
+}
+
+fn now() -> String {
+    let seconds = seconds();
+    let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!("{}T{hours:02}:{minutes:02}:{:02}Z", Date::from_unix(seconds), seconds % 60)
 }
