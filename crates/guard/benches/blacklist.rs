@@ -28,7 +28,7 @@ fn lists() -> Blacklists {
         lists.list_mut(ListId(1)).add(&Match::Prefix(format!("+49{index:04}")), Expiry::Never);
     }
     for index in 0..10u64 {
-        lists.list_mut(ListId(1)).add(&Match::Pattern(format!("+33{index}[1-5]XXX.")), Expiry::Never);
+        lists.list_mut(ListId(1)).add(&Match::Pattern(format!("+33{index}[1-5]ZZX.")), Expiry::Never);
     }
     lists
 }

@@ -63,7 +63,9 @@ impl Switch {
             }
             Err(error) => {
                 self.sources.located_not(id);
-                let text = format!("a trunk's host cannot be located, so its calls are not known by it: {error}");
+                let name = self.router.trunk(id.trunk).map_or("?", |trunk| trunk.name.as_str());
+                let text =
+                    format!("trunk {name}: its host cannot be located, so its calls are not known by it: {error}");
                 self.notice(Level::Info, None, None, "trunk.sources", text);
                 Some(now + SOONEST)
             }

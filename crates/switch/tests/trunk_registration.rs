@@ -736,3 +736,59 @@ fn a_test_call_is_taken_back_when_it_rings_and_ended_when_it_is_answered() {
     reply_to(&mut w, P1, &invite, 487, "");
     w.assert_empty();
 }
+
+/// Two registrations with one provider: its calls come to the Contact of one of them, from whatever address, with the
+/// number in To.
+#[test]
+fn a_call_to_the_contact_of_a_registration_is_that_trunks_wherever_it_comes_from() {
+    const B: &str = "198.51.100.20:5060";
+    let inbound = |name: &str, trunk, called: &str, to: &str| InboundRoute {
+        tenant: TenantId(1),
+        name: name.into(),
+        trunk: Some(trunk),
+        called: called.parse().expect(called),
+        hours: Vec::new(),
+        to: Destination::Extension(to.into()),
+    };
+    let mut site = site_with([line(ONE, "one", "sip:203.0.113.1"), line(TWO, "two", "sip:203.0.113.1")]);
+    site.inbound = vec![
+        inbound("number", TWO, "exact:442079460000", "102"),
+        inbound("account", TWO, "exact:cust7", "103"),
+        inbound("other", ONE, "any", "101"),
+    ];
+    let mut w = World::with(config(), site);
+    w.register("user-b", B);
+    w.pass(ms(100));
+    let one = contact_of(&w.take_starting(P1, "REGISTER "));
+    let two = contact_of(&w.take_starting(P1, "REGISTER "));
+    assert_ne!(one, two);
+    let call = |w: &mut World, uri: &str, to: &str, n: u32| {
+        let text = format!(
+            "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 203.0.113.77:5060;branch=z9hG4bKin{n}\r\nFrom: <sip:+4930123456@far.example>;tag=in{n}\r\n\
+             To: <sip:{to}>\r\nCall-ID: in{n}@far.example\r\nCSeq: 1 INVITE\r\nContact: <sip:x@203.0.113.77>\r\nMax-Forwards: 70\r\n\
+             Content-Type: application/sdp\r\n\r\n{}",
+            sdp("203.0.113.77", 6000, "0 8 101")
+        );
+        w.send_to(1, OUTSIDE, "203.0.113.77:5060", &text);
+    };
+    // The registrations stand in the order of their first requests: find the one of `two` by where it leads.
+    let (mut reached, mut refused) = (0, 0);
+    for (n, uri) in [&one, &two].into_iter().enumerate() {
+        call(&mut w, uri, "442079460000@203.0.113.1", n as u32);
+        match w.try_take(B) {
+            Some(invite) => {
+                assert!(first_line(&invite).starts_with("INVITE "));
+                reached += 1;
+            }
+            // Trunk one leads to 101, which has no phone.
+            None => {
+                assert_eq!(w.take_final("203.0.113.77:5060").status(), 480);
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((reached, refused), (1, 1));
+    let stranger = "sip:rt0123456789abcdef@192.0.2.1:5080";
+    call(&mut w, stranger, "442079460000@203.0.113.1", 9);
+    assert_eq!(w.take_final("203.0.113.77:5060").status(), 404, "a Contact that nobody was told");
+}

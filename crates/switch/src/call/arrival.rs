@@ -16,7 +16,7 @@ use super::setup::{Callee, CallerSide, Heard, Refusal, session_description, shor
 use crate::Switch;
 use crate::arrival::{self, Party};
 use crate::auth::LineIdentity;
-use crate::model::{Destination, Pii, TenantId, Trunk};
+use crate::model::{CalledIn, Destination, HeaderRules, Pii, TenantId, Trunk, TrunkId};
 use crate::route::InboundDecision;
 
 /// Everything that a guest cannot have gets this answer, so that he learns nothing from it (GUARD-10).
@@ -46,7 +46,8 @@ impl Switch {
         cdr.trunks.from = Some(trunk.name.clone());
         let plan = self.router.plan(tenant).expect("the router has the tenant of each trunk");
         let caller = arrival::of_trunk(plan, &trunk.headers, request);
-        let called = arrival::called(&trunk.headers, request);
+        let by_contact = self.called_contact(request) == Some(trunk.id);
+        let called = if by_contact { called_at(trunk, request) } else { arrival::called(&trunk.headers, request) };
         cdr.caller = Pii::new(shorten(caller.address.clone().unwrap_or_default()));
         cdr.caller_name = Pii::new(shorten(caller.name.clone()));
         cdr.callee = Pii::new(shorten(called.clone().unwrap_or_default()));
@@ -58,7 +59,7 @@ impl Switch {
         match routed {
             Ok((callee, proof)) => {
                 let mut side = self.arriving(tx, tenant, Some(trunk), &caller, flow);
-                side.policy.trusted = proven || self.may_send_first(trunk, request, flow);
+                side.policy.trusted = proven || by_contact || self.may_send_first(trunk, request, flow);
                 self.start_call(now, proof, tx, cdr, side, callee, request);
             }
             Err(refusal) => self.turn_away(now, tx, cdr, refusal, Heard::Kept, request, flow),
@@ -97,10 +98,20 @@ impl Switch {
         CallerSide { leg, policy, from: caller.from(self.directory.realm(tenant)) }
     }
 
-    /// The trunk that a request comes from: by its source address and the profile that it came to. Where several are at
-    /// one address, the account or the domain that it is for tells them apart, then that one of them has a route for the
+    /// The trunk whose registered Contact a request is for: nobody else was told it, wherever the request comes from.
+    fn called_contact(&self, request: &Message) -> Option<TrunkId> {
+        let uri = request.parsed_request_uri().ok()?;
+        let trunk = self.trunk_of_contact_user(&uri.user_unescaped()?)?;
+        self.router.trunk(trunk).filter(|trunk| trunk.enabled).map(|trunk| trunk.id)
+    }
+
+    /// The trunk that a request comes from: the one whose Contact it is for, else by its source address and the profile that
+    /// it came to. Where several are at one address, the account or the domain that it is for tells them apart, then that one of them has a route for the
     /// number, then the port.
     fn trunk_of(&self, now: Instant, request: &Message, flow: &Flow) -> Option<&Trunk> {
+        if let Some(trunk) = self.called_contact(request) {
+            return self.router.trunk(trunk);
+        }
         let profile = &self.profile_of(flow).name;
         let at = self.sources.at(profile, flow.remote.ip()).filter_map(|id| self.router.trunk(id));
         let here: Vec<&Trunk> = at.collect();
@@ -199,4 +210,14 @@ fn media_addresses(body: &[u8]) -> Vec<IpAddr> {
     let all = std::iter::once(sdp.session().connection()).chain(of_lines).flatten();
     let rtcp = sdp.media().filter_map(|line| RtcpAttribute::parse(line.attribute("rtcp")?)?.address).map(Some);
     all.map(|connection| connection.ip()).chain(rtcp).collect::<Option<Vec<_>>>().unwrap_or_default()
+}
+
+/// The number that a call to a trunk's registered Contact is for: the Request-URI has only our own word for the trunk, so
+/// that it stands in To, or it is the account's only one.
+fn called_at(trunk: &Trunk, request: &Message) -> Option<String> {
+    let rules = match trunk.headers.called {
+        CalledIn::RequestUri => HeaderRules { called: CalledIn::To, ..trunk.headers.clone() },
+        CalledIn::To | CalledIn::CalledPartyId => trunk.headers.clone(),
+    };
+    arrival::called(&rules, request).or_else(|| trunk.credentials.as_ref().map(|c| c.user.clone()))
 }

@@ -446,8 +446,9 @@ impl Switch {
         let mut policy = self.leg_policy(listener, local, remote, srtp);
         policy.trusted = trunk.is_some();
         if let Some(trunk) = trunk.filter(|t| !t.codecs.is_empty()) {
-            // It was read when the site was applied.
-            policy.codecs = CodecAllowList::parse(&trunk.codecs).unwrap_or_else(|_| policy.codecs.clone());
+            // It was read when the site was applied; a list that cannot be read lets nothing pass.
+            let nothing = || CodecAllowList::parse(&["x-none"]).expect("it is a name");
+            policy.codecs = CodecAllowList::parse(&trunk.codecs).unwrap_or_else(|_| nothing());
         }
         policy
     }

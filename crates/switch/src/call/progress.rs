@@ -1,11 +1,10 @@
 //! While phones ring: what they answer, which one wins, and what the caller hears of it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringfort_media::bridge::AnswerIn;
 use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, FailCause, Response, ServerTx};
-use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
 use ringfort_sip::write::{Body, Headers};
@@ -44,7 +43,7 @@ impl Switch {
                 200..=299 => self.on_fork_answer(now, call, leg, dialog, response),
                 422 => self.on_fork_interval(now, tx, call, leg),
                 _ => {
-                    let retry_after = retry_after(response);
+                    let retry_after = crate::trunk::retry_after(response);
                     if !self.on_outside_refusal(now, tx, call, leg, status, retry_after, Some(response)) {
                         let words = crossing::cross(response, crossing::REFUSAL);
                         self.on_fork_refusal(now, tx, call, leg, status, words);
@@ -426,11 +425,4 @@ impl Switch {
         let reason = crossing::reason("SIP", 487, "Call completed elsewhere or given up");
         self.send_bye(now, dialog, reason);
     }
-}
-
-/// The seconds of a Retry-After (RFC 3261 §20.33), a comment behind them left out.
-fn retry_after(response: &Message) -> Option<Duration> {
-    let value = response.header(HeaderName::RetryAfter)?;
-    let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
-    std::str::from_utf8(&value[..digits]).ok()?.parse().ok().map(Duration::from_secs)
 }

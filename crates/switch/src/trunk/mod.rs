@@ -33,6 +33,7 @@ use crate::timers::Timer;
 
 use self::health::Health;
 use self::register::Leaving;
+pub(crate) use self::registration::retry_after;
 use self::registration::{Registration, Standing};
 use self::trial::Trial;
 
