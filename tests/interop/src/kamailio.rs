@@ -23,6 +23,8 @@ pub struct Provider {
     pub gateway: SocketAddr,
     /// Where calls for the customer go.
     pub customer: SocketAddr,
+    /// The customer registers, by the same digest: his calls go to the Contact of it.
+    pub registrar: bool,
 }
 
 impl Provider {
@@ -50,10 +52,24 @@ impl Provider {
                  proxy_challenge(\"{realm}\", \"0\");\n      exit;\n    }}\n    consume_credentials();\n"
             ),
         };
+        let (more_modules, register, find) = match self.digest.filter(|_| self.registrar) {
+            None => ("", String::new(), format!("$du = \"sip:{customer}\";")),
+            Some((realm, user, password)) => (
+                "loadmodule \"usrloc.so\"\nloadmodule \"registrar.so\"\n",
+                format!(
+                    "if (is_method(\"REGISTER\")) {{\n    if ($au != \"{user}\" || !pv_www_authenticate(\"{realm}\", \"{password}\", \"0\")) {{\n      \
+                     www_challenge(\"{realm}\", \"0\");\n      exit;\n    }}\n    save(\"location\");\n    \
+                     xlog(\"L_ERR\", \"customer registered\\n\");\n    exit;\n  }}\n  "
+                ),
+                format!(
+                    "$ru = \"sip:{user}@{ip}\";\n    if (!lookup(\"location\")) {{ sl_send_reply(\"404\", \"Not registered\"); exit; }}"
+                ),
+            ),
+        };
         Ok(format!(
             "debug=2\nlog_stderror=yes\nchildren=1\nauto_aliases=no\ndisable_tcp=yes\nlisten=udp:{ip}:5060\nmpath=\"{modules}\"\n\
              loadmodule \"tm.so\"\nloadmodule \"sl.so\"\nloadmodule \"rr.so\"\nloadmodule \"pv.so\"\nloadmodule \"siputils.so\"\n\
-             loadmodule \"textops.so\"\nloadmodule \"auth.so\"\nloadmodule \"xlog.so\"\n\
+             loadmodule \"textops.so\"\nloadmodule \"auth.so\"\nloadmodule \"xlog.so\"\n{more_modules}\
              event_route[core:worker-one-init] {{ xlog(\"L_ERR\", \"provider is ready\\n\"); }}\n\
              request_route {{\n  \
              if (is_method(\"CANCEL\")) {{ if (t_check_trans()) t_relay(); exit; }}\n  \
@@ -61,9 +77,9 @@ impl Provider {
              if (loose_route()) {{ t_relay(); exit; }}\n    \
              if (is_method(\"ACK\")) {{ if (t_check_trans()) t_relay(); exit; }}\n    \
              sl_send_reply(\"404\", \"Not here\"); exit;\n  }}\n  \
-             if (is_method(\"OPTIONS\")) {{ sl_send_reply(\"200\", \"OK\"); exit; }}\n  \
+             {register}if (is_method(\"OPTIONS\")) {{ sl_send_reply(\"200\", \"OK\"); exit; }}\n  \
              if (is_method(\"ACK\")) exit;\n  \
-             if ($si == \"{customer_ip}\") {{\n{ask}    $du = \"sip:{gateway}\";\n  }} else {{\n    $du = \"sip:{customer}\";\n  }}\n  \
+             if ($si == \"{customer_ip}\") {{\n{ask}    $du = \"sip:{gateway}\";\n  }} else {{\n    {find}\n  }}\n  \
              record_route();\n  t_relay();\n}}\n",
             customer_ip = customer.ip(),
         ))

@@ -203,6 +203,7 @@ fn kamailio_takes_calls_by_digest_and_sees_nothing_of_the_phone() -> anyhow::Res
         digest: Some(("provider.example", "cust7", "Line-secret-94zz")),
         gateway,
         customer: SocketAddr::new(place.ip(0), OUTSIDE),
+        registrar: false,
     };
     let mut kamailio = provider.start(&place)?;
     let behind = Sipp::against("uas", place.ip(5), PROVIDER, format!("{}:{PROVIDER}", place.ip(3))).start(&place)?;
@@ -227,13 +228,69 @@ fn kamailio_as_a_peer_calls_in_and_its_route_set_is_followed() -> anyhow::Result
     register(&place, &system, "102", place.ip(2), 5070)?;
     let customer = SocketAddr::new(place.ip(0), OUTSIDE);
     let gateway = SocketAddr::new(place.ip(5), PROVIDER);
-    let mut kamailio = Provider { ip: place.ip(3), digest: None, gateway, customer }.start(&place)?;
+    let mut kamailio = Provider { ip: place.ip(3), digest: None, gateway, customer, registrar: false }.start(&place)?;
     let called = Sipp::new("uas", place.ip(2), 5070, &system).user(system.extension("102")).start(&place)?;
     wait_bound(place.ip(2).to_string(), 5070)?;
     let sipp = Sipp::against("uac_provider", place.ip(5), PROVIDER, format!("{}:{PROVIDER}", place.ip(3)));
     sipp.with(["-s", "+442079460009"]).key("callee", CALLED).run(&place)?;
     finish(&place, "uas", 5070, called)?;
     one_record(&system, 200)?;
+    kamailio.terminate(Duration::from_secs(10))?;
+    system.stop()
+}
+
+/// Registered by digest, called at the Contact of it, and registered again as soon as the provider is back.
+#[test]
+fn kamailio_as_a_registrar_is_registered_with_calls_in_and_is_found_again_after_its_restart() -> anyhow::Result<()> {
+    need!("sipp", "kamailio");
+    let place = Place::new()?;
+    let server = place.ip(3);
+    let customer = SocketAddr::new(place.ip(0), OUTSIDE);
+    let gateway = SocketAddr::new(place.ip(5), PROVIDER);
+    let digest = Some(("provider.example", "cust7", "Lantern-Orchard-91"));
+    let provider = Provider { ip: server, digest, gateway, customer, registrar: true };
+    let mut kamailio = provider.start(&place)?;
+    let site = format!(
+        "[[tenant]]\nname = \"default\"\ncountry = \"44\"\nnational_prefix = \"0\"\n\n\
+         [[trunk]]\nname = \"one\"\nkind = \"register\"\nserver = \"sip:{server}\"\nuser = \"cust7\"\npassword = \"Lantern-Orchard-91\"\n\
+         health_every = \"1s\"\n\n\
+         [[route]]\nname = \"out\"\npatterns = [\"prefix:0\"]\ntrunks = [\"one\"]\n\n\
+         [[inbound]]\nname = \"main\"\ncalled = \"exact:{CALLED}\"\nto = \"extension 102\"\n"
+    );
+    let extra =
+        format!("[[profile]]\nname = \"world\"\nkind = \"external\"\nlisten = [\"udp:{}:{OUTSIDE}\"]\n", place.ip(0));
+    let system = Ringfort::start(&place, Options { extra, site, ..Options::default() })?;
+    kamailio.wait_said("customer registered", Duration::from_secs(10))?;
+    let state = |wanted: &str| {
+        wait_for(&format!("the trunk to be {wanted}"), Duration::from_secs(15), || {
+            let trunks = system.items(&["trunks"])?;
+            Ok((trunks[0]["state"] == wanted).then_some(trunks[0].clone()))
+        })
+    };
+    let item = state("registered")?;
+    assert!(item["up"] == true && item["registered_for_s"].as_u64().is_some_and(|left| left > 60), "{item:#}");
+    register(&place, &system, "102", place.ip(2), 5070)?;
+    let call_in = || -> anyhow::Result<()> {
+        let called = Sipp::new("uas", place.ip(2), 5070, &system).user(system.extension("102")).start(&place)?;
+        wait_bound(place.ip(2).to_string(), 5070)?;
+        let sipp = Sipp::against("uac_provider", place.ip(5), PROVIDER, format!("{server}:{PROVIDER}"));
+        sipp.with(["-s", "+442079460009"]).key("callee", CALLED).run(&place)?;
+        finish(&place, "uas", 5070, called)
+    };
+    call_in()?;
+    one_record(&system, 200)?;
+    assert_eq!(system.records(1)?[0]["trunks"]["from"], "one");
+
+    // It forgets its registrations when it ends.
+    kamailio.terminate(Duration::from_secs(10))?;
+    let item = state("unreachable")?;
+    assert!(item["last_error"].as_str().is_some_and(|words| !words.is_empty()), "{item:#}");
+    let mut kamailio = provider.start(&place)?;
+    kamailio.wait_said("customer registered", Duration::from_secs(15))?;
+    state("registered")?;
+    call_in()?;
+    system.wait_idle()?;
+    assert_eq!(system.records(2)?.len(), 2);
     kamailio.terminate(Duration::from_secs(10))?;
     system.stop()
 }
