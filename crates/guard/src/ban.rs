@@ -20,18 +20,21 @@ pub enum Until {
 /// Banned sources with the end of their bans. Looking one up is a hash and a comparison.
 pub struct BanSet {
     bans: HashMap<SourceKey, Until, Keyed>,
+    /// IPv6 ranges of it alone: a neighbour in the same /64 may be banned.
+    never: Box<[Cidr]>,
 }
 
 impl BanSet {
     /// Nobody is banned.
     pub fn empty() -> Self {
-        Self { bans: HashMap::with_hasher(Keyed::new([0; 16])) }
+        Self { bans: HashMap::with_hasher(Keyed::new([0; 16])), never: Box::default() }
     }
 
     /// A snapshot of `bans`. A source that stands twice is banned for the longer time; one inside a range of `never`
-    /// is left out. `key`: random and secret, so that banned sources cannot be chosen to collide.
+    /// is left out, and stays free where its whole /64 is banned for a neighbour. `key`: random and secret, so that banned sources cannot be chosen to collide.
     pub fn new(key: [u8; 16], never: &[Cidr], bans: impl IntoIterator<Item = (IpAddr, Until)>) -> Self {
-        let mut set = Self { bans: HashMap::with_hasher(Keyed::new(key)) };
+        let six = never.iter().filter(|range| !range.is_ipv4()).copied().collect();
+        let mut set = Self { bans: HashMap::with_hasher(Keyed::new(key)), never: six };
         for (address, until) in bans {
             if never.iter().any(|range| range.contains(address)) {
                 continue;
@@ -47,11 +50,12 @@ impl BanSet {
         if self.bans.is_empty() {
             return false;
         }
-        match self.bans.get(&SourceKey::from(address)) {
+        let banned = match self.bans.get(&SourceKey::from(address)) {
             Some(Until::Time(end)) => now < *end,
             Some(Until::Revoked) => true,
             None => false,
-        }
+        };
+        banned && !self.never.iter().any(|range| range.contains(address))
     }
 
     /// Number of sources in the snapshot, those included whose time has run out since it was made.
@@ -126,6 +130,14 @@ mod tests {
         let never: Vec<Cidr> = loopback_ranges().into_iter().chain(private_ranges()).collect();
         let set = BanSet::new([1; 16], &never, [(ip("127.0.0.1"), Until::Revoked), (ip("10.9.8.7"), Until::Revoked)]);
         assert!(set.is_empty());
+    }
+
+    #[test]
+    fn a_host_that_is_never_banned_stays_free_when_its_64_is_banned_for_a_neighbour() {
+        let never: Vec<Cidr> = vec!["2001:db8::5/128".parse().unwrap()];
+        let set = BanSet::new([1; 16], &never, [(ip("2001:db8::bad"), Until::Revoked)]);
+        assert!(set.is_banned(start(), ip("2001:db8::bad")) && set.is_banned(start(), ip("2001:db8::6")));
+        assert!(!set.is_banned(start(), ip("2001:db8::5")));
     }
 
     #[test]
