@@ -2,6 +2,7 @@
 //! what happens here is told to the journal, so that phones ring after a restart (RUN-1).
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use ringfort_sip::flow::{ConnId, Flow, ListenerId, Target, Transport};
@@ -33,7 +34,8 @@ pub struct Contact {
     pub uri: Box<str>,
     pub path: Box<[Box<str>]>,
     pub instance: Option<Box<str>>,
-    pub reg_id: Option<u32>,
+    /// RFC 5626 §4.2: from 1 on.
+    pub reg_id: Option<NonZeroU32>,
     /// Thousandths.
     pub q: u16,
     pub call_id: Box<str>,
@@ -90,7 +92,7 @@ impl Contact {
             contact: self.uri.to_string(),
             path: self.path.iter().map(|p| p.to_string()).collect(),
             instance: self.instance.as_ref().map(|i| i.to_string()),
-            reg_id: self.reg_id,
+            reg_id: self.reg_id.map(NonZeroU32::get),
             q: self.q,
             call_id: self.call_id.to_string(),
             cseq: self.cseq,
@@ -318,7 +320,7 @@ impl Registrar {
                 uri: b.contact.into(),
                 path: b.path.into_iter().map(Into::into).collect(),
                 instance: b.instance.map(Into::into),
-                reg_id: b.reg_id,
+                reg_id: b.reg_id.and_then(NonZeroU32::new),
                 q: b.q,
                 call_id: b.call_id.into(),
                 cseq: b.cseq,
