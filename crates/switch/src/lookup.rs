@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use ringfort_sip::advertise;
-use ringfort_sip::flow::{ListenerId, Transport};
+use ringfort_sip::flow::ListenerId;
 use ringfort_sip::locate::{
     Answer, LocateError, Located, Locator, LookupId, QueryId, Request, Settings, Target, Targets,
 };
@@ -118,9 +118,4 @@ fn same_family(listener: IpAddr, target: IpAddr) -> bool {
 /// Whether an error of a look-up is the domain's (404) or may be over soon (503).
 pub(crate) fn status_of(error: LocateError) -> u16 {
     if error.is_temporary() { 503 } else { 404 }
-}
-
-/// The transports in which a request may go by TCP where it is too long for UDP.
-pub(crate) fn is_datagram(transport: Transport) -> bool {
-    transport == Transport::Udp
 }

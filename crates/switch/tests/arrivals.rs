@@ -495,7 +495,8 @@ fn a_route_that_refuses_says_so_with_its_status() {
 #[test]
 fn a_trunk_that_is_taken_out_of_the_site_is_a_stranger_from_then_on_and_its_call_goes_on() {
     let mut w = world();
-    asking().send(&mut w, 1);
+    let far = asking();
+    far.send(&mut w, 1);
     let invite = w.take(B);
     let mut without = lines();
     without.trunks.clear();
@@ -504,7 +505,15 @@ fn a_trunk_that_is_taken_out_of_the_site_is_a_stranger_from_then_on_and_its_call
     asking().send(&mut w, 2);
     w.take_starting(P1, "SIP/2.0 404");
     w.send(B, &reply(&invite, 200, "b", &contact(), &sdp("198.51.100.20", 5000, "8 101")));
-    assert_eq!(w.take_starting(P1, "SIP/2.0 200").status(), 200);
+    let ok = w.take_starting(P1, "SIP/2.0 200");
+    assert_eq!(ok.status(), 200);
+    w.send_to(1, OUTSIDE, P1, &far.within("ACK", 1, 1, &ok));
+    w.send_to(1, OUTSIDE, P1, &far.within("BYE", 1, 2, &ok));
+    let bye = w.take_starting(B, "BYE ");
+    w.send(B, &reply(&bye, 200, "", "", ""));
+    w.report_closed();
+    let record = *w.cdrs().last().expect("the call is recorded");
+    assert_eq!((record.status, record.trunks.from.as_deref()), (200, Some("one")), "its record keeps the trunk's name");
 }
 
 /// Whatever is drawn, in every place where a request can name something.

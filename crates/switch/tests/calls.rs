@@ -44,16 +44,7 @@ fn a_call_is_set_up_answered_and_hung_up_and_leaves_one_record() {
     assert_eq!(ok.status(), 200);
     assert!(body_text(&ok).contains("m=audio 10000 RTP/AVP 0 101"), "{}", body_text(&ok));
 
-    let call = Established {
-        a: A.into(),
-        b: B.into(),
-        call_id,
-        invite: invite.clone(),
-        ok,
-        ack_b: invite,
-        cseq_a: 2,
-        cseq_b: 1,
-    };
+    let call = Established::new(A, B, call_id, invite, ok);
     w.send(A, &call.of_a("ACK", 2, "", ""));
     w.pass(Duration::from_secs(5));
     w.send(A, &call.of_a("BYE", 3, "", ""));
@@ -290,16 +281,7 @@ fn a_call_without_an_offer_gets_the_phones_offer_and_carries_the_answer_in_the_a
     assert_eq!(ok.status(), 200);
     assert!(body_text(&ok).contains("RTP/AVP 0 8 101"));
     assert!(w.nothing_for(B), "the ACK waits for the caller's answer");
-    let call = Established {
-        a: A.into(),
-        b: B.into(),
-        call_id,
-        invite: invite_b.clone(),
-        ok,
-        ack_b: invite_b,
-        cseq_a: 2,
-        cseq_b: 1,
-    };
+    let call = Established::new(A, B, call_id, invite_b, ok);
     w.send(A, &call.of_a("ACK", 2, "", &sdp("198.51.100.10", 4000, "8")));
     let ack = w.take(B);
     assert!(first_line(&ack).starts_with("ACK "));
@@ -482,16 +464,7 @@ fn a_called_side_that_hangs_up_before_the_callers_ack_waits_with_our_bye_rfc_326
     let invite_b = w.take(B);
     w.send(B, &reply(&invite_b, 200, "btag", &contact(B), &answer()));
     let ok = w.take_final(A);
-    let call = Established {
-        a: A.into(),
-        b: B.into(),
-        call_id,
-        invite: invite_b.clone(),
-        ok,
-        ack_b: invite_b,
-        cseq_a: 2,
-        cseq_b: 1,
-    };
+    let call = Established::new(A, B, call_id, invite_b, ok);
     w.send(B, &call.of_b("BYE", 1, "", ""));
     while let Some(m) = w.try_take(A) {
         assert!(!first_line(&m).starts_with("BYE "), "not before the ACK");
@@ -708,16 +681,7 @@ fn a_bye_that_waits_for_the_ack_survives_another_request_in_between() {
     let invite_b = w.take(B);
     w.send(B, &reply(&invite_b, 200, "btag", &contact(B), &answer()));
     let ok = w.take_final(A);
-    let call = Established {
-        a: A.into(),
-        b: B.into(),
-        call_id,
-        invite: invite_b.clone(),
-        ok,
-        ack_b: invite_b,
-        cseq_a: 2,
-        cseq_b: 1,
-    };
+    let call = Established::new(A, B, call_id, invite_b, ok);
     w.send(B, &call.of_b("BYE", 1, "", ""));
     w.send(A, &call.of_a("INFO", 3, "", ""));
     assert_eq!(w.take_final(A).status(), 481);

@@ -75,16 +75,7 @@ fn a_bye_that_waited_for_the_ack_says_why_rfc_3326() {
         let invite = w.take(B);
         w.send(B, &reply(&invite, 200, "btag", &contact(B), &answer()));
         let ok = w.take_final(A);
-        let call = Established {
-            a: A.into(),
-            b: B.into(),
-            call_id,
-            invite: invite.clone(),
-            ok,
-            ack_b: invite,
-            cseq_a: 2,
-            cseq_b: 1,
-        };
+        let call = Established::new(A, B, call_id, invite, ok);
         w.send(B, &call.of_b("BYE", 1, said, ""));
         w.send(A, &call.of_a("ACK", 2, "", ""));
         let bye = w.take_starting(A, "BYE ");

@@ -102,16 +102,7 @@ fn a_number_goes_out_by_the_first_trunk_and_comes_back_as_a_call_like_any_other(
     assert!(first_line(&w.take(P1)).starts_with("ACK "));
     let ok = w.take_final(A);
     assert_eq!(ok.status(), 200);
-    let call = Established {
-        a: A.into(),
-        b: P1.into(),
-        call_id,
-        invite: invite.clone(),
-        ok,
-        ack_b: invite,
-        cseq_a: 2,
-        cseq_b: 1,
-    };
+    let call = Established::new(A, P1, call_id, invite, ok);
     w.send(A, &call.of_a("ACK", 2, "", ""));
     w.pass(Duration::from_secs(3));
     w.send(A, &call.of_a("BYE", 3, "", ""));
@@ -286,16 +277,7 @@ fn a_407_to_a_bye_is_not_answered() {
     let (call_id, invite) = dial(&mut w);
     w.send_to(1, OUTSIDE, P1, &reply(&invite, 200, "p1", &contact(P1), &answer()));
     let ok = w.take_final(A);
-    let call = Established {
-        a: A.into(),
-        b: P1.into(),
-        call_id,
-        invite: invite.clone(),
-        ok,
-        ack_b: invite,
-        cseq_a: 2,
-        cseq_b: 1,
-    };
+    let call = Established::new(A, P1, call_id, invite, ok);
     w.send(A, &call.of_a("ACK", 2, "", ""));
     w.send(A, &call.of_a("BYE", 3, "", ""));
     let bye = w.take_starting(P1, "BYE");

@@ -16,7 +16,7 @@ use super::setup::{Callee, CallerSide, Heard, Refusal, session_description, shor
 use crate::Switch;
 use crate::arrival::{self, Party};
 use crate::auth::LineIdentity;
-use crate::model::{CalledIn, Destination, HeaderRules, Pii, TenantId, Trunk, TrunkId};
+use crate::model::{CalledIn, Destination, HeaderRules, Pii, TenantId, Trunk};
 use crate::route::InboundDecision;
 
 /// Everything that a guest cannot have gets this answer, so that he learns nothing from it (GUARD-10).
@@ -25,13 +25,24 @@ const NOT_FOR_GUESTS: u16 = 404;
 impl Switch {
     /// An INVITE by a profile for everybody.
     pub(super) fn on_arrival(&mut self, now: Instant, tx: ServerTx, request: &Message, flow: &Flow) {
-        match self.trunk_of(now, request, flow).cloned() {
-            Some(trunk) => self.on_trunk_call(now, tx, &trunk, request, flow),
+        let registered = self.called_contact(request);
+        let by_contact = registered.is_some();
+        match registered.or_else(|| self.trunk_at_source(now, request, flow)).cloned() {
+            Some(trunk) => self.on_trunk_call(now, tx, &trunk, by_contact, request, flow),
             None => self.on_guest_call(now, tx, request, flow),
         }
     }
 
-    fn on_trunk_call(&mut self, now: Instant, tx: ServerTx, trunk: &Trunk, request: &Message, flow: &Flow) {
+    /// `by_contact`: the request is for the Contact that the trunk is registered with.
+    fn on_trunk_call(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        trunk: &Trunk,
+        by_contact: bool,
+        request: &Message,
+        flow: &Flow,
+    ) {
         let tenant = trunk.tenant;
         let proven = match self.authenticate_line(now, request, flow, trunk) {
             LineIdentity::Proven => true,
@@ -46,7 +57,6 @@ impl Switch {
         cdr.trunks.from = Some(trunk.name.clone());
         let plan = self.router.plan(tenant).expect("the router has the tenant of each trunk");
         let caller = arrival::of_trunk(plan, &trunk.headers, request);
-        let by_contact = self.called_contact(request) == Some(trunk.id);
         let called = if by_contact { called_at(trunk, request) } else { arrival::called(&trunk.headers, request) };
         cdr.caller = Pii::new(shorten(caller.address.clone().unwrap_or_default()));
         cdr.caller_name = Pii::new(shorten(caller.name.clone()));
@@ -99,19 +109,16 @@ impl Switch {
     }
 
     /// The trunk whose registered Contact a request is for: nobody else was told it, wherever the request comes from.
-    fn called_contact(&self, request: &Message) -> Option<TrunkId> {
+    fn called_contact(&self, request: &Message) -> Option<&Trunk> {
         let uri = request.parsed_request_uri().ok()?;
         let trunk = self.trunk_of_contact_user(&uri.user_unescaped()?)?;
-        self.router.trunk(trunk).filter(|trunk| trunk.enabled).map(|trunk| trunk.id)
+        self.router.trunk(trunk).filter(|trunk| trunk.enabled)
     }
 
-    /// The trunk that a request comes from: the one whose Contact it is for, else by its source address and the profile that
-    /// it came to. Where several are at one address, the account or the domain that it is for tells them apart, then that one of them has a route for the
-    /// number, then the port.
-    fn trunk_of(&self, now: Instant, request: &Message, flow: &Flow) -> Option<&Trunk> {
-        if let Some(trunk) = self.called_contact(request) {
-            return self.router.trunk(trunk);
-        }
+    /// The trunk that a request comes from, by its source address and the profile that it came to. Where several are at one
+    /// address, the account or the domain that it is for tells them apart, then that one of them has a route for the number,
+    /// then the port.
+    fn trunk_at_source(&self, now: Instant, request: &Message, flow: &Flow) -> Option<&Trunk> {
         let profile = &self.profile_of(flow).name;
         let at = self.sources.at(profile, flow.remote.ip()).filter_map(|id| self.router.trunk(id));
         let here: Vec<&Trunk> = at.collect();

@@ -34,8 +34,6 @@ impl Switch {
         self.cancel_forks(now, id, None, words);
         self.way_is_over(id, false);
         let Some(mut call) = self.calls.remove(&id) else { return };
-        let came_by = call.legs.first().and_then(|leg| leg.trunk);
-        call.cdr.trunks.from = came_by.and_then(|id| self.router.trunk(id)).map(|trunk| trunk.name.clone());
         self.servers.remove(&call.invite);
         self.count_extension(&call, -1);
         self.free_line(&mut call);

@@ -110,6 +110,29 @@ pub(crate) struct Leg {
     pub secure: bool,
 }
 
+impl Leg {
+    /// A leg at its start, of nobody in particular, over a transport that is not secure, as the bridge's first.
+    pub(crate) fn new(id: LegId, tenant: TenantId, profile: ProfileId, context: Context, state: LegState) -> Self {
+        Self {
+            id,
+            tenant,
+            profile,
+            context,
+            extension: None,
+            trunk: None,
+            instance: None,
+            media: LegIx(0),
+            dialog: None,
+            state,
+            acked: false,
+            refuses_update: false,
+            failing_since: None,
+            offers_refused: 0,
+            secure: false,
+        }
+    }
+}
+
 /// Where a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {

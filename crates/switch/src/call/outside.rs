@@ -22,7 +22,7 @@ use crate::Switch;
 use crate::crossing;
 use crate::io::Level;
 use crate::line;
-use crate::lookup::{Lookup, is_datagram, status_of};
+use crate::lookup::{Lookup, status_of};
 use crate::model::{CallId, Context, ExtensionId, SrtpPolicy, Trunk, TrunkId};
 use crate::out_of_dialog::{max_breadth, next_hop};
 use crate::record::EndCause;
@@ -240,6 +240,7 @@ impl Switch {
         };
         let sent = self.endpoint.send_request(now, out);
         let leg_id = self.leg_id();
+        let profile = self.config.listeners[usize::from(listener.0)].profile;
         let call = self.calls.get_mut(&id).expect("its owner has just seen it");
         let Ok(tx) = sent else {
             call.bridge.remove_leg(now, media, &mut self.streams.ports);
@@ -252,21 +253,10 @@ impl Switch {
         let secure = target.transport.is_secure();
         let trunk_name = trunk.as_ref().map(|t| t.name.as_str());
         call.legs.push(Leg {
-            id: leg_id,
-            tenant,
-            profile: self.config.listeners[usize::from(listener.0)].profile,
-            context: Context::Public,
-            extension: None,
             trunk: trunk.as_ref().map(|t| t.id),
-            instance: None,
             media,
-            dialog: None,
-            state: LegState::Calling { tx, rung: false },
-            acked: false,
-            refuses_update: false,
-            failing_since: None,
-            offers_refused: 0,
             secure,
+            ..Leg::new(leg_id, tenant, profile, Context::Public, LegState::Calling { tx, rung: false })
         });
         let way = call.way.as_mut().expect("its owner has just seen it");
         (way.target, way.authorized) = (Some(target), false);
@@ -481,15 +471,12 @@ impl Switch {
 
     /// RFC 3261 §18.1.1: a TCP listener beside, for what is too long for UDP.
     fn tcp_alternative_of(&self, listener: ListenerId, target: &Target) -> Option<ListenerId> {
-        if !is_datagram(target.transport) {
+        if target.transport != Transport::Udp {
             return None;
         }
         let profile = self.config.listeners[usize::from(listener.0)].profile;
-        let tcp = self.config.listeners.iter().find(|l| {
-            let family = l.sip.local.is_ipv4() == target.address.is_ipv4();
-            l.profile == profile && l.sip.transport == Transport::Tcp && family
-        });
-        tcp.map(|l| l.sip.id)
+        let mut tcp = self.tcp_listeners(profile);
+        tcp.find(|l| l.local.is_ipv4() == target.address.is_ipv4()).map(|l| l.id)
     }
 
     /// The call is answered or over: what was only for the way there goes.

@@ -147,22 +147,11 @@ impl Switch {
     /// The leg of whoever calls.
     pub(super) fn caller_leg(&mut self, tenant: TenantId, tx: ServerTx, flow: &Flow) -> Leg {
         let profile = self.profile_of(flow);
+        let (profile, authenticates) = (profile.id, profile.kind.authenticates());
+        let context = if authenticates { Context::Internal } else { Context::Public };
         Leg {
-            profile: profile.id,
-            context: if profile.kind.authenticates() { Context::Internal } else { Context::Public },
-            id: self.leg_id(),
-            tenant,
-            extension: None,
-            trunk: None,
-            instance: None,
-            media: ringfort_media::bridge::LegIx(0),
-            dialog: None,
-            state: LegState::Asking(tx),
-            acked: false,
-            refuses_update: false,
-            failing_since: None,
-            offers_refused: 0,
             secure: flow.transport.is_secure(),
+            ..Leg::new(self.leg_id(), tenant, profile, context, LegState::Asking(tx))
         }
     }
 
@@ -470,22 +459,13 @@ impl Switch {
             return Ok(());
         };
         self.clients.insert(tx, ClientUse::Fork { call: call.id, leg: call.legs.len() });
+        let state = LegState::Calling { tx, rung: false };
         call.legs.push(Leg {
-            id: self.leg_id(),
-            tenant: call.tenant,
-            profile: fork.profile,
-            context: Context::Internal,
             extension: Some(callee),
-            trunk: None,
             instance: fork.instance,
             media,
-            dialog: None,
-            state: LegState::Calling { tx, rung: false },
-            acked: false,
-            refuses_update: false,
-            failing_since: None,
-            offers_refused: 0,
             secure: fork.secure,
+            ..Leg::new(self.leg_id(), call.tenant, fork.profile, Context::Internal, state)
         });
         Ok(())
     }
@@ -521,8 +501,13 @@ impl Switch {
             return None;
         }
         let insists = Uri::parse(contact).ok()?.param("transport").is_some();
-        let tcp = self.config.listeners.iter().find(|l| l.profile == profile && l.sip.transport == Transport::Tcp);
-        tcp.map(|l| l.sip.id).filter(|_| !insists)
+        self.tcp_listeners(profile).next().map(|l| l.id).filter(|_| !insists)
+    }
+
+    /// The TCP listeners of a profile.
+    pub(super) fn tcp_listeners(&self, profile: ProfileId) -> impl Iterator<Item = &ListenerInfo> {
+        let of_profile = self.config.listeners.iter().filter(move |l| l.profile == profile);
+        of_profile.map(|l| &l.sip).filter(|sip| sip.transport == Transport::Tcp)
     }
 
     pub(crate) fn leg_policy(

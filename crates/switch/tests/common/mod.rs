@@ -515,6 +515,11 @@ pub struct Established {
 }
 
 impl Established {
+    /// A call whose callee's dialog is read off our INVITE to it, and in which nothing was sent within the dialog yet.
+    pub fn new(a: &str, b: &str, call_id: String, invite: Message, ok: Message) -> Self {
+        Self { a: a.into(), b: b.into(), call_id, ack_b: invite.clone(), invite, ok, cseq_a: 2, cseq_b: 1 }
+    }
+
     /// A request of the caller within its dialog.
     pub fn of_a(&self, method: &str, cseq: u32, extra: &str, body: &str) -> String {
         let to = String::from_utf8_lossy(self.ok.header(HeaderName::To).expect("To")).into_owned();
