@@ -17,6 +17,15 @@ pub enum Until {
     Revoked,
 }
 
+/// What is new about one source, for whoever enforces bans beside the snapshot (a packet filter, a peer).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BanChange {
+    /// From now on, or for another time than before.
+    Banned { source: SourceKey, until: Until },
+    /// It may come again.
+    Lifted { source: SourceKey },
+}
+
 /// Banned sources with the end of their bans. Looking one up is a hash and a comparison.
 pub struct BanSet {
     bans: HashMap<SourceKey, Until, Keyed>,

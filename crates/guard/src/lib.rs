@@ -11,6 +11,6 @@ pub mod rate;
 pub mod source;
 
 pub use admit::{Admitted, Authentication, Context, Entry, Facts, Format, Reach, Refusal, admit};
-pub use ban::{BanSet, Until};
+pub use ban::{BanChange, BanSet, Until};
 pub use rate::{Rate, RateConfig, RateLimiter, Verdict};
 pub use source::{Cidr, CidrError, SourceKey};
