@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::keyed::Keyed;
@@ -26,41 +27,83 @@ pub enum BanChange {
     Lifted { source: SourceKey },
 }
 
-/// Banned sources with the end of their bans. Looking one up is a hash and a comparison.
+/// Changes that a snapshot holds beside the table it shares with the one before.
+const RECENT: usize = 1024;
+
+type Table<V> = HashMap<SourceKey, V, Keyed>;
+
+/// Banned sources with the end of their bans. Looking one up is a hash or two and a comparison.
+#[derive(Clone)]
 pub struct BanSet {
-    bans: HashMap<SourceKey, Until, Keyed>,
+    bans: Arc<Table<Until>>,
+    /// What is otherwise than in `bans`; `None`: not banned any more.
+    recent: Table<Option<Until>>,
     /// IPv6 ranges of it alone: a neighbour in the same /64 may be banned.
-    never: Box<[Cidr]>,
+    never: Arc<[Cidr]>,
 }
 
 impl BanSet {
     /// Nobody is banned.
     pub fn empty() -> Self {
-        Self { bans: HashMap::with_hasher(Keyed::new([0; 16])), never: Box::default() }
+        Self::new([0; 16], &[], [])
     }
 
     /// A snapshot of `bans`. A source that stands twice is banned for the longer time; one inside a range of `never`
-    /// is left out, and stays free where its whole /64 is banned for a neighbour. `key`: random and secret, so that banned sources cannot be chosen to collide.
+    /// is left out, and stays free where its whole /64 is banned for a neighbour. `key`: random and secret, so that banned
+    /// sources cannot be chosen to collide.
     pub fn new(key: [u8; 16], never: &[Cidr], bans: impl IntoIterator<Item = (IpAddr, Until)>) -> Self {
-        let six = never.iter().filter(|range| !range.is_ipv4()).copied().collect();
-        let mut set = Self { bans: HashMap::with_hasher(Keyed::new(key)), never: six };
+        let key = Keyed::new(key);
+        let mut table = HashMap::with_hasher(key);
         for (address, until) in bans {
             if never.iter().any(|range| range.contains(address)) {
                 continue;
             }
-            let entry = set.bans.entry(SourceKey::from(address)).or_insert(until);
+            let entry = table.entry(SourceKey::from(address)).or_insert(until);
             *entry = (*entry).max(until);
         }
-        set
+        Self { bans: Arc::new(table), recent: HashMap::with_hasher(key), never: six(never) }
+    }
+
+    /// The snapshot that follows this one. It shares what has not changed, so that a change costs the same whether ten
+    /// sources are banned or a million; now and then all of it is copied.
+    pub fn following(&self, changes: impl IntoIterator<Item = BanChange>) -> Self {
+        let mut next = self.clone();
+        for change in changes {
+            match change {
+                BanChange::Banned { source, until } => next.recent.insert(source, Some(until)),
+                BanChange::Lifted { source } => next.recent.insert(source, None),
+            };
+        }
+        if next.recent.len() > RECENT {
+            let mut table = Table::clone(&next.bans);
+            for (source, until) in next.recent.drain() {
+                match until {
+                    Some(until) => table.insert(source, until),
+                    None => table.remove(&source),
+                };
+            }
+            next.bans = Arc::new(table);
+        }
+        next
+    }
+
+    /// The same bans with other exceptions.
+    pub fn sparing(&self, never: &[Cidr]) -> Self {
+        Self { never: six(never), ..self.clone() }
     }
 
     /// Whether packets of that address are to be dropped. A ban that has run out does not count, published or not.
     pub fn is_banned(&self, now: Instant, address: IpAddr) -> bool {
-        if self.bans.is_empty() {
+        if self.bans.is_empty() && self.recent.is_empty() {
             return false;
         }
-        let banned = match self.bans.get(&SourceKey::from(address)) {
-            Some(Until::Time(end)) => now < *end,
+        let source = SourceKey::from(address);
+        let until = match self.recent.get(&source) {
+            Some(changed) => *changed,
+            None => self.bans.get(&source).copied(),
+        };
+        let banned = match until {
+            Some(Until::Time(end)) => now < end,
             Some(Until::Revoked) => true,
             None => false,
         };
@@ -69,19 +112,29 @@ impl BanSet {
 
     /// Number of sources in the snapshot, those included whose time has run out since it was made.
     pub fn len(&self) -> usize {
-        self.bans.len()
+        let new = |(source, until): &(&SourceKey, &Option<Until>)| until.is_some() && !self.bans.contains_key(source);
+        let gone = |(source, until): &(&SourceKey, &Option<Until>)| until.is_none() && self.bans.contains_key(source);
+        self.bans.len() + self.recent.iter().filter(new).count() - self.recent.iter().filter(gone).count()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bans.is_empty()
+        self.len() == 0
     }
 
     /// The bans in the order of their sources.
     pub fn list(&self) -> Vec<(SourceKey, Until)> {
-        let mut list: Vec<_> = self.bans.iter().map(|(source, until)| (*source, *until)).collect();
+        let old = self.bans.iter().filter(|(source, _)| !self.recent.contains_key(source));
+        let old = old.map(|(source, until)| (*source, *until));
+        let new = self.recent.iter().filter_map(|(source, until)| Some((*source, (*until)?)));
+        let mut list: Vec<_> = old.chain(new).collect();
         list.sort_unstable();
         list
     }
+}
+
+/// IPv4 sources are single addresses: none of them has neighbours.
+fn six(never: &[Cidr]) -> Arc<[Cidr]> {
+    never.iter().filter(|range| !range.is_ipv4()).copied().collect()
 }
 
 impl Default for BanSet {
@@ -147,6 +200,28 @@ mod tests {
         let set = BanSet::new([1; 16], &never, [(ip("2001:db8::bad"), Until::Revoked)]);
         assert!(set.is_banned(start(), ip("2001:db8::bad")) && set.is_banned(start(), ip("2001:db8::6")));
         assert!(!set.is_banned(start(), ip("2001:db8::5")));
+    }
+
+    #[test]
+    fn a_snapshot_that_follows_has_the_changes_and_leaves_the_one_before_as_it_was() {
+        let t0 = start();
+        let address = |n: u32| IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0b00_0000 + n));
+        let banned = |n: u32| BanChange::Banned { source: address(n).into(), until: Until::Revoked };
+        let lifted = |n: u32| BanChange::Lifted { source: address(n).into() };
+        let first = BanSet::new([1; 16], &[], [(address(0), Until::Revoked)]);
+        let second = first.following([banned(1), banned(2), lifted(0), lifted(9)]);
+        assert!(first.is_banned(t0, address(0)) && !first.is_banned(t0, address(1)));
+        assert!(!second.is_banned(t0, address(0)) && second.is_banned(t0, address(2)));
+        assert_eq!((first.len(), second.len(), second.list().len()), (1, 2, 2));
+        let mut set = second;
+        for n in 3..5000 {
+            set = set.following([banned(n), lifted(n - 1)]);
+            assert!(set.recent.len() <= RECENT && set.is_banned(t0, address(n)) && !set.is_banned(t0, address(n - 1)));
+        }
+        assert_eq!(
+            set.list().into_iter().map(|(source, _)| source).collect::<Vec<_>>(),
+            [SourceKey::from(address(1)), address(4999).into()]
+        );
     }
 
     #[test]

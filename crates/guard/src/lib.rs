@@ -9,8 +9,10 @@ mod keyed;
 pub mod pattern;
 pub mod rate;
 pub mod source;
+pub mod watch;
 
 pub use admit::{Admitted, Authentication, Context, Entry, Facts, Format, Reach, Refusal, admit};
 pub use ban::{BanChange, BanSet, Until};
 pub use rate::{Rate, RateConfig, RateLimiter, Verdict};
 pub use source::{Cidr, CidrError, SourceKey};
+pub use watch::{Offence, Watch, WatchConfig};

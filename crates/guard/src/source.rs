@@ -22,6 +22,16 @@ impl From<IpAddr> for SourceKey {
     }
 }
 
+impl SourceKey {
+    /// The address, or the first of the /64.
+    pub fn address(self) -> IpAddr {
+        match self {
+            SourceKey::V4(bits) => Ipv4Addr::from_bits(bits).into(),
+            SourceKey::V6(prefix) => Ipv6Addr::from_bits(u128::from(prefix) << 64).into(),
+        }
+    }
+}
+
 impl fmt::Display for SourceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -67,6 +77,11 @@ impl Cidr {
     /// Whether it is a range of IPv4 addresses.
     pub fn is_ipv4(&self) -> bool {
         self.address.is_ipv4()
+    }
+
+    /// Whether the whole source lies in the range: of a /64 all addresses.
+    pub fn covers(&self, source: SourceKey) -> bool {
+        self.contains(source.address()) && (matches!(source, SourceKey::V4(_)) || self.prefix <= 64)
     }
 
     /// Whether the address lies in the range. An IPv4 address mapped into IPv6 is looked up as IPv4.
@@ -166,6 +181,15 @@ mod tests {
             let cidr: Cidr = range.parse().unwrap();
             assert_eq!(cidr.contains(ip(address)), expected, "{range} {address}");
         }
+    }
+
+    #[test]
+    fn a_range_covers_a_64_only_as_a_whole() {
+        let covers = |range: &str, of: &str| range.parse::<Cidr>().unwrap().covers(ip(of).into());
+        assert!(covers("2001:db8::/32", "2001:db8::1") && covers("2001:db8::/64", "2001:db8::1"));
+        assert!(!covers("2001:db8::/65", "2001:db8::1") && !covers("2001:db8::1", "2001:db8::1"));
+        assert!(covers("192.0.2.1", "192.0.2.1") && !covers("192.0.2.1", "192.0.2.2"));
+        assert_eq!(SourceKey::from(ip("2001:db8::1")).address(), ip("2001:db8::"));
     }
 
     #[test]

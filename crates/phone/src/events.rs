@@ -41,7 +41,7 @@ impl Phone {
                 }
                 endpoint::Event::Ack { dialog, ack } => self.on_ack(now, dialog, &ack),
                 endpoint::Event::AckTimeout { dialog } => self.on_lost(now, dialog, "no ACK came"),
-                endpoint::Event::ReliableAcked { .. } => {}
+                endpoint::Event::ReliableAcked { .. } | endpoint::Event::Acknowledged { .. } => {}
                 endpoint::Event::ReliableTimeout { tx } => self.on_unreliable(now, tx),
                 endpoint::Event::Response { tx, dialog, response } => self.on_response(now, tx, dialog, &response),
                 endpoint::Event::Failed { tx, cause, .. } => self.on_failed(now, tx, cause),

@@ -98,7 +98,7 @@ fn registration_at_the_registrar(bencher: Bencher<'_, '_>, algorithm: Algorithm)
             let tx = phone.send_request(now, request(Method::Register)).expect("there is room");
             let first = phone.poll_transmit().expect("just sent").payload;
             let mut headers = Headers::default();
-            challenger.borrow_mut().challenge(now, false, &mut headers, false);
+            challenger.borrow_mut().challenge(now, std::net::Ipv4Addr::LOCALHOST.into(), false, &mut headers, false);
             let asked = parse(first.clone());
             let mut helper = endpoint(1);
             helper.respond_stateless(&asked, &flow(0, 1), Response { headers, ..Response::new(401) });
@@ -118,7 +118,7 @@ fn registration_at_the_registrar(bencher: Bencher<'_, '_>, algorithm: Algorithm)
                     let Event::Request { tx, request, flow } = event else { unreachable!("only requests come") };
                     let Some(value) = request.header(HeaderName::Authorization) else {
                         let mut answer = Response::new(401);
-                        challenger.borrow_mut().challenge(now, false, &mut answer.headers, false);
+                        challenger.borrow_mut().challenge(now, std::net::Ipv4Addr::LOCALHOST.into(), false, &mut answer.headers, false);
                         registrar.respond_stateless(&request, &flow, answer);
                         continue;
                     };

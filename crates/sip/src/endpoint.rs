@@ -32,6 +32,7 @@ pub use crate::dialog::{Dialog, DialogId, DialogState, Side};
 pub use crate::session_timer::{Refresher, Session, SessionTimer};
 pub use crate::timer::{Timer, TimerTable};
 pub use api::*;
+pub use key::Mark;
 pub use reliable::MOST_WAITING;
 
 use crate::flow::{ConnId, Flow, Target, Transmit, TransmitToken};

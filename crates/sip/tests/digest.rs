@@ -1,5 +1,6 @@
 //! Challenges and answers between `Challenger` and `ClientAuth` over real messages.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -40,9 +41,11 @@ fn response(status: u16, headers: &Headers) -> Message {
     Message::parse_datagram(Bytes::from(text), &Limits::default()).expect("well-formed")
 }
 
+const PHONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
 fn challenge(challenger: &mut Challenger, now: Instant, stale: bool) -> Message {
     let mut headers = Headers::default();
-    challenger.challenge(now, stale, &mut headers, false);
+    challenger.challenge(now, PHONE, stale, &mut headers, false);
     response(401, &headers)
 }
 
@@ -94,7 +97,7 @@ fn credentials_are_never_given_to_another_realm_nor_for_another_status() {
     let other = Credentials { realm: Some("example.com".into()), ..credentials() };
     assert!(authorize(&asked, &other, "REGISTER", URI, &mut rng(), 1).is_none());
     let mut headers = Headers::default();
-    asking.challenge(start(), false, &mut headers, true);
+    asking.challenge(start(), PHONE, false, &mut headers, true);
     assert!(authorize(&response(401, &headers), &credentials(), "REGISTER", URI, &mut rng(), 1).is_none());
     assert!(authorize(&response(403, &headers), &credentials(), "REGISTER", URI, &mut rng(), 1).is_none());
     let answer = authorize(&response(407, &headers), &credentials(), "REGISTER", URI, &mut rng(), 1).expect("a 407");
@@ -287,4 +290,28 @@ fn no_answer_makes_the_challenger_panic() {
             let _ = check(&mut asking, now, &changed);
         }
     }
+}
+
+#[test]
+fn a_nonce_that_comes_back_from_where_it_went_proves_that_source_alone() {
+    let mut asking = challenger(&[Algorithm::Md5]);
+    let asked = challenge(&mut asking, start(), false);
+    let wrong = Credentials { password: "guess".into(), ..credentials() };
+    let answer = authorize(&asked, &wrong, "REGISTER", URI, &mut rng(), 1).expect("a challenge");
+    let field = value(&answer);
+    assert!(asking.was_heard_at(start(), &field, PHONE));
+    assert!(asking.was_heard_at(start(), &field, "::ffff:192.0.2.7".parse().unwrap()), "as an IPv6 socket shows it");
+    assert!(!asking.was_heard_at(start(), &field, "192.0.2.8".parse().unwrap()), "given to another");
+    assert!(!asking.was_heard_at(start() + Duration::from_secs(3600), &field, PHONE), "too old");
+    assert!(!challenger(&[Algorithm::Sha256]).was_heard_at(start(), b"Digest nonce=\"1\"", PHONE));
+    assert!(!asking.was_heard_at(start(), b"Basic x", PHONE));
+    let text = String::from_utf8(field).expect("ASCII");
+    let at = text.find("nonce=\"").expect("a nonce") + 7 + 51;
+    let flipped = if &text[at..=at] == "0" { "1" } else { "0" };
+    let forged = format!("{}{flipped}{}", &text[..at], &text[at + 1..]);
+    assert!(!asking.was_heard_at(start(), forged.as_bytes(), PHONE), "made up");
+    // It is good for its user from anywhere: a phone that changes its network is not asked twice.
+    let right = authorize(&asked, &credentials(), "REGISTER", URI, &mut rng(), 1).expect("a challenge");
+    let anna = Ha1Set::new("anna", "example.org", "s3cret");
+    assert!(asking.verify(start(), &value(&right), "REGISTER", URI, &|_| Some(&anna)).is_ok());
 }

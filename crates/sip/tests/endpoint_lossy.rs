@@ -129,7 +129,10 @@ impl Users {
                     self.acks.remove(&(side, dialog));
                 }
             }
-            Event::ReliableAcked { .. } | Event::SessionRefreshDue { .. } | Event::DialogEnded { .. } => {}
+            Event::ReliableAcked { .. }
+            | Event::Acknowledged { .. }
+            | Event::SessionRefreshDue { .. }
+            | Event::DialogEnded { .. } => {}
         }
     }
 }

@@ -4,7 +4,7 @@ mod endpoint_support;
 
 use endpoint_support::*;
 use ringfort_sip::endpoint::*;
-use ringfort_sip::flow::{ConnId, Target, Transport};
+use ringfort_sip::flow::{ConnId, Flow, Target, Transport};
 use ringfort_sip::{HeaderName, Headers, Method};
 
 /// Nothing that the caller sends arrives.
@@ -230,6 +230,32 @@ fn answers_that_are_kept_refuse_nobody_and_the_oldest_makes_room() {
     assert_eq!(alone.labels(), [""; 0], "the oldest is new again");
     alone.pass(secs(33));
     assert_eq!(alone.end.counts(), Counts::default());
+}
+
+#[test]
+fn the_ack_for_a_marked_refusal_proves_its_source_and_no_guess_does() {
+    let mut alone = Alone::new();
+    alone.get(&text("INVITE", "z9hG4bKa", 1, "", ""));
+    let Some(Event::Request { request, flow, .. }) = alone.events().pop() else { panic!("expected a request") };
+    let mark = Mark::new(7).expect("1 to 15");
+    alone.end.respond_marked(&request, &flow, Response::new(404), mark);
+    assert_eq!(alone.end.counts(), Counts::default(), "nothing is kept");
+    let tag = alone.sent()[0].to_tag().expect("a tag").to_owned();
+    // The tag of an answer to another address: whoever forges a source cannot take it from an answer to himself.
+    let elsewhere = Flow { remote: "198.51.100.9:5060".parse().unwrap(), ..flow };
+    alone.end.respond_marked(&request, &elsewhere, Response::new(404), mark);
+    let other = alone.sent()[0].to_tag().expect("a tag").to_owned();
+    assert_ne!(tag[..15], other[..15]);
+    for wrong in [other.as_str(), "0123456789abcdef", "x", &tag.to_uppercase()] {
+        alone.get(&text("ACK", "z9hG4bKa", 1, wrong, ""));
+        assert!(alone.events().is_empty(), "{wrong}");
+    }
+    alone.get(&text("ACK", "z9hG4bKb", 1, &tag, ""));
+    assert!(alone.events().is_empty(), "of another transaction");
+    alone.get(&text("ACK", "z9hG4bKa", 1, &tag, ""));
+    let told = alone.events().pop();
+    assert!(matches!(told, Some(Event::Acknowledged { mark: told, flow: from, .. }) if told == mark && from == flow));
+    assert_eq!((Mark::new(0), Mark::new(16)), (None, None));
 }
 
 #[test]

@@ -162,7 +162,7 @@ impl Switch {
         let profile = &self.config.profiles[usize::from(listener.profile.0)];
         let challenger = self.challengers.get(tenant, profile, self.directory.realm(tenant));
         let mut headers = Headers::default();
-        challenger.challenge(now, unproven.stale && !unproven.failed, &mut headers, false);
+        challenger.challenge(now, flow.remote.ip(), unproven.stale && !unproven.failed, &mut headers, false);
         self.counters.challenges += 1;
         if unproven.failed {
             self.counters.auth_failures += 1;

@@ -83,7 +83,7 @@ impl Provider {
     /// A WWW-Authenticate line.
     fn challenge(&mut self, now: Instant, stale: bool) -> String {
         let mut headers = Headers::default();
-        self.challenger.challenge(now, stale, &mut headers, false);
+        self.challenger.challenge(now, std::net::Ipv4Addr::LOCALHOST.into(), stale, &mut headers, false);
         String::from_utf8_lossy(headers.as_bytes()).into_owned()
     }
 

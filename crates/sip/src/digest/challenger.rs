@@ -1,5 +1,6 @@
 //! The asking side: challenges, and the check of what comes back.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rand::rngs::ChaCha12Rng;
@@ -76,13 +77,15 @@ impl Challenger {
         let mut key = [0; 32];
         let mut secret = [0; 16];
         let mut opaque = [0; 8];
+        let mut marking = [0; 16];
         rng.fill_bytes(&mut key);
+        rng.fill_bytes(&mut marking);
         rng.fill_bytes(&mut secret);
         rng.fill_bytes(&mut opaque);
         let nobody = Ha1Set::new("", &realm, Hex::new(&secret).as_str());
         Challenger {
             algorithms: if algorithms.is_empty() { vec![Algorithm::Sha256] } else { algorithms },
-            nonces: Nonces::new(key, nonce_lifetime, NONCES_IN_USE),
+            nonces: Nonces::new(key, marking, nonce_lifetime, NONCES_IN_USE),
             opaque: Hex::new(&opaque),
             realm,
             rng,
@@ -105,9 +108,10 @@ impl Challenger {
         self.nonces.in_use()
     }
 
-    /// Appends one challenge per algorithm, in order: WWW-Authenticate, or Proxy-Authenticate where `proxy`.
-    pub fn challenge(&mut self, now: Instant, stale: bool, headers: &mut Headers, proxy: bool) {
-        let nonce = self.nonces.issue(now, &mut self.rng);
+    /// Appends one challenge per algorithm, in order: WWW-Authenticate, or Proxy-Authenticate where `proxy`. `to` is the
+    /// address that the answer goes to, for [`Challenger::was_heard_at`]; the nonce is good from any other too.
+    pub fn challenge(&mut self, now: Instant, to: IpAddr, stale: bool, headers: &mut Headers, proxy: bool) {
+        let nonce = self.nonces.issue(now, to, &mut self.rng);
         let (realm, nonce, opaque) = (Quoted(&self.realm), nonce.as_str(), self.opaque.as_str());
         let stale = if stale { ", stale=true" } else { "" };
         for algorithm in &self.algorithms {
@@ -120,6 +124,15 @@ impl Challenger {
                 ),
             );
         }
+    }
+
+    /// Whether the value of an Authorization or Proxy-Authorization field brings back a nonce of ours from the address that
+    /// it was given to: then that source is no forged one, whatever else is in the field (GUARD-6).
+    pub fn was_heard_at(&mut self, now: Instant, authorization: &[u8], source: IpAddr) -> bool {
+        let Ok(params) = AuthParams::parse(authorization) else { return false };
+        let Some(nonce) = params.get("nonce") else { return false };
+        let nonce = self.nonces.read(now, nonce);
+        self.nonces.was_given_to(nonce, source)
     }
 
     /// Checks the value of one Authorization or Proxy-Authorization field.

@@ -1,7 +1,10 @@
 //! Nonces that need no memory until they are used: issue time and random bytes under a MAC. Of a used nonce the counts
-//! seen are kept in a sliding window (RFC 7616 §5.5), in a table of bounded size.
+//! seen are kept in a sliding window (RFC 7616 §5.5), in a table of bounded size. Beside the MAC stands a mark of the address
+//! that a nonce was given to: whoever brings it back from there has received it.
 
 use std::collections::VecDeque;
+use std::hash::Hasher;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -9,6 +12,7 @@ use rand::Rng;
 use rand::rngs::ChaCha12Rng;
 use rustc_hash::FxHashMap;
 use sha2::Sha256;
+use siphasher::sip::SipHasher13;
 use subtle::ConstantTimeEq;
 
 use super::hash::{Hex, unhex};
@@ -17,7 +21,9 @@ use super::hash::{Hex, unhex};
 const TIME: usize = 6;
 const RANDOM: usize = 8;
 const MAC: usize = 12;
-const NONCE: usize = TIME + RANDOM + MAC;
+/// Of the address that it was given to.
+const MARK: usize = 4;
+const NONCE: usize = TIME + RANDOM + MAC + MARK;
 
 /// The counts of one nonce.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +58,14 @@ pub(super) struct Nonce {
     id: u64,
     /// Made by us and neither too old nor forgotten.
     pub(super) fresh: bool,
+    mark: [u8; MARK],
 }
 
 /// Makes nonces and remembers the counts of those in use.
 pub(super) struct Nonces {
     mac: Hmac<Sha256>,
+    /// Key of the marks.
+    marking: [u8; 16],
     lifetime: Duration,
     epoch: Option<Instant>,
     windows: FxHashMap<u64, Window>,
@@ -68,8 +77,9 @@ pub(super) struct Nonces {
 }
 
 impl Nonces {
-    pub(super) fn new(key: [u8; 32], lifetime: Duration, limit: usize) -> Self {
+    pub(super) fn new(key: [u8; 32], marking: [u8; 16], lifetime: Duration, limit: usize) -> Self {
         Nonces {
+            marking,
             mac: Hmac::new_from_slice(&key).expect("HMAC takes a key of any length"),
             lifetime,
             epoch: None,
@@ -92,21 +102,40 @@ impl Nonces {
         tag
     }
 
-    pub(super) fn issue(&mut self, now: Instant, rng: &mut ChaCha12Rng) -> Hex {
+    fn mark(&self, issued: u64, id: u64, to: IpAddr) -> [u8; MARK] {
+        let mut hasher = SipHasher13::new_with_key(&self.marking);
+        hasher.write_u64(issued);
+        hasher.write_u64(id);
+        match to.to_canonical() {
+            IpAddr::V4(v4) => hasher.write_u32(v4.to_bits()),
+            IpAddr::V6(v6) => hasher.write_u128(v6.to_bits()),
+        }
+        (hasher.finish() as u32).to_be_bytes()
+    }
+
+    /// Whether a nonce of ours that is neither too old nor forgotten was given to that address.
+    pub(super) fn was_given_to(&self, nonce: Nonce, address: IpAddr) -> bool {
+        nonce.fresh && bool::from(self.mark(nonce.issued, nonce.id, address).ct_eq(&nonce.mark))
+    }
+
+    pub(super) fn issue(&mut self, now: Instant, to: IpAddr, rng: &mut ChaCha12Rng) -> Hex {
         let mut nonce = [0; NONCE];
-        nonce[..TIME].copy_from_slice(&self.clock(now).to_be_bytes()[8 - TIME..]);
-        rng.fill_bytes(&mut nonce[TIME..TIME + RANDOM]);
+        let (issued, id) = (self.clock(now), rng.next_u64());
+        nonce[..TIME].copy_from_slice(&issued.to_be_bytes()[8 - TIME..]);
+        nonce[TIME..TIME + RANDOM].copy_from_slice(&id.to_be_bytes());
         let tag = self.tag(&nonce[..TIME + RANDOM]);
-        nonce[TIME + RANDOM..].copy_from_slice(&tag);
+        nonce[TIME + RANDOM..TIME + RANDOM + MAC].copy_from_slice(&tag);
+        nonce[TIME + RANDOM + MAC..].copy_from_slice(&self.mark(issued, id, to));
         Hex::new(&nonce)
     }
 
     pub(super) fn read(&mut self, now: Instant, text: &[u8]) -> Nonce {
         let now = self.clock(now);
         let Some(raw) = unhex::<NONCE>(text) else {
-            return Nonce { issued: 0, id: 0, fresh: false };
+            return Nonce { issued: 0, id: 0, fresh: false, mark: [0; MARK] };
         };
-        let (head, tag) = raw.split_at(TIME + RANDOM);
+        let (head, rest) = raw.split_at(TIME + RANDOM);
+        let (tag, mark) = rest.split_at(MAC);
         let mut issued = [0; 8];
         issued[8 - TIME..].copy_from_slice(&head[..TIME]);
         let mut id = [0; 8];
@@ -115,7 +144,8 @@ impl Nonces {
         let ours = bool::from(self.tag(head).ct_eq(tag));
         let alive = issued <= now && now - issued <= self.lifetime.as_millis() as u64;
         let known = self.windows.contains_key(&id) || self.horizon.is_none_or(|horizon| issued > horizon);
-        Nonce { issued, id, fresh: ours && alive && known }
+        let mark = mark.try_into().expect("it is what is left of a nonce");
+        Nonce { issued, id, fresh: ours && alive && known, mark }
     }
 
     /// Whether this count of this fresh nonce is used for the first time. Call it only for a right answer, so that

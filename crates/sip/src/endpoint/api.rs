@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use super::key::Mark;
 use crate::dialog::DialogId;
 use crate::flow::{Flow, ListenerId, Target, Transport};
 use crate::message::Message;
@@ -287,6 +288,13 @@ pub enum Event {
     Ack {
         dialog: DialogId,
         ack: Message,
+    },
+    /// An INVITE that was answered by [`Endpoint::respond_marked`](super::Endpoint::respond_marked) was acknowledged from
+    /// where the answer went. Repeated when the ACK is.
+    Acknowledged {
+        mark: Mark,
+        ack: Message,
+        flow: Flow,
     },
     /// 64*T1 without an ACK for our 2xx: the user should send BYE (RFC 3261 §13.3.1.4).
     AckTimeout {

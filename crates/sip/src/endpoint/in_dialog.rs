@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rand::RngExt;
 
-use super::key::Kind;
+use super::key::{Kind, Mark};
 use super::{Endpoint, Event, Priority, Response, ServerTx};
 use crate::dialog::{Dialog, DialogId, DialogState};
 use crate::flow::{Flow, Target};
@@ -18,11 +18,14 @@ impl Endpoint {
         self.dialog_keys.get(&key).copied()
     }
 
-    pub(super) fn on_core_ack(&mut self, now: Instant, msg: Message) {
+    pub(super) fn on_core_ack(&mut self, now: Instant, msg: Message, flow: &Flow) {
         let found = self.dialog_for(&msg);
         let Some((id, dialog)) = found.and_then(|id| Some((id, self.dialogs.get_mut(id.0)?))) else {
             // Also the ACK for a refusal without a transaction (RFC 3261 §8.2.7).
             self.stats.stray_acks += 1;
+            if let Some(mark) = self.secret.mark_of(&msg, flow.remote.ip()).filter(|mark| *mark != Mark::NONE) {
+                self.tell(Event::Acknowledged { mark, ack: msg, flow: *flow });
+            }
             return;
         };
         let cseq = msg.cseq().number;

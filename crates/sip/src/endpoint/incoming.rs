@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::key::{Kind, Tag};
+use super::key::{Kind, Mark, Tag};
 use super::{Endpoint, Event, Priority, Response, Server, ServerTx, clock};
 use crate::dialog::DialogId;
 use crate::flow::{Flow, Target};
@@ -20,7 +20,7 @@ impl Endpoint {
         let key = self.secret.server_key(&msg, kind);
         if let Some(&tx) = self.server_keys.get(&key) {
             match kind {
-                Kind::Ack => self.on_ack(now, tx, msg),
+                Kind::Ack => self.on_ack(now, tx, msg, &flow),
                 Kind::Cancel => self.on_cancel(now, tx, msg, flow),
                 Kind::Invite | Kind::Bye | Kind::Update | Kind::Prack | Kind::Register | Kind::Other => {
                     self.on_repeated(tx);
@@ -34,7 +34,7 @@ impl Endpoint {
             return self.transmit(target, answer);
         }
         match kind {
-            Kind::Ack => self.on_core_ack(now, msg),
+            Kind::Ack => self.on_core_ack(now, msg, &flow),
             // RFC 3261 §9.2: nothing to cancel.
             Kind::Cancel => self.refuse(&msg, &flow, 481),
             Kind::Register => self.on_new(now, msg, flow, key, kind, priority),
@@ -52,11 +52,11 @@ impl Endpoint {
         }
     }
 
-    fn on_ack(&mut self, now: Instant, tx: ServerTx, msg: Message) {
+    fn on_ack(&mut self, now: Instant, tx: ServerTx, msg: Message, flow: &Flow) {
         let Some(server) = self.servers.get_mut(tx.0) else { return };
         if server.machine.state() == ServerState::Accepted {
             // A peer that uses the INVITE's branch again; RFC 6026 §7.1 hands it to the core.
-            self.on_core_ack(now, msg);
+            self.on_core_ack(now, msg, flow);
             return;
         }
         let mut clock = clock(&mut self.timers, &self.config, now, Owner::Server(tx));
@@ -186,6 +186,12 @@ impl Endpoint {
     /// the request is freed, whatever its `ServerTx` was told for ends here. The To tag comes out the same each time;
     /// the ACK for a refused INVITE is absorbed as any ACK that belongs to nothing. Nothing is sent for an ACK.
     pub fn respond_stateless(&mut self, request: &Message, flow: &Flow, r: Response) {
+        self.respond_marked(request, flow, r, Mark::NONE);
+    }
+
+    /// As [`Endpoint::respond_stateless`]. When an INVITE's sender acknowledges the answer, [`Event::Acknowledged`] tells the
+    /// mark: the source is no forged one then, for our To tag was heard there. Nothing is kept for it meanwhile.
+    pub fn respond_marked(&mut self, request: &Message, flow: &Flow, r: Response, mark: Mark) {
         let kind = Kind::of(request.method());
         if !request.is_request() || kind == Kind::Ack {
             return;
@@ -196,7 +202,8 @@ impl Endpoint {
         {
             self.forget(tx);
         }
-        self.answer_at_once(request, flow, None, &r);
+        let tag = request.to_tag().is_none().then(|| self.secret.stateless_tag(request, flow.remote.ip(), mark));
+        self.answer_at_once(request, flow, tag, &r);
     }
 
     /// Lets go of a request without answering it; what comes of it later is new.
@@ -212,7 +219,7 @@ impl Endpoint {
     pub(super) fn answer_at_once(&mut self, request: &Message, flow: &Flow, tag: Option<Tag>, r: &Response) {
         let tag = match request.to_tag() {
             Some(_) => None,
-            None => Some(tag.unwrap_or_else(|| self.secret.stateless_tag(request))),
+            None => Some(tag.unwrap_or_else(|| self.secret.stateless_tag(request, flow.remote.ip(), Mark::NONE))),
         };
         let bytes = self.writer.plain_answer(request, flow, tag, r);
         let port = self.writer.reply_port(request, flow);

@@ -2,6 +2,7 @@
 //! needs no strings and a stranger cannot make two collide; and the tags and branches that we choose.
 
 use std::hash::Hasher;
+use std::net::IpAddr;
 
 use rand::Rng;
 use rand::rngs::ChaCha12Rng;
@@ -46,6 +47,24 @@ impl Kind {
     }
 }
 
+/// What the user of the endpoint wants to hear of when the ACK for an answer without a transaction comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark(u8);
+
+impl Mark {
+    /// Nothing is told.
+    pub const NONE: Mark = Mark(0);
+
+    /// 1 to 15; `None` for all else.
+    pub const fn new(mark: u8) -> Option<Mark> {
+        if mark == 0 || mark > 15 { None } else { Some(Mark(mark)) }
+    }
+
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
 /// Sixteen hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag([u8; 16]);
@@ -58,6 +77,12 @@ impl Tag {
             *digit = DIGITS[(number >> (60 - 4 * n)) as usize & 15];
         }
         Tag(text)
+    }
+
+    /// The number that a tag was made of.
+    fn read(text: &str) -> Option<u64> {
+        let right = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        u64::from_str_radix(text, 16).ok().filter(|_| right)
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -162,10 +187,26 @@ impl Secret {
         self.hash(&[b"d", call_id.as_bytes(), local_tag.as_bytes(), remote_tag.as_bytes()])
     }
 
-    /// A To tag that comes out the same for the same request (RFC 3261 §8.2.7).
-    pub(super) fn stateless_tag(&self, msg: &Message) -> Tag {
+    /// A To tag that comes out the same for the same request from the same address (RFC 3261 §8.2.7). `mark` is hidden in
+    /// its last digit, for [`Secret::mark_of`].
+    pub(super) fn stateless_tag(&self, msg: &Message, source: IpAddr, mark: Mark) -> Tag {
+        Tag::new(self.stateless(msg, source) ^ u64::from(mark.0))
+    }
+
+    fn stateless(&self, msg: &Message, source: IpAddr) -> u64 {
         let key = self.server_key(msg, Kind::of(msg.method()));
-        Tag::new(self.hash(&[b"s", &key.to_be_bytes(), msg.call_id().as_bytes()]) as u64)
+        let source = match source.to_canonical() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        self.hash(&[b"s", &key.to_be_bytes(), msg.call_id().as_bytes(), &source.octets()]) as u64
+    }
+
+    /// The mark in the To tag of an ACK, where it is the tag of an answer that went to this source.
+    pub(super) fn mark_of(&self, ack: &Message, source: IpAddr) -> Option<Mark> {
+        let tag = Tag::read(ack.to_tag()?)?;
+        let difference = tag ^ self.stateless(ack, source);
+        (difference < 16).then_some(Mark(difference as u8))
     }
 }
 

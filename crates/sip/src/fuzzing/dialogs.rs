@@ -303,7 +303,10 @@ impl User {
             | Event::SessionRefreshDue { dialog }
             | Event::SessionExpired { dialog }
             | Event::DialogEnded { dialog } => self.dialogs.push(dialog),
-            Event::Cancelled { .. } | Event::ReliableAcked { .. } | Event::ReliableTimeout { .. } => {}
+            Event::Cancelled { .. }
+            | Event::Acknowledged { .. }
+            | Event::ReliableAcked { .. }
+            | Event::ReliableTimeout { .. } => {}
         }
     }
 }

@@ -76,7 +76,7 @@ fn as_uri(data: &[u8]) {
     let mut rng = ChaCha12Rng::from_seed([4; 32]);
     let mut challenger = challenger();
     let mut headers = Headers::default();
-    challenger.challenge(now, false, &mut headers, false);
+    challenger.challenge(now, std::net::Ipv4Addr::LOCALHOST.into(), false, &mut headers, false);
     let mut text = b"SIP/2.0 401 X\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
                      To: <sip:a@b>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\n"
         .to_vec();

@@ -267,6 +267,7 @@ impl<'a> Lone<'a> {
                 Event::Response { .. }
                 | Event::Failed { .. }
                 | Event::Cancelled { .. }
+                | Event::Acknowledged { .. }
                 | Event::ReliableAcked { .. }
                 | Event::ReliableTimeout { .. } => {}
             }

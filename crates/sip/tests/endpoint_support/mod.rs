@@ -49,6 +49,7 @@ pub fn word(event: &Event) -> String {
         Event::Cancelled { .. } => "cancelled".into(),
         Event::DialogRequest { request, .. } => format!("dialog {}", request.method()),
         Event::Ack { .. } => "ack".into(),
+        Event::Acknowledged { .. } => "acknowledged".into(),
         Event::AckTimeout { .. } => "no ack".into(),
         Event::ReliableAcked { .. } => "prack".into(),
         Event::ReliableTimeout { .. } => "no prack".into(),
