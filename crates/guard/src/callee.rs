@@ -300,11 +300,18 @@ impl CalleeRules {
     /// # Errors
     /// The first rule that says no.
     pub fn judge(&self, callee: &Callee) -> Result<(), CalleeRefusal> {
-        let text = callee.text();
+        self.judge_plain(callee.text())
+    }
+
+    /// As [`CalleeRules::judge`], of a part of what [`decode`] gave: what is left of it behind a code.
+    ///
+    /// # Errors
+    /// The first rule that says no.
+    pub fn judge_plain(&self, text: &str) -> Result<(), CalleeRefusal> {
         if let Some(prefix) = self.denied.iter().find(|prefix| text.starts_with(prefix.as_str())) {
             return Err(CalleeRefusal::Denied { prefix: prefix.clone() });
         }
-        if callee.kind() == CalleeKind::Number {
+        if is_number(text) {
             let got = text.bytes().filter(u8::is_ascii_digit).count();
             if got > self.longest {
                 return Err(CalleeRefusal::TooManyDigits { most: self.longest, got });

@@ -29,6 +29,7 @@ struct Script(Arc<Mutex<VecDeque<Output>>>, VecDeque<Output>);
 impl Core for Script {
     fn handle_message(&mut self, _: Instant, _: Message, _: Flow) {}
     fn handle_malformed(&mut self, _: Instant, _: &ParseError, _: &Bytes, _: Flow) {}
+    fn handle_flood(&mut self, _: Instant, _: std::net::IpAddr) {}
     fn handle_send_failed(&mut self, _: Instant, _: TransmitToken, _: TransportError) {}
     fn handle_conn_closed(&mut self, _: Instant, _: ConnId) {}
     fn handle_media(&mut self, _: Instant, _: Event) {}
@@ -77,7 +78,7 @@ fn main() -> io::Result<()> {
     config.media.bind = vec![Ipv4Addr::new(127, 0, 0, 1).into()];
     config.media.pause = Duration::from_micros(pause);
     config.media.queue = 65_536;
-    let handle = bind(config).and_then(|bound| bound.start(Script(outputs.clone(), VecDeque::new()), NoJournal));
+    let handle = bind(config).and_then(|bound| bound.start(Script(outputs.clone(), VecDeque::new()), NoJournal, ()));
     let handle = handle.map_err(io::Error::other)?;
 
     let sides = [side()?, side()?];

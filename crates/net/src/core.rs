@@ -1,6 +1,6 @@
 //! What the shard loop needs of call control, as a trait, so that the loop is tested with a core of a few lines.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +17,8 @@ use ringfort_switch::model::Site;
 pub trait Core: Send + 'static {
     fn handle_message(&mut self, now: Instant, message: Message, flow: Flow);
     fn handle_malformed(&mut self, now: Instant, error: &ParseError, raw: &Bytes, flow: Flow);
+    /// A stranger's connection sent more than its rate.
+    fn handle_flood(&mut self, now: Instant, source: IpAddr);
     fn handle_send_failed(&mut self, now: Instant, token: TransmitToken, error: TransportError);
     fn handle_conn_closed(&mut self, now: Instant, conn: ConnId);
     fn handle_media(&mut self, now: Instant, event: Event);

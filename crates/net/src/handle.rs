@@ -6,7 +6,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ringfort_guard::BanSet;
 use ringfort_sip::flow::{ListenerId, Transport};
 use ringfort_switch::io::{Command, CommandReply};
 use ringfort_switch::model::Site;
@@ -15,9 +14,9 @@ use crate::checks::{self, Finding};
 use crate::config::NetConfig;
 use crate::core::Core;
 use crate::error::{HandleError, StartError, TlsError};
+use crate::guard::GuardSink;
 use crate::journal::JournalSink;
 use crate::media;
-use crate::published::Published;
 use crate::shard::{Shard, ToShard};
 use crate::stats::{MediaCounters, MediaStats, NetCounters, NetStats};
 use crate::sys::epoll::Waker;
@@ -99,7 +98,12 @@ impl Bound {
     ///
     /// # Errors
     /// The kernel gave no thread, epoll or event descriptor.
-    pub fn start<C: Core, J: JournalSink>(self, core: C, journal: J) -> Result<Handle, StartError> {
+    pub fn start<C: Core, J: JournalSink, G: GuardSink>(
+        self,
+        core: C,
+        journal: J,
+        guard: G,
+    ) -> Result<Handle, StartError> {
         let kernel = |what| move |source| StartError::Kernel { what, source };
         let (commands, inbox) = sync_channel(self.config.commands.max(1));
         let waker = Waker::new().map_err(kernel("event descriptor"))?;
@@ -108,7 +112,6 @@ impl Bound {
             waker: waker.clone(),
             stats: Arc::default(),
             media_stats: Arc::default(),
-            bans: Arc::new(Published::new(BanSet::empty())),
             outcome: Arc::default(),
             threads: Mutex::default(),
             locals: self.sockets.iter().map(|socket| socket.local).collect(),
@@ -125,7 +128,7 @@ impl Bound {
             media_link,
             waker,
             inner.stats.clone(),
-            inner.bans.clone(),
+            Box::new(guard),
         )
         .map_err(kernel("epoll descriptor"))?;
         let shard_thread = spawn_shard(shard, inbox, inner.outcome.clone()).map_err(kernel("thread"))?;
@@ -202,7 +205,6 @@ struct Inner {
     waker: Waker,
     stats: Arc<NetCounters>,
     media_stats: Arc<MediaCounters>,
-    bans: Arc<Published<BanSet>>,
     outcome: Arc<Outcome>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     locals: Vec<SocketAddr>,
@@ -278,12 +280,6 @@ impl Handle {
             let _ = sender.try_send(idle);
         })))?;
         self.await_answer(&answer)
-    }
-
-    /// From now on, packets of these sources are dropped before parsing.
-    pub fn publish_bans(&self, bans: BanSet) {
-        self.inner.bans.publish(bans);
-        self.inner.waker.wake();
     }
 
     /// Reads the certificate files again; connections that are open keep theirs. Returns the new fingerprint.

@@ -10,6 +10,7 @@ pub mod core;
 pub mod dns;
 mod error;
 mod flood;
+pub mod guard;
 mod handle;
 pub mod journal;
 mod media;
@@ -25,6 +26,7 @@ mod tls;
 
 pub use config::NetConfig;
 pub use error::{HandleError, StartError, TlsError};
+pub use guard::GuardSink;
 pub use handle::{Bound, Handle, StopReason, bind};
 pub use journal::{JournalSink, NoJournal};
 pub use stats::{MediaStats, NetStats};

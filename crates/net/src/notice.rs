@@ -9,6 +9,8 @@ pub(crate) fn log(notice: &Notice) {
     match notice.level {
         Level::Debug => tracing::debug!(call, tenant, rule, "{}", notice.text),
         Level::Info => tracing::info!(call, tenant, rule, "{}", notice.text),
+        // `tracing` has no such level: it is one above information (RFC 5424 §6.2.1), and says so.
+        Level::Notice => tracing::info!(severity = "notice", call, tenant, rule, "{}", notice.text),
         Level::Warn => tracing::warn!(call, tenant, rule, "{}", notice.text),
     }
 }

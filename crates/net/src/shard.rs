@@ -26,11 +26,11 @@ use crate::conn::{CloseReason, Origin, Phase};
 use crate::core::Core;
 use crate::dns::DnsLink;
 use crate::flood::Flood;
+use crate::guard::GuardSink;
 use crate::handle::{BoundSocket, ListenSocket, StopReason};
 use crate::journal::JournalSink;
 use crate::media::MediaLink;
 use crate::notice;
-use crate::published::{Published, Reader};
 use crate::stats::NetCounters;
 use crate::streams::{FIRST_CONN, ListenerAt, StreamEvent, Streams};
 use crate::sys::batch::{Datagram, RecvBatch, SendBatch};
@@ -97,7 +97,8 @@ pub(crate) struct Shard<C, J> {
     media: MediaLink,
     dns: DnsLink,
     stats: Arc<NetCounters>,
-    bans: Reader<BanSet>,
+    bans: Arc<BanSet>,
+    guard: Box<dyn GuardSink>,
     rate: RateLimiter,
     places: Vec<Place>,
     udp: Vec<Udp>,
@@ -143,7 +144,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         media: MediaLink,
         waker: Waker,
         stats: Arc<NetCounters>,
-        bans: Arc<Published<BanSet>>,
+        guard: Box<dyn GuardSink>,
     ) -> io::Result<Self> {
         let epoll = Epoll::new(256)?;
         epoll.add(waker.as_fd(), WAKER, Interest::READ)?;
@@ -177,7 +178,8 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
             waker,
             media,
             stats,
-            bans: Reader::new(bans),
+            bans: Arc::new(BanSet::empty()),
+            guard,
             rate,
             places,
             udp,
@@ -242,7 +244,6 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
     /// One pass. `false`: it was told to stop.
     fn pass(&mut self, now: Instant, ready: &[Ready], inbox: &Receiver<ToShard>) -> io::Result<bool> {
         self.stats.passes.one();
-        self.bans.refresh();
         self.streams.refresh();
         let mut go_on = true;
         for ready in ready {
@@ -365,7 +366,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
 
     /// The checks before parsing: ban, then rate.
     fn may_enter(&mut self, now: Instant, remote: SocketAddr) -> bool {
-        if self.bans.get().is_banned(now, remote.ip()) {
+        if self.bans.is_banned(now, remote.ip()) {
             self.stats.dropped_ban.one();
             self.flood.dropped();
             return false;
@@ -441,7 +442,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
 
     fn conn_ready(&mut self, now: Instant, id: ConnId, ready: Ready) {
         let Some(conn) = self.streams.get(id) else { return };
-        if self.bans.get().is_banned(now, conn.remote.ip()) {
+        if self.bans.is_banned(now, conn.remote.ip()) {
             self.stats.dropped_ban.one();
             return self.streams.close(id, CloseReason::Ours);
         }
@@ -492,6 +493,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                 }
                 Ok(Some(Frame::Message(_))) => {
                     if !self.may_enter(now, remote) {
+                        self.flooded(now, id, remote);
                         return self.streams.pause(now, &self.epoll, id);
                     }
                     let Some(conn) = self.streams.get(id) else { return };
@@ -512,6 +514,14 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                     return;
                 }
             }
+        }
+    }
+
+    /// A connection has sent more than its rate. The core hears of it once a pause: what waits meanwhile is the same flood.
+    fn flooded(&mut self, now: Instant, id: ConnId, remote: SocketAddr) {
+        let stranger = self.streams.get(id).is_some_and(|conn| conn.stranger);
+        if stranger && !self.bans.is_banned(now, remote.ip()) {
+            self.core.handle_flood(now, remote.ip());
         }
     }
 
@@ -568,7 +578,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         self.journal_trouble = Some(JournalTrouble { retry_at: now + JOURNAL_RETRY, told_at: told_at.unwrap_or(now) });
     }
 
-    fn collect(&mut self, _now: Instant) {
+    fn collect(&mut self, now: Instant) {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Transmit(transmit) => self.outbox.push(transmit),
@@ -580,6 +590,10 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                 Output::Query(query) => self.dns.ask(query),
                 Output::CloseConn(conn) => self.closing.push(conn),
                 Output::Notice(line) => notice::log(&line),
+                Output::Offence(report) => self.guard.offence(&report),
+                Output::Penalise(source) => self.rate.penalise(now, source),
+                Output::Bans(bans) => self.bans = bans,
+                Output::Ban(change) => self.guard.ban(change),
             }
         }
     }

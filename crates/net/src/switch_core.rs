@@ -1,6 +1,6 @@
 //! The running system's core: the switch itself.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,6 +23,10 @@ impl Core for Switch {
 
     fn handle_malformed(&mut self, now: Instant, error: &ParseError, raw: &Bytes, flow: Flow) {
         Switch::handle_malformed(self, now, error, raw, flow);
+    }
+
+    fn handle_flood(&mut self, now: Instant, source: IpAddr) {
+        Switch::handle_flood(self, now, source);
     }
 
     fn handle_send_failed(&mut self, now: Instant, token: TransmitToken, error: TransportError) {

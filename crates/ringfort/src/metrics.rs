@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
+use ringfort_guard::Offence;
 use ringfort_net::{Handle, MediaStats, NetStats};
 use ringfort_switch::io::{Command, CommandReply, Counters, Status, TrunkItem};
 
@@ -68,6 +69,14 @@ fn text(status: &Status, net: &NetStats, media: &MediaStats, uptime: f64, memory
     for (name, help, value) in counters(&status.counters) {
         metric(&format!("{name}_total"), "counter", help, &value);
     }
+    let _ = writeln!(out, "# HELP ringfort_offences_total Offences of proven sources, by what they are.");
+    let _ = writeln!(out, "# TYPE ringfort_offences_total counter");
+    for (offence, value) in Offence::ALL.iter().zip(status.counters.offences) {
+        let _ = writeln!(out, "ringfort_offences_total{{offence=\"{}\"}} {value}", offence.name());
+    }
+    let mut metric = |name: &str, kind: &str, help: &str, value: &dyn std::fmt::Display| {
+        let _ = write!(out, "# HELP ringfort_{name} {help}\n# TYPE ringfort_{name} {kind}\nringfort_{name} {value}\n");
+    };
     for (name, value) in net.items() {
         if NET_GAUGES.contains(&name) {
             metric(&format!("net_{name}"), "gauge", "Signalling sockets.", &value);
@@ -115,7 +124,7 @@ fn label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 12] {
+fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 17] {
     let Counters {
         requests,
         responses,
@@ -129,6 +138,12 @@ fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 12] {
         calls_refused,
         calls_failed,
         messages,
+        offences: _,
+        offences_unproven,
+        bans,
+        refused_acl,
+        guest_calls,
+        guest_calls_wrong,
     } = *counters;
     [
         ("requests", "SIP requests received.", requests),
@@ -143,6 +158,15 @@ fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 12] {
         ("calls_refused", "Calls that a rule refused.", calls_refused),
         ("calls_failed", "Calls that ended without an answer for other reasons.", calls_failed),
         ("messages", "MESSAGE requests forwarded.", messages),
+        (
+            "offences_unproven",
+            "Offences whose source may be forged: they lower its rate and never ban.",
+            offences_unproven,
+        ),
+        ("bans", "Bans made, operators' included.", bans),
+        ("refused_acl", "Requests to a profile whose access list does not name their source.", refused_acl),
+        ("guest_calls", "Calls of strangers to published names.", guest_calls),
+        ("guest_calls_wrong", "Calls of strangers to anything else.", guest_calls_wrong),
     ]
 }
 
@@ -191,8 +215,9 @@ mod tests {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split([' ', '{']).next().unwrap();
             assert!(text.contains(&format!("# TYPE {name} ")) && text.contains(&format!("# HELP {name} ")), "{name}");
-            assert!(!names.contains(&name), "{name} comes twice");
-            names.push(name);
+            let series = line.rsplit_once(' ').unwrap().0;
+            assert!(!names.contains(&series), "{series} comes twice");
+            names.push(series);
         }
         assert!(text.contains("\nringfort_calls_answered_total 0\n") && text.contains("\nringfort_calls_talking 0\n"));
     }

@@ -48,6 +48,7 @@ pub fn switch_config(
         name: profile.name.clone(),
         kind: profile.kind,
         digest: profile.digest.clone(),
+        allow: profile.allow.clone(),
     });
     let listeners = configured(config).enumerate().map(|(index, (profile, listen))| {
         let id = ListenerId(index as u16);
@@ -85,6 +86,8 @@ pub fn switch_config(
         gruu_key: SecretKey::new(gruu_key),
         inner_domains: config.dns.inner,
         locate: locate::Settings { naptr: config.dns.naptr, ..locate::Settings::default() },
+        watch: config.guard.watch.clone(),
+        scanners: config.guard.scanners.clone(),
         product: config.product.clone(),
     }
 }

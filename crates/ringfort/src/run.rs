@@ -26,6 +26,8 @@ use crate::cli::{DEFAULT_CONFIG, DEFAULT_DATA, print};
 use crate::config::Config;
 use crate::control::{self, AdminRequest, Answer, Request};
 use crate::demo::{self, Account, Welcome};
+use crate::guard_edge::GuardEdge;
+use crate::offence_log::OffenceLog;
 use crate::{http, logging, metrics, node, random, selftest, time};
 
 /// How often the store's background work is done.
@@ -57,6 +59,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     logging::start(&config.log)?;
 
     let options = StoreOptions { default_domains: node::domains(&config), ..StoreOptions::default() };
+    let log_dir = config.log.dir.clone().unwrap_or_else(|| data_dir.join("log"));
     let (store, journal, recovered, maintenance) =
         Store::open_to_run(&data_dir, options, random::seed()?, time::now())?;
     if config_path.is_none() && store.service.site().revision == 0 {
@@ -79,7 +82,17 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut switch =
         Switch::new(switch_config.clone(), site.clone(), Clock { instant: now, unix: time::now() }, random::seed()?);
     switch.restore(now, recovered.bindings, recovered.next_call);
-    let handle = bound.start(switch, Journal::new(journal))?;
+    switch.restore_guard(now, recovered.guard);
+    let offence_log = config.guard.offence_log.as_ref().map(|file| log_dir.join(file));
+    let (offences, offence_writer) = match &offence_log {
+        Some(path) => {
+            let opened = OffenceLog::open(path);
+            let (log, writer) = opened.with_context(|| format!("guard.offence_log {}", path.display()))?;
+            (Some(log), Some(writer))
+        }
+        None => (None, None),
+    };
+    let handle = bound.start(switch, Journal::new(journal), GuardEdge { offences })?;
     let maintenance = Arc::new(maintenance.spawn(MAINTENANCE_EVERY)?);
 
     let http = start_http(&config, &handle, started)?;
@@ -117,6 +130,10 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let code = serve(&handle, &admin, &woken, config.drain_for);
     drop(control);
     let reason = handle.stop();
+    if let Some(writer) = offence_writer {
+        // Its queue ended with the shard; a panic in it has been reported.
+        let _ = writer.join();
+    }
     finish(maintenance);
     store.finish();
     tracing::info!(?reason, "stopped");
@@ -233,6 +250,10 @@ fn switch_answer(reply: CommandReply, handle: &Handle, access: &Value) -> Answer
         CommandReply::Route(route) => json!(route),
         CommandReply::Trunks { items } => json!({ "items": items }),
         CommandReply::TrunkTest(trial) => json!(trial),
+        CommandReply::GuardStatus(status) => json!(status),
+        CommandReply::Bans { items } => json!({ "items": items }),
+        CommandReply::Offences { items } => json!({ "items": items }),
+        CommandReply::GuardWhy(why) => json!(why),
         CommandReply::Done { changed } => json!({ "changed": changed }),
         CommandReply::Refused { error } => return Answer::Error(error),
     })

@@ -118,7 +118,13 @@ fn registration_at_the_registrar(bencher: Bencher<'_, '_>, algorithm: Algorithm)
                     let Event::Request { tx, request, flow } = event else { unreachable!("only requests come") };
                     let Some(value) = request.header(HeaderName::Authorization) else {
                         let mut answer = Response::new(401);
-                        challenger.borrow_mut().challenge(now, std::net::Ipv4Addr::LOCALHOST.into(), false, &mut answer.headers, false);
+                        challenger.borrow_mut().challenge(
+                            now,
+                            std::net::Ipv4Addr::LOCALHOST.into(),
+                            false,
+                            &mut answer.headers,
+                            false,
+                        );
                         registrar.respond_stateless(&request, &flow, answer);
                         continue;
                     };

@@ -240,7 +240,10 @@ impl CdrStore {
                 match record {
                     JournalRecord::CallEnded(cdr) => calls += self.insert(tx, cdr)?,
                     JournalRecord::CallQuality { call, directions } => insert_quality(tx, *call, directions)?,
-                    JournalRecord::Bound(_) | JournalRecord::Unbound { .. } | JournalRecord::CallStarted(_) => {}
+                    JournalRecord::Bound(_)
+                    | JournalRecord::Unbound { .. }
+                    | JournalRecord::CallStarted(_)
+                    | JournalRecord::Guard(_) => {}
                 }
             }
             let highest = batch.iter().filter_map(|r| match r {
@@ -422,7 +425,8 @@ fn collect(reader: &mut SegmentReader) -> (Vec<JournalRecord>, bool) {
                 | FrameKind::BoundInstance
                 | FrameKind::Unbound
                 | FrameKind::CallStarted
-                | FrameKind::NextCall,
+                | FrameKind::NextCall
+                | FrameKind::Guard,
             )
             | Step::Unknown => {}
             Step::End => return (batch, true),

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use ringfort_store::journal::{self, JournalError, JournalOptions, JournalWriter};
 use ringfort_store::keys::Keys;
 use ringfort_switch::model::{CallId, ExtensionId};
-use ringfort_switch::record::{Binding, JournalRecord};
+use ringfort_switch::record::{Binding, GuardRecord, JournalRecord};
 
 fn small() -> JournalOptions {
     JournalOptions { segment_size: 8192, ..JournalOptions::default() }
@@ -117,6 +117,35 @@ fn compaction_bounds_the_files_and_changes_nothing_that_is_recovered() {
     let expected: Vec<_> = (1..5).map(|phone| binding(phone, "k", 299)).collect();
     assert_eq!(recovered.bindings, expected);
     assert_eq!((recovered.crashed, recovered.next_call, recovered.damaged), (vec![CallId(3)], CallId(4), 0));
+}
+
+#[test]
+fn bans_and_allowed_ranges_are_recovered_as_they_stand_last_through_any_compaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path(), small());
+    let banned = |n: u8, times: u32| GuardRecord::Banned {
+        source: [203, 0, 113, n].into(),
+        since: 1_700_000_000,
+        end: Some(1_700_086_400),
+        times,
+        cause: "authentication".to_owned(),
+    };
+    let range = |text: &str| text.to_owned();
+    let mut put = |record: GuardRecord| writer.append(&JournalRecord::Guard(record)).unwrap();
+    put(GuardRecord::Allowed { range: range("198.51.100.0/24") });
+    put(GuardRecord::Allowed { range: range("192.0.2.0/24") });
+    put(GuardRecord::Disallowed { range: range("192.0.2.0/24") });
+    for round in 1..300 {
+        put(banned(7, round));
+        put(banned(8, round));
+        put(GuardRecord::Lifted { source: [203, 0, 113, 8].into() });
+    }
+    writer.flush().unwrap();
+    let expected = [banned(7, 299), GuardRecord::Allowed { range: range("198.51.100.0/24") }];
+    assert_eq!(journal::inspect(dir.path(), &keys(), NOW).unwrap().guard, expected);
+    journal::compact(dir.path(), &keys(), &small(), NOW, u64::MAX).unwrap();
+    assert!(files(dir.path()).len() <= 4, "{:?}", names(dir.path()));
+    assert_eq!(journal::inspect(dir.path(), &keys(), NOW).unwrap().guard, expected);
 }
 
 #[test]

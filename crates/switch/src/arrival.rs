@@ -36,6 +36,7 @@ impl Switch {
         for (trunk, text) in changes.unreadable {
             self.notice(Level::Warn, None, None, "trunk.sources", format!("trunk {trunk}: {text}"));
         }
+        self.spare(now);
         for id in changes.new {
             self.sources.set_due(id, Some(now));
             self.timers.set(now, Timer::Sources(id));
@@ -59,6 +60,7 @@ impl Switch {
             Ok(targets) => {
                 let soonest = targets.left().filter_map(|target| target.expires).min();
                 self.sources.located(id, targets.left().map(|target| target.address).collect());
+                self.spare(now);
                 soonest.map(|at| at.clamp(now + SOONEST, now + LATEST))
             }
             Err(error) => {

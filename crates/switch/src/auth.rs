@@ -2,10 +2,12 @@
 //! looked at. Real and invented users go the same way and get the same bytes.
 
 use std::cell::OnceCell;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use ringfort_guard::Offence;
 use ringfort_sip::digest::{Algorithm, AuthFailure, Challenger, Ha1Set, Verified};
-use ringfort_sip::endpoint::Response;
+use ringfort_sip::endpoint::{Mark, Response};
 use ringfort_sip::flow::Flow;
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
@@ -17,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::Switch;
 use crate::io::Level;
 use crate::model::{ExtensionId, ProfileId, TenantId, Trunk};
+use crate::wall::{Proof, mark_of};
 
 /// One challenger for each realm and set of algorithms.
 pub(crate) struct Challengers {
@@ -60,6 +63,8 @@ struct Unproven {
     stale: bool,
     /// Wrong.
     failed: bool,
+    /// A nonce of ours came back from where it had been given to.
+    heard: bool,
 }
 
 /// Looks at all credentials that a request brings.
@@ -67,6 +72,7 @@ fn verify<'s>(
     challenger: &mut Challenger,
     now: Instant,
     request: &Message,
+    source: IpAddr,
     lookup: &dyn Fn(&str) -> Option<&'s Ha1Set>,
 ) -> Result<Verified, Unproven> {
     let mut unproven = Unproven::default();
@@ -76,7 +82,10 @@ fn verify<'s>(
             Ok(verified) => return Ok(verified),
             Err(failure) if failure.is_stale() => unproven.stale = true,
             Err(AuthFailure::OtherRealm) => {}
-            Err(_) => unproven.failed = true,
+            Err(_) => {
+                unproven.failed = true;
+                unproven.heard |= challenger.was_heard_at(now, credentials, source);
+            }
         }
     }
     Err(unproven)
@@ -118,7 +127,7 @@ impl Switch {
         let challenger = self.challengers.get(tenant, profile, directory.realm(tenant));
         let lookup = |user: &str| directory.ha1(tenant, user);
 
-        match verify(challenger, now, request, &lookup) {
+        match verify(challenger, now, request, flow.remote.ip(), &lookup) {
             Ok(verified) => {
                 let extension = directory.by_user(tenant, &verified.username);
                 Identity::Proven(extension.expect("its hashes were found by the same look-up").id)
@@ -148,7 +157,8 @@ impl Switch {
             let hash = || Ha1Set::new(&expected.user, realm, expected.password.reveal());
             (user == expected.user).then(|| hashes.get_or_init(hash))
         };
-        match verify(self.challengers.get(trunk.tenant, profile, realm), now, request, &lookup) {
+        let challenger = self.challengers.get(trunk.tenant, profile, realm);
+        match verify(challenger, now, request, flow.remote.ip(), &lookup) {
             Ok(_) => LineIdentity::Proven,
             Err(unproven) => {
                 self.challenge(now, request, flow, trunk.tenant, unproven);
@@ -169,9 +179,21 @@ impl Switch {
             let text = format!("{} from {}: wrong credentials", request.method().as_str(), flow.remote);
             self.notice(Level::Warn, Some(tenant), None, "authentication", text);
         }
+        let offence = match unproven.failed {
+            true => Some(Offence::Authentication),
+            false => self.is_scanner(request).then_some(Offence::Scanner),
+        };
+        let mut mark = Mark::NONE;
+        if let Some(offence) = offence {
+            let proof = if unproven.heard { Proof::Given } else { Proof::of(flow) };
+            self.offence(now, flow, offence, offence.name(), proof, request);
+            if proof == Proof::Missing {
+                mark = mark_of(offence);
+            }
+        }
         // Nothing is kept for somebody who has proven nothing (RFC 3261 §8.2.7, §26.3.2.4).
         let mut response = Response::new(401);
         response.headers = headers;
-        self.endpoint.respond_stateless(request, flow, response);
+        self.endpoint.respond_marked(request, flow, response, mark);
     }
 }

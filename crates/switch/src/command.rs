@@ -22,6 +22,7 @@ impl Switch {
             Command::Trunks { name } => self.trunk_items(now, name.as_deref()),
             Command::TrunkTest { name, number } => self.begin_trial(now, &name, number.as_deref()),
             Command::TrunkTestResult { test } => self.trial(test),
+            Command::Guard(command) => self.guard_command(now, command),
             Command::Drain => {
                 self.draining = true;
                 self.trunks_leave(now);

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ringfort_guard::{Cidr, WatchConfig};
 use ringfort_sip::digest::Algorithm;
 use ringfort_sip::endpoint::ListenerInfo;
 use ringfort_sip::locate;
@@ -28,6 +29,8 @@ pub struct Profile {
     pub kind: ProfileKind,
     /// Digest algorithms in the order they are offered (CALL-2). Never empty for an internal profile.
     pub digest: Vec<Algorithm>,
+    /// Addresses that may ask for anything here, beside those of trunks; `None`: everybody (GUARD-3).
+    pub allow: Option<Vec<Cidr>>,
 }
 
 /// A listener and the profile it belongs to. `ListenerInfo::id` is its index in `SwitchConfig::listeners`.
@@ -111,6 +114,20 @@ pub struct MediaConfig {
     pub max_lines: usize,
 }
 
+/// Programs that scan for telephone systems and try passwords, by what they call themselves.
+pub const SCANNERS: [&str; 10] = [
+    "friendly-scanner",
+    "sipvicious",
+    "pplsip",
+    "sipcli",
+    "sip-scan",
+    "sipscan",
+    "sundayddr",
+    "vaxsipuseragent",
+    "iwar",
+    "siparmyknife",
+];
+
 /// 32 secret bytes. Shows as `***`.
 #[derive(Clone)]
 pub struct SecretKey([u8; 32]);
@@ -151,6 +168,10 @@ pub struct SwitchConfig {
     pub inner_domains: bool,
     /// How hosts of trunks and domains are located (RFC 3263); the transports are those of our listeners.
     pub locate: locate::Settings,
+    /// When offenders are banned, and for how long.
+    pub watch: WatchConfig,
+    /// Names of programs that look for victims, in lower case: a User-Agent that contains one is an offence.
+    pub scanners: Vec<String>,
     /// Contents of User-Agent and Server; `None` leaves both out.
     pub product: Option<String>,
 }

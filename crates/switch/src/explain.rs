@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use ringfort_guard::callee;
+
 use crate::Switch;
 use crate::io::{CommandReply, RouteAnswer, RouteTrunk};
 use crate::model::{Destination, Extension, TenantId, Trunk, TrunkId};
@@ -48,6 +50,17 @@ impl Switch {
         let (dialled, host) = match address.rsplit_once('@') {
             Some((user, host)) => (user, Some(host.split([';', ':', '?']).next().unwrap_or(host))),
             None => (address.strip_prefix("tel:").unwrap_or(address), None),
+        };
+        let decoded = callee::decode(dialled);
+        let dialled = match &decoded {
+            Ok(callee) => callee.text(),
+            Err(wrong) => {
+                return RouteAnswer {
+                    outcome: format!("is refused with 404: {wrong}"),
+                    refused_by: Some("callee.disguised".to_owned()),
+                    ..RouteAnswer::default()
+                };
+            }
         };
         let ours = |host: &&str| self.directory.tenant_of_domain(host).is_none();
         let ask = Ask {

@@ -1,13 +1,17 @@
 //! The seam between the switch and the world: what it asks for (`Output`), what an operator asks of it (`Command`),
 //! and what it has to say (`Notice`).
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ringfort_guard::{BanChange, BanSet, Cidr};
 use ringfort_media::types as media;
 use ringfort_sip::flow::{ConnId, Transmit};
 use ringfort_sip::locate::Query;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CallId, Context, ExtensionId, LegId, TenantId};
-use crate::record::JournalRecord;
+use crate::model::{CallId, Context, ExtensionId, LegId, Pii, TenantId};
+use crate::record::{JournalRecord, UnixMillis};
 use crate::route::Step;
 
 /// What the switch wants done, in order. A `Journal` that stands before a `Transmit` is written before it is sent.
@@ -21,6 +25,132 @@ pub enum Output {
     /// Close a stream connection.
     CloseConn(ConnId),
     Notice(Notice),
+    /// A proven offence, for the log that other programs read (GUARD-9).
+    Offence(Box<OffenceReport>),
+    /// An offence of nobody who could be proven: the source's rate is lowered (GUARD-6).
+    Penalise(IpAddr),
+    /// The sources that are dropped unread from now on.
+    Bans(Arc<BanSet>),
+    /// The same change, for whoever else enforces it.
+    Ban(BanChange),
+}
+
+/// A proven offence (GUARD-5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffenceReport {
+    pub at: UnixMillis,
+    pub source: IpAddr,
+    /// `authentication`, `malformed`, `callee`, `unknown-user`, `scanner`, `flood`.
+    pub offence: String,
+    /// Which rule says so.
+    pub rule: String,
+    /// Who he said he was, and whom he asked for; as he wrote it, in bounded length.
+    pub user: Pii<String>,
+    pub callee: Pii<String>,
+    /// What it led to: `3 of 5`, `banned`, `never banned: …`.
+    pub counted: String,
+}
+
+/// What an operator asks of the guard (GUARD-8).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "guard", rename_all = "snake_case")]
+pub enum GuardCommand {
+    Status,
+    /// The addresses that are banned.
+    Bans,
+    /// The last offences, the newest first.
+    Log {
+        limit: usize,
+    },
+    /// `for_s`: seconds; `None`: until it is lifted.
+    Ban {
+        address: IpAddr,
+        for_s: Option<u64>,
+    },
+    Unban {
+        address: IpAddr,
+    },
+    /// Nobody in that range is banned any more.
+    Allow {
+        #[serde(with = "cidr")]
+        range: Cidr,
+    },
+    Unallow {
+        #[serde(with = "cidr")]
+        range: Cidr,
+    },
+    /// Everything that is known of an address.
+    Why {
+        address: IpAddr,
+    },
+}
+
+mod cidr {
+    use ringfort_guard::Cidr;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(range: &Cidr, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(range)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cidr, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Figures of the guard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardStatus {
+    /// Sources with offences within the window that are not banned yet.
+    pub failed_now: usize,
+    /// Offences of proven sources since the start.
+    pub failed_total: u64,
+    /// Offences of sources that may be forged: they lower a rate and never ban.
+    pub unproven_total: u64,
+    pub banned_now: usize,
+    pub banned_total: u64,
+    /// Requests to profiles that are closed to their source (GUARD-3).
+    pub refused_acl_total: u64,
+    /// Ranges that operators allowed.
+    pub allowed: Vec<String>,
+    /// Those of the configuration.
+    pub never_banned: Vec<String>,
+    /// So many offences within so long ban for so long.
+    pub offences: u32,
+    pub within_s: u64,
+    pub ban_for_s: u64,
+}
+
+/// A source that is banned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanItem {
+    /// An IPv4 address, or an IPv6 /64.
+    pub source: String,
+    pub since: UnixMillis,
+    pub until: Option<UnixMillis>,
+    /// Seconds.
+    pub left_s: Option<u64>,
+    /// How often it was banned, this time included.
+    pub times: u32,
+    /// The last offence, or `operator`.
+    pub cause: String,
+}
+
+/// Everything that is known of an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardWhy {
+    pub source: String,
+    pub banned: bool,
+    /// One that is over is remembered for a while.
+    pub ban: Option<BanItem>,
+    /// Offences within the window: seconds ago, and which.
+    pub offences: Vec<(u64, String)>,
+    /// Why it is never banned, in words.
+    pub exempt: Option<String>,
+    /// Profiles whose access list does not name it.
+    pub closed_profiles: Vec<String>,
+    pub offences_for_ban: u32,
+    pub within_s: u64,
 }
 
 /// How much a notice matters.
@@ -30,6 +160,8 @@ pub enum Level {
     Debug,
     /// Once a call or registration.
     Info,
+    /// Once a call, and worth reading when nothing else is.
+    Notice,
     /// Somebody should look.
     Warn,
 }
@@ -82,6 +214,8 @@ pub enum Command {
     TrunkTestResult {
         test: u64,
     },
+    /// Bans, offences and who is exempt.
+    Guard(GuardCommand),
     /// Take no new calls; `Status` tells how many are left.
     Drain,
     /// End what is left with BYE and a Reason.
@@ -104,6 +238,14 @@ pub enum CommandReply {
         items: Vec<TrunkItem>,
     },
     TrunkTest(TrunkTrial),
+    GuardStatus(GuardStatus),
+    Bans {
+        items: Vec<BanItem>,
+    },
+    Offences {
+        items: Vec<OffenceReport>,
+    },
+    GuardWhy(GuardWhy),
     Done {
         changed: usize,
     },
@@ -167,6 +309,14 @@ pub struct Counters {
     pub calls_refused: u64,
     pub calls_failed: u64,
     pub messages: u64,
+    /// Of proven sources, in the order of `guard::Offence::ALL`.
+    pub offences: [u64; 6],
+    pub offences_unproven: u64,
+    pub bans: u64,
+    /// Requests to a profile that is closed to their source.
+    pub refused_acl: u64,
+    pub guest_calls: u64,
+    pub guest_calls_wrong: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

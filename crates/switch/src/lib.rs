@@ -24,6 +24,7 @@ pub mod route;
 mod streams;
 mod timers;
 mod trunk;
+mod wall;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -33,7 +34,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::ChaCha12Rng as Rng;
-use ringfort_guard::BanSet;
+use ringfort_guard::Offence;
 use ringfort_media::types as media;
 use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, Endpoint, EndpointConfig, Event, Priority, Response, ServerTx, TransportError};
@@ -60,6 +61,7 @@ use crate::route::Router;
 use crate::streams::Streams;
 use crate::timers::{Timer, Timers};
 use crate::trunk::Trunks;
+use crate::wall::{Proof, Wall};
 
 /// How often bindings are looked over.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -92,7 +94,7 @@ pub struct Switch {
     errands: FxHashMap<ServerTx, Errand>,
     /// Calls at once, by extension.
     busy: FxHashMap<ExtensionId, u32>,
-    bans: Arc<BanSet>,
+    wall: Wall,
     streams: Streams,
     timers: Timers,
     next_call: u64,
@@ -128,7 +130,7 @@ impl Switch {
             relayed: FxHashMap::default(),
             errands: FxHashMap::default(),
             busy: FxHashMap::default(),
-            bans: Arc::new(BanSet::empty()),
+            wall: Wall::new(config.watch.clone(), draw16(&mut rng)),
             timers,
             next_call: 1,
             next_leg: 1,
@@ -181,6 +183,9 @@ impl Switch {
         } else {
             self.counters.responses += 1;
         }
+        if !self.is_let_in(now, &message, &flow) {
+            return self.handle_events(now);
+        }
         self.trunk_heard(&message, &flow);
         let known = self.flow_priority(flow.remote);
         let priority = if known { Priority::High } else { Priority::Normal };
@@ -189,9 +194,17 @@ impl Switch {
     }
 
     /// A message that could not be read: it is answered where a reply is possible and safe (RFC 3261 §8.2).
-    pub fn handle_malformed(&mut self, _now: Instant, error: &ParseError, _raw: &Bytes, flow: Flow) {
+    pub fn handle_malformed(&mut self, now: Instant, error: &ParseError, _raw: &Bytes, flow: Flow) {
         self.counters.malformed += 1;
         self.notice(Level::Debug, None, None, "format", format!("{} from {}", error, flow.remote));
+        // Over UDP anything at all may come, keep-alives of odd phones too: what could be answered was meant for us.
+        if error.reply.is_some() || flow.transport.is_reliable() {
+            let nobody = (String::new(), String::new());
+            self.offence_of(now, flow.remote.ip(), Offence::Malformed, "format", Proof::of(&flow), nobody);
+        }
+        if self.is_closed_to(&flow) {
+            return;
+        }
         let Some(reply) = &error.reply else { return };
         let mut target = flow;
         let via = reply.top_via();
@@ -338,6 +351,7 @@ impl Switch {
                     self.on_dialog_request(now, dialog, tx, &request, &flow);
                 }
                 Event::Ack { dialog, ack } => self.on_ack(now, dialog, &ack),
+                Event::Acknowledged { mark, ack, flow } => self.on_acknowledged(now, mark, &ack, &flow),
                 Event::AckTimeout { dialog } => self.on_ack_timeout(now, dialog),
                 Event::ReliableAcked { .. } => {}
                 Event::ReliableTimeout { tx } => self.on_reliable_timeout(now, tx),
@@ -366,6 +380,7 @@ impl Switch {
         if sweep.expired > 0 {
             self.notice(Level::Info, None, None, "registrar", format!("{} registrations expired", sweep.expired));
         }
+        self.sweep_wall(now);
         self.timers.set(now + SWEEP_EVERY, Timer::Sweep);
     }
 
@@ -411,6 +426,13 @@ fn endpoint_config(config: &SwitchConfig) -> EndpointConfig {
         session: config.calls.session(),
         ..EndpointConfig::default()
     }
+}
+
+fn draw16(rng: &mut Rng) -> [u8; 16] {
+    use rand::Rng as _;
+    let mut key = [0; 16];
+    rng.fill_bytes(&mut key);
+    key
 }
 
 fn draw(rng: &mut Rng) -> [u8; 32] {

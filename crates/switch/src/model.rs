@@ -9,8 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use line::{
-    Alias, CalledIn, Calling, Destination, FromUser, HeaderRules, Hours, InboundRoute, NumberFormat, NumberPlan,
-    OutboundRoute, Pattern, Rate, RateTable, Rates, Trunk, TrunkCredentials, TrunkKind, TrunkOrder,
+    Alias, CalledIn, CalleeLimits, Calling, Destination, FromUser, HeaderRules, Hours, InboundRoute, NumberFormat,
+    NumberPlan, OutboundRoute, Pattern, Rate, RateTable, Rates, Trunk, TrunkCredentials, TrunkKind, TrunkOrder,
 };
 
 macro_rules! id {

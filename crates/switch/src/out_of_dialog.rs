@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use rand::Rng as _;
+use ringfort_guard::Offence;
 use ringfort_sip::check::{Rejection, Supported, inspect_request};
 use ringfort_sip::endpoint::{OutRequest, Response, ServerTx};
 use ringfort_sip::flow::Flow;
@@ -18,6 +19,7 @@ use crate::gruu::Claim;
 use crate::io::{Level, Output};
 use crate::model::{Extension, ExtensionId, TenantId};
 use crate::registrar::{Contact, Registrant};
+use crate::wall::Proof;
 
 /// What a request may ask of us (RFC 3261 §8.2).
 const SUPPORTED: Supported<'static> = Supported {
@@ -108,6 +110,14 @@ impl Switch {
             return None;
         };
         if !self.profile_of(flow).kind.authenticates() {
+            let offence = match request.method() {
+                Method::Register => Some(Offence::Authentication),
+                Method::Message => Some(Offence::UnknownUser),
+                _ => None,
+            };
+            if let Some(offence) = offence {
+                self.offence(now, flow, offence, "context.public", Proof::of(flow), request);
+            }
             self.endpoint.respond_stateless(request, flow, Response::new(refusal));
             return None;
         }
@@ -115,6 +125,9 @@ impl Switch {
             Identity::Proven(extension) => match self.inspect(request, flow) {
                 Ok(()) => Some((tenant, extension)),
                 Err(rejection) => {
+                    if rejection.status == 400 {
+                        self.offence(now, flow, Offence::Malformed, "format", Proof::Given, request);
+                    }
                     // In its transaction: repeated, the request would be challenged, for its nonce count is used up.
                     let _ = self.endpoint.respond(now, tx, self::refusal(rejection));
                     None

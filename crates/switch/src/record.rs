@@ -1,7 +1,7 @@
 //! What outlives the process: registrations and call detail records, as the switch hands them to the journal.
 //! `store` encrypts the numbers before a byte of them reaches a disk (CALL-10).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,32 @@ pub enum JournalRecord {
     CallEnded(Box<Cdr>),
     /// The relay's last word on the media of a call that has ended.
     CallQuality { call: CallId, directions: Vec<MediaQuality> },
+    /// Somebody is banned, or free again (GUARD-6).
+    Guard(GuardRecord),
+}
+
+/// What of the guard outlives a restart. Times are seconds since 1970; an IPv6 source is the first address of its /64.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuardRecord {
+    /// Replaces what was said of the same source before. `end`: none where an operator has to lift it.
+    Banned {
+        source: IpAddr,
+        since: u64,
+        end: Option<u64>,
+        times: u32,
+        cause: String,
+    },
+    /// Nothing is known of it any more.
+    Lifted {
+        source: IpAddr,
+    },
+    /// An operator says that nobody in this range is ever banned.
+    Allowed {
+        range: String,
+    },
+    Disallowed {
+        range: String,
+    },
 }
 
 /// A registered contact (RFC 3261 §10), enough of it to reach the phone after a restart.

@@ -302,6 +302,8 @@ fn a_number_abroad_and_another_domain_are_refused_to_those_who_may_not() {
         for extension in site.extensions.values_mut() {
             extension.calling.domains = false;
         }
+        // What may stand at the front of a number is another rule.
+        site.tenants[0].numbers.callees = CalleeLimits { longest: Some(18), denied: Some(vec![]), allowed: vec![] };
     });
     w.invite("user-a", A, "004930123456", &offer(), "");
     assert_eq!(w.take_final(A).status(), 403);

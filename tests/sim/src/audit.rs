@@ -218,6 +218,8 @@ impl Audit {
                     self.violate(format!("quality of call {call}, which never was"));
                 }
             }
+            // Everybody in these systems is in a private range, and those are never banned.
+            JournalRecord::Guard(record) => self.violate(format!("a ban of one of ours: {record:?}")),
         }
     }
 
@@ -265,7 +267,10 @@ impl Audit {
                 JournalRecord::Unbound { extension, key } => {
                     live.remove(&(*extension, key.clone()));
                 }
-                JournalRecord::CallStarted(_) | JournalRecord::CallEnded(_) | JournalRecord::CallQuality { .. } => {}
+                JournalRecord::CallStarted(_)
+                | JournalRecord::CallEnded(_)
+                | JournalRecord::CallQuality { .. }
+                | JournalRecord::Guard(_) => {}
             }
         }
         live.into_values().collect()

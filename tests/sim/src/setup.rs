@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ringfort_guard::WatchConfig;
 use ringfort_phone::{MediaSettings, PhoneConfig};
 use ringfort_sip::digest::{Algorithm, Credentials};
 use ringfort_sip::endpoint::ListenerInfo;
 use ringfort_sip::flow::{ListenerId, Target, Transport};
 use ringfort_sip::uri::HostPort;
 use ringfort_switch::config::{
-    CallConfig, Listener, MediaConfig, Profile, ProfileKind, RegistrarConfig, SecretKey, SwitchConfig,
+    CallConfig, Listener, MediaConfig, Profile, ProfileKind, RegistrarConfig, SCANNERS, SecretKey, SwitchConfig,
 };
 use ringfort_switch::model::{
     Calling, Extension, ExtensionId, NumberPlan, ProfileId, Secret, SipCredentials, Site, SrtpPolicy, Tenant, TenantId,
@@ -78,6 +79,7 @@ pub(crate) fn switch_config() -> SwitchConfig {
         name: "phones".into(),
         kind: ProfileKind::Internal,
         digest: vec![Algorithm::Sha256, Algorithm::Md5],
+        allow: None,
     };
     SwitchConfig {
         profiles: vec![profile],
@@ -101,6 +103,8 @@ pub(crate) fn switch_config() -> SwitchConfig {
         max_dialogs: 10_000,
         gruu_key: SecretKey::new([9; 32]),
         inner_domains: false,
+        watch: WatchConfig::default(),
+        scanners: SCANNERS.map(str::to_owned).to_vec(),
         locate: ringfort_sip::locate::Settings::default(),
         product: Some("Ringfort".into()),
     }

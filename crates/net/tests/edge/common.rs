@@ -27,6 +27,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub enum Seen {
     Message { flow: Flow, text: String },
     Malformed { flow: Flow, status: u16 },
+    Flood(IpAddr),
     SendFailed(TransmitToken, TransportError),
     Closed(ConnId),
     Dns(QueryId, Answer),
@@ -38,7 +39,7 @@ pub enum Seen {
 #[derive(Default)]
 pub struct Shared {
     pub seen: Mutex<Vec<Seen>>,
-    outputs: Mutex<VecDeque<Output>>,
+    pub outputs: Mutex<VecDeque<Output>>,
     pub known: Mutex<BTreeSet<IpAddr>>,
     /// Every answer is recorded in the journal first.
     pub journalled: Mutex<bool>,
@@ -85,6 +86,10 @@ impl Core for EchoCore {
         if error.reply.is_some() {
             self.send(flow, "SIP/2.0 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
         }
+    }
+
+    fn handle_flood(&mut self, _: Instant, source: IpAddr) {
+        self.see(Seen::Flood(source));
     }
 
     fn handle_send_failed(&mut self, _: Instant, token: TransmitToken, error: TransportError) {
@@ -159,7 +164,7 @@ impl Edge {
     pub fn start(config: NetConfig) -> Edge {
         let shared = Arc::new(Shared::default());
         let core = EchoCore { shared: shared.clone(), outputs: VecDeque::new() };
-        let handle = bind(config).unwrap().start(core, Journal(shared.clone())).unwrap();
+        let handle = bind(config).unwrap().start(core, Journal(shared.clone()), ()).unwrap();
         Edge { handle, shared }
     }
 

@@ -251,6 +251,26 @@ fn a_stream_over_its_rate_is_slowed_down_and_loses_nothing() {
 }
 
 #[test]
+fn the_core_hears_of_a_stranger_that_floods_a_connection_and_not_of_a_phone() {
+    for known in [false, true] {
+        let mut config = config();
+        config.rate.ranges.insert(0, ("127.0.0.0/8".parse().unwrap(), Some(Rate::new(10, 2))));
+        let edge = Edge::start(config);
+        let own = "127.0.0.1".parse().unwrap();
+        if known {
+            edge.shared.known.lock().unwrap().insert(own);
+        }
+        let mut stream = connect(edge.local(0));
+        stream.write_all((1..=5).map(options).collect::<String>().as_bytes()).unwrap();
+        read_answers(&mut stream, 5);
+        let seen = edge.shared.seen.lock().unwrap();
+        let floods: Vec<_> = seen.iter().filter(|seen| matches!(seen, Seen::Flood(_))).collect();
+        assert_eq!(floods.is_empty(), known);
+        assert!(floods.into_iter().all(|flood| *flood == Seen::Flood(own)));
+    }
+}
+
+#[test]
 fn two_requests_to_one_address_share_a_connection() {
     let edge = Edge::start(config());
     let server = TcpListener::bind("127.0.0.1:0").unwrap();

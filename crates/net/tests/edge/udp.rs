@@ -101,10 +101,14 @@ fn a_known_source_passes_where_a_stranger_is_dropped() {
 fn a_published_ban_drops_before_parsing_and_its_end_lets_in_again() {
     let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
     let client = client("127.0.0.77:0");
-    edge.handle.publish_bans(BanSet::new([1; 16], &[], [("127.0.0.77".parse().unwrap(), Until::Revoked)]));
+    let ban = |bans: BanSet| {
+        edge.shared.outputs.lock().unwrap().push_back(ringfort_switch::io::Output::Bans(bans.into()));
+        edge.handle.command(ringfort_switch::io::Command::Status).unwrap();
+    };
+    ban(BanSet::new([1; 16], &[], [("127.0.0.77".parse().unwrap(), Until::Revoked)]));
     client.send_to(options(1).as_bytes(), edge.local(0)).unwrap();
     wait_for("the drop", || edge.handle.stats().dropped_ban == 1);
-    edge.handle.publish_bans(BanSet::empty());
+    ban(BanSet::empty());
     client.send_to(options(2).as_bytes(), edge.local(0)).unwrap();
     assert!(receive(&client).0.contains("CSeq: 2 "));
     assert_eq!(edge.handle.stats().parsed, 1);

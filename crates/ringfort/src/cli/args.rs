@@ -1,9 +1,12 @@
 //! The command line as data. What each command does stands in its own module.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use ringfort_guard::Cidr;
 
 /// A company's telephone system and its wall, in one program: SIP registrar, PBX and session border controller.
 #[derive(Debug, Parser)]
@@ -196,12 +199,50 @@ pub enum Ctl {
     /// One line to a provider
     #[command(subcommand)]
     Trunk(TrunkCommand),
+    /// Attackers: who failed, who is banned, and what to do about it
+    #[command(subcommand)]
+    Guard(GuardVerb),
     /// Read certificates and the site again; no call is touched
     Reload,
     /// Take no new calls
     Drain,
     /// Stop: no new calls, running ones may end by themselves for a while, then BYE
     Stop,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GuardVerb {
+    /// How many failed and are banned, now and in all, and the rules in force
+    Status,
+    /// The addresses that are banned
+    Bans,
+    /// The last offences, the newest first
+    Log {
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=256))]
+        limit: u32,
+    },
+    /// Drop everything that comes from an address (of IPv6, from its /64)
+    Ban {
+        address: IpAddr,
+        /// For so long, such as 24h [default: until it is lifted]
+        #[arg(long = "for", value_name = "DURATION", value_parser = crate::config::value::duration)]
+        time: Option<Duration>,
+    },
+    /// Let an address in again and forget what it did
+    Unban { address: IpAddr },
+    /// Never ban an address or range; bans in it are lifted
+    Allow {
+        /// An address, or a range such as 198.51.100.0/24
+        range: Cidr,
+    },
+    /// Take an allow back
+    Unallow {
+        /// As it was allowed
+        range: Cidr,
+    },
+    /// What is known of an address, and why it is let in or not
+    Why { address: IpAddr },
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ringfort_switch::io::Command as SwitchCommand;
+use ringfort_switch::io::{Command as SwitchCommand, GuardCommand};
 use ringfort_switch::model::{CallId, SrtpPolicy};
 use serde_json::Value;
 
-use super::args::{Ctl, CtlArgs, DataArgs, ExtensionCommand, ExtensionFields, RouteCommand, Srtp, TrunkCommand};
-use super::{ask_store, data_dir, print_answer, show};
+use super::args::{
+    Ctl, CtlArgs, DataArgs, ExtensionCommand, ExtensionFields, GuardVerb, RouteCommand, Srtp, TrunkCommand,
+};
+use super::{ask_store, data_dir, guard, print_answer, show};
 use crate::control::{AdminRequest, Client, Fields, Request};
 
 /// How often the result of a test is asked for, and how many times.
@@ -73,6 +75,33 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
             if value["passed"] != true {
                 return Ok(ExitCode::FAILURE);
             }
+        }
+        Ctl::Guard(verb) => {
+            let (command, words): (_, fn(&Value) -> String) = match verb {
+                GuardVerb::Status => (GuardCommand::Status, guard::status),
+                GuardVerb::Bans => (GuardCommand::Bans, guard::bans),
+                GuardVerb::Log { limit } => (GuardCommand::Log { limit: limit as usize }, guard::log),
+                GuardVerb::Ban { address, time } => {
+                    let for_s = time.map(|time| time.as_secs().max(1));
+                    (GuardCommand::Ban { address, for_s }, |_| "Banned.\n".to_owned())
+                }
+                GuardVerb::Unban { address } => (GuardCommand::Unban { address }, |value| {
+                    guard::changed(
+                        value,
+                        "Neither banned nor under suspicion.",
+                        "Let in again; what it did is forgotten.",
+                    )
+                }),
+                GuardVerb::Allow { range } => (GuardCommand::Allow { range }, |value| {
+                    guard::changed(value, "It was allowed already.", "Never banned from now on; bans in it are lifted.")
+                }),
+                GuardVerb::Unallow { range } => (GuardCommand::Unallow { range }, |value| {
+                    let none = "No such range was allowed: `ctl guard status` lists those that are.";
+                    guard::changed(value, none, "It can be banned again.")
+                }),
+                GuardVerb::Why { address } => (GuardCommand::Why { address }, guard::why),
+            };
+            print_answer(json, &switch(SwitchCommand::Guard(command))?, words)?;
         }
         Ctl::Reload => {
             let words = |value: &Value| format!("Read again; revision {} in force.\n", value["revision"]);

@@ -4,6 +4,7 @@
 pub mod args;
 mod audit;
 mod ctl;
+mod guard;
 mod show;
 mod table;
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::table::{Table, counted, printable, seconds};
 use crate::time::utc;
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -14,7 +14,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value["items"].as_array().into_iter().flatten()
 }
 

@@ -16,11 +16,11 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfort_guard::{Cidr, Rate, RateConfig};
+use ringfort_guard::{Cidr, Rate, RateConfig, WatchConfig};
 use ringfort_media::bridge::LegPolicy;
 use ringfort_net::config::ConnectionLimits;
 use ringfort_sip::digest::Algorithm;
-use ringfort_switch::config::{CallConfig, ProfileKind, RegistrarConfig};
+use ringfort_switch::config::{CallConfig, ProfileKind, RegistrarConfig, SCANNERS};
 
 use problem::{Problem, Problems};
 use reader::{At, Document, Place, Table};
@@ -60,6 +60,8 @@ pub struct Profile {
     /// What stands in Via, Contact and SDP for peers outside the machine's own network.
     pub address: Option<IpAddr>,
     pub digest: Vec<Algorithm>,
+    /// Who may ask for anything here; `None`: everybody.
+    pub allow: Option<Vec<Cidr>>,
 }
 
 #[derive(Clone, Debug)]
@@ -107,6 +109,11 @@ pub struct Guard {
     pub loopback: Option<Rate>,
     /// Never limited, whatever range it lies in.
     pub unlimited: Vec<Cidr>,
+    /// Offences and bans.
+    pub watch: WatchConfig,
+    pub scanners: Vec<String>,
+    /// The log that other programs read; relative to `log.dir`. `None`: there is none.
+    pub offence_log: Option<PathBuf>,
 }
 
 /// How names are looked up (RFC 3263).
@@ -121,6 +128,8 @@ pub struct Dns {
 
 #[derive(Clone, Debug)]
 pub struct Log {
+    /// Where log files go; `None`: `log` in the data folder.
+    pub dir: Option<PathBuf>,
     pub level: String,
     pub format: LogFormat,
 }
@@ -170,6 +179,7 @@ fn default_profile() -> Profile {
         listen: listen.iter().map(|text| value::listen(text).expect("a constant")).collect(),
         address: None,
         digest: DEFAULT_DIGEST.to_vec(),
+        allow: None,
     }
 }
 
@@ -291,7 +301,24 @@ fn profile(table: &mut Table<'_, '_>, names: &mut BTreeMap<String, ()>, taken: &
         listen: listen.into_iter().map(of).collect(),
         address: address.map(of),
         digest: digest(table, kind, &here),
+        allow: allow(table, kind),
     }
+}
+
+/// GUARD-3. Phones of an internal profile prove themselves wherever they are.
+fn allow(table: &mut Table<'_, '_>, kind: ProfileKind) -> Option<Vec<Cidr>> {
+    let list = table.list("allow", RANGE, cidr)?;
+    if let Some(first) = list.first().filter(|_| kind == ProfileKind::Internal) {
+        let words = "`allow` is for external profiles: an internal one asks everybody for credentials";
+        table.conflict(&first.place, words);
+    }
+    Some(list.into_iter().map(of).collect())
+}
+
+const RANGE: &str = "an address or range such as \"198.51.100.0/24\"";
+
+fn cidr(text: &str) -> Result<Cidr, String> {
+    text.parse::<Cidr>().map_err(|error| error.to_string())
 }
 
 /// Two listeners that the system would not let live side by side: TCP and TLS share the port numbers.
@@ -438,11 +465,40 @@ fn guard(table: &mut Table<'_, '_>) -> Guard {
         loopback: rate("loopback", None),
         phone: rate("phone", d.proven),
         all_strangers: rate("all_strangers", d.all_strangers),
-        unlimited: {
-            let cidr = |text: &str| text.parse::<Cidr>().map_err(|error| error.to_string());
-            let ranges = table.list("unlimited", "an address or range such as \"198.51.100.0/24\"", cidr);
-            ranges.unwrap_or_default().into_iter().map(of).collect()
+        unlimited: table.list("unlimited", RANGE, cidr).unwrap_or_default().into_iter().map(of).collect(),
+        watch: watch(table),
+        scanners: {
+            let part = |text: &str| {
+                let long = (3..=64).contains(&text.len());
+                if long { Ok(text.to_ascii_lowercase()) } else { Err("3 to 64 characters".to_owned()) }
+            };
+            let named = table.list("scanners", "a part of a User-Agent", part);
+            named.map_or_else(|| SCANNERS.map(str::to_owned).to_vec(), |names| names.into_iter().map(of).collect())
         },
+        offence_log: match table.text("offence_log", "a file, or \"off\"", path).map(of) {
+            Some(file) if file == Path::new("off") => None,
+            Some(file) => Some(file),
+            None => Some(PathBuf::from("offences.log")),
+        },
+    }
+}
+
+fn watch(table: &mut Table<'_, '_>) -> WatchConfig {
+    let d = WatchConfig::default();
+    let day = 86_400;
+    let ban_for = table.duration("ban_for", seconds(1, 3650 * day), false).map_or(d.ban_for, of);
+    WatchConfig {
+        offences: table.integer("offences", "a number", 1..=1000).map_or(d.offences, of),
+        within: table.duration("within", seconds(1, 7 * day), false).map_or(d.within, of),
+        ban_for,
+        growth: table.integer("ban_growth", "a number", 1..=100).map_or(d.growth, of),
+        longest: table.duration("longest_ban", seconds(1, 3650 * day), false).map_or(d.longest, of).max(ban_for),
+        remember: table.duration("remember_bans", seconds(0, 3650 * day), true).map_or(d.remember, of),
+        never: match table.list("never_banned", RANGE, cidr) {
+            Some(ranges) => ranges.into_iter().map(of).collect(),
+            None => d.never,
+        },
+        ..d
     }
 }
 
@@ -473,6 +529,7 @@ fn log(table: &mut Table<'_, '_>) -> Log {
     };
     let expected = "error, warn, info, debug or trace, or a list such as \"info,ringfort_net=debug\"";
     Log {
+        dir: table.text("dir", "a folder", path).map(of),
         level: table.text("level", expected, level).map_or_else(|| "info".to_owned(), of),
         format: table
             .choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])

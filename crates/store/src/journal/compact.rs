@@ -78,8 +78,9 @@ fn write_snapshot(dir: &Path, keys: &Keys, files: &Files, through: u64, now: Uni
     let next_call = state.next_call;
     frame::seal(&mut out, &head.key, sequence, FrameKind::NextCall, &next_call);
     let bindings = state.live_bindings(now).into_iter().map(JournalRecord::Bound);
+    let guard = state.guard().into_iter().map(JournalRecord::Guard);
     let calls = state.open_calls.into_values().map(|cdr| JournalRecord::CallStarted(Box::new(cdr)));
-    for record in bindings.chain(calls) {
+    for record in bindings.chain(guard).chain(calls) {
         sequence += 1;
         frame::seal_record(&mut out, &head.key, sequence, &record);
     }

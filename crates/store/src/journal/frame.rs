@@ -34,10 +34,12 @@ pub(crate) enum FrameKind {
     CallEndedOutside,
     /// As `Bound`, with the epoch of the instance's temporary GRUUs.
     BoundInstance,
+    /// Bans and what operators allow.
+    Guard,
 }
 
 impl FrameKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Bound,
         Self::Unbound,
         Self::CallStarted,
@@ -46,6 +48,7 @@ impl FrameKind {
         Self::NextCall,
         Self::CallEndedOutside,
         Self::BoundInstance,
+        Self::Guard,
     ];
 
     pub(crate) fn of(record: &JournalRecord) -> Self {
@@ -57,6 +60,7 @@ impl FrameKind {
             JournalRecord::CallEnded(cdr) if !cdr.trunks.is_empty() => Self::CallEndedOutside,
             JournalRecord::CallEnded(_) => Self::CallEnded,
             JournalRecord::CallQuality { .. } => Self::CallQuality,
+            JournalRecord::Guard(_) => Self::Guard,
         }
     }
 
@@ -70,6 +74,7 @@ impl FrameKind {
             Self::NextCall => 6,
             Self::CallEndedOutside => 7,
             Self::BoundInstance => 8,
+            Self::Guard => 9,
         }
     }
 

@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ringfort_switch::model::CallId;
-use ringfort_switch::record::{Binding, Cdr, JournalRecord, UnixMillis};
+use ringfort_switch::record::{Binding, Cdr, GuardRecord, JournalRecord, UnixMillis};
 use thiserror::Error;
 
 use crate::keys::Keys;
@@ -72,6 +72,8 @@ impl JournalError {
 pub struct Recovered {
     /// The latest of each extension and key that has not expired, in the order in which they first came.
     pub bindings: Vec<Binding>,
+    /// Bans, those included that are over and remembered, and ranges that operators allowed.
+    pub guard: Vec<GuardRecord>,
     /// Calls that ran when the process died; [`JournalWriter::open`] has written their end with `EndCause::Crash`.
     pub crashed: Vec<CallId>,
     /// One more than the highest call of the journal; the database may know a higher one.

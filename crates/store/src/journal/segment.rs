@@ -197,7 +197,8 @@ impl SegmentReader {
             | FrameKind::CallStarted
             | FrameKind::CallEnded
             | FrameKind::CallQuality
-            | FrameKind::NextCall => self.open(),
+            | FrameKind::NextCall
+            | FrameKind::Guard => self.open(),
         }
     }
 

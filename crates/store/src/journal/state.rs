@@ -1,12 +1,13 @@
 //! What a journal says when it is read from front to back: the bindings and the calls that are still open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
+use std::net::IpAddr;
 use std::path::Path;
 
 use hashbrown::HashTable;
 use ringfort_switch::model::{CallId, ExtensionId};
-use ringfort_switch::record::{Binding, Cdr, JournalRecord, UnixMillis};
+use ringfort_switch::record::{Binding, Cdr, GuardRecord, JournalRecord, UnixMillis};
 use rustc_hash::FxBuildHasher;
 
 use super::frame::FrameKind;
@@ -17,6 +18,7 @@ use crate::keys::Keys;
 #[derive(Debug, Default)]
 pub(crate) struct State {
     bindings: Bindings,
+    guard: Guard,
     pub(crate) open_calls: BTreeMap<CallId, Cdr>,
     /// One more than the highest call that was seen.
     pub(crate) next_call: u64,
@@ -71,7 +73,8 @@ impl State {
             | FrameKind::Unbound
             | FrameKind::CallStarted
             | FrameKind::CallEnded
-            | FrameKind::CallEndedOutside => {
+            | FrameKind::CallEndedOutside
+            | FrameKind::Guard => {
                 if let Some(record) = reader.open_record(kind) {
                     self.apply_record(record);
                 }
@@ -94,6 +97,7 @@ impl State {
                 self.open_calls.remove(&cdr.call);
             }
             JournalRecord::CallQuality { .. } => {}
+            JournalRecord::Guard(record) => self.guard.apply(record),
         }
     }
 
@@ -103,13 +107,38 @@ impl State {
         all.into_iter().flatten().filter(|b| b.expires_at > now).collect()
     }
 
+    /// What of the guard still holds; nothing that was lifted or taken back.
+    pub(crate) fn guard(&mut self) -> Vec<GuardRecord> {
+        let Guard { bans, allowed } = std::mem::take(&mut self.guard);
+        bans.into_values().chain(allowed.into_iter().map(|range| GuardRecord::Allowed { range })).collect()
+    }
+
     pub(crate) fn recovered(mut self, now: UnixMillis) -> Recovered {
         Recovered {
             bindings: self.live_bindings(now),
+            guard: self.guard(),
             crashed: self.open_calls.keys().copied().collect(),
             next_call: CallId(self.next_call.max(1)),
             records: self.records,
             damaged: self.damaged,
+        }
+    }
+}
+
+/// Bans by their source, and ranges that are never banned.
+#[derive(Debug, Default)]
+struct Guard {
+    bans: BTreeMap<IpAddr, GuardRecord>,
+    allowed: BTreeSet<String>,
+}
+
+impl Guard {
+    fn apply(&mut self, record: GuardRecord) {
+        match record {
+            GuardRecord::Banned { source, .. } => drop(self.bans.insert(source, record)),
+            GuardRecord::Lifted { source } => drop(self.bans.remove(&source)),
+            GuardRecord::Allowed { range } => drop(self.allowed.insert(range)),
+            GuardRecord::Disallowed { range } => drop(self.allowed.remove(&range)),
         }
     }
 }

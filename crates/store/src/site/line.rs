@@ -55,6 +55,12 @@ pub(super) const NUMBERS: &[Key] = &[
     ("emergency", Form::Texts),
     ("hide_code", Form::Text),
     ("time_zone", Form::Text),
+    ("longest_number", Form::Count),
+    ("denied_prefixes", Form::Texts),
+    ("allowed_prefixes", Form::Texts),
+    ("guest_longest_number", Form::Count),
+    ("guest_denied_prefixes", Form::Texts),
+    ("guest_allowed_prefixes", Form::Texts),
 ];
 pub(super) const CALLING: &[Key] = &[
     ("groups", Form::Texts),
@@ -157,7 +163,7 @@ fn texts<T: fmt::Display>(values: &[T]) -> Val {
 }
 
 pub(super) fn numbers(n: &NumberPlan) -> Shown {
-    vec![
+    let mut out = vec![
         ("country", text(&n.country)),
         ("area", text(&n.area)),
         ("international_prefix", text(&n.international_prefix)),
@@ -165,7 +171,19 @@ pub(super) fn numbers(n: &NumberPlan) -> Shown {
         ("emergency", texts(&n.emergency)),
         ("hide_code", text(&n.hide_code)),
         ("time_zone", text(&n.time_zone)),
-    ]
+    ];
+    let keys = [
+        ["longest_number", "denied_prefixes", "allowed_prefixes"],
+        ["guest_longest_number", "guest_denied_prefixes", "guest_allowed_prefixes"],
+    ];
+    for ([longest, denied, allowed], limits) in keys.into_iter().zip([&n.callees, &n.guest_callees]) {
+        out.extend(limits.longest.map(|most| (longest, Val::Count(most))));
+        out.extend(limits.denied.as_ref().map(|prefixes| (denied, texts(prefixes))));
+        if !limits.allowed.is_empty() {
+            out.push((allowed, texts(&limits.allowed)));
+        }
+    }
+    out
 }
 
 pub(super) fn calling(c: &Calling) -> Shown {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use ringfort_media::codec::CodecAllowList;
 use ringfort_sip::Uri;
 use ringfort_switch::model::{
-    Alias, Calling, Destination, HeaderRules, InboundRoute, NumberPlan, OutboundRoute, Pattern, Secret, SipCredentials,
-    TenantId, Trunk, TrunkCredentials, TrunkId, TrunkKind,
+    Alias, CalleeLimits, Calling, Destination, HeaderRules, InboundRoute, NumberPlan, OutboundRoute, Pattern, Secret,
+    SipCredentials, TenantId, Trunk, TrunkCredentials, TrunkId, TrunkKind,
 };
 use ringfort_switch::number;
 use ringfort_switch::route::hours::zone;
@@ -134,6 +134,29 @@ impl<'v> Given<'v> {
         }
     }
 
+    /// What may be dialled at all (GUARD-4).
+    fn callee_limits(&mut self, longest: &str, denied: &str, allowed: &str) -> CalleeLimits {
+        for text in self.texts(denied).iter().chain(self.texts(allowed)) {
+            let key = if self.texts(denied).contains(text) { denied } else { allowed };
+            let plain = text.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"+*#._-".contains(&b));
+            if text.value.is_empty() || !plain {
+                let help = "write what a number or name begins with, without separators: \"00\", \"+7\"";
+                self.wrong(key, text.at, "the beginning of a number or name", &text.value, help);
+            }
+        }
+        let given = self.values.get(longest);
+        if let Some(Located { value: Val::Count(n), at }) = given
+            && !(1..=64).contains(n)
+        {
+            self.wrong(longest, *at, "digits, from 1 to 64", &n.to_string(), "12 is the default");
+        }
+        CalleeLimits {
+            longest: given.map(|_| self.count(longest, 0)),
+            denied: self.values.contains_key(denied).then(|| self.plain_texts(denied)),
+            allowed: self.plain_texts(allowed),
+        }
+    }
+
     fn sip_uri(&mut self, key: &str, text: &str) {
         let lower = text.to_ascii_lowercase();
         let sip = lower.starts_with("sip:") || lower.starts_with("sips:");
@@ -179,15 +202,21 @@ impl Resolver<'_> {
     pub(super) fn numbers(&mut self, key: &str, values: &Values) -> NumberPlan {
         let mut given = Given::new(key, values);
         let default = NumberPlan::default();
-        let mut text = |key: &str, default: String| given.text(key).map_or(default, str::to_owned);
+        let text = |given: &mut Given<'_>, key: &str, default: String| given.text(key).map_or(default, str::to_owned);
         let mut plan = NumberPlan {
-            country: text("country", default.country),
-            area: text("area", default.area),
-            international_prefix: text("international_prefix", default.international_prefix),
-            national_prefix: text("national_prefix", default.national_prefix),
-            hide_code: text("hide_code", default.hide_code),
-            time_zone: text("time_zone", default.time_zone),
+            country: text(&mut given, "country", default.country),
+            area: text(&mut given, "area", default.area),
+            international_prefix: text(&mut given, "international_prefix", default.international_prefix),
+            national_prefix: text(&mut given, "national_prefix", default.national_prefix),
+            hide_code: text(&mut given, "hide_code", default.hide_code),
+            time_zone: text(&mut given, "time_zone", default.time_zone),
             emergency: default.emergency,
+            callees: given.callee_limits("longest_number", "denied_prefixes", "allowed_prefixes"),
+            guest_callees: given.callee_limits(
+                "guest_longest_number",
+                "guest_denied_prefixes",
+                "guest_allowed_prefixes",
+            ),
         };
         if values.contains_key("emergency") {
             plan.emergency = given.plain_texts("emergency");

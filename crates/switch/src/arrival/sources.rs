@@ -99,6 +99,28 @@ impl Sources {
         self.trunks.iter().filter(move |(_, s)| here(s) && s.is_at(ip)).map(|(id, _)| *id)
     }
 
+    /// Whether an address is one of any trunk's.
+    pub fn knows(&self, ip: IpAddr) -> bool {
+        self.trunks.values().any(|source| source.is_at(ip))
+    }
+
+    /// All addresses of all trunks, in order.
+    pub fn ranges(&self) -> Vec<Cidr> {
+        let hosts = |source: &Source| -> Vec<Cidr> {
+            source
+                .hops
+                .iter()
+                .flat_map(|hop| &hop.addresses)
+                .map(|address| address.ip().to_canonical().into())
+                .collect()
+        };
+        let mut all: Vec<Cidr> =
+            self.trunks.values().flat_map(|source| source.ranges.iter().copied().chain(hosts(source))).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Whether an address is one of the trunk's.
     pub fn is_at(&self, trunk: TrunkId, ip: IpAddr) -> bool {
         self.trunks.get(&trunk).is_some_and(|s| s.is_at(ip))

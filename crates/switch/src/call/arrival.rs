@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use ringfort_guard::Reach;
+use ringfort_guard::callee::{self, CalleeRefusal};
+use ringfort_guard::{Offence, Reach};
 use ringfort_media::sdp::{RtcpAttribute, Sdp};
 use ringfort_sip::endpoint::ServerTx;
 use ringfort_sip::flow::Flow;
@@ -16,6 +17,7 @@ use super::setup::{Callee, CallerSide, Heard, Refusal, session_description, shor
 use crate::Switch;
 use crate::arrival::{self, Party};
 use crate::auth::LineIdentity;
+use crate::io::Level;
 use crate::model::{CalledIn, Destination, HeaderRules, Pii, TenantId, Trunk};
 use crate::route::InboundDecision;
 
@@ -87,10 +89,21 @@ impl Switch {
         let routed = admitted.and_then(|proof| Ok((self.route_of_guest(now, tenant, request)?, proof)));
         match routed {
             Ok((callee, proof)) => {
+                self.counters.guest_calls += 1;
+                let text = format!("Good call IP={} from {} to {}", flow.remote.ip(), cdr.caller, cdr.callee);
+                self.notice(Level::Notice, Some(tenant), Some(cdr.call), "guest", text);
                 let side = self.arriving(tx, tenant, None, &caller, flow);
                 self.start_call(now, proof, tx, cdr, side, callee, request);
             }
-            Err(refusal) => self.turn_away(now, tx, cdr, refusal, Heard::Once, request, flow),
+            Err(refusal) => {
+                if refusal.offence.is_some() {
+                    self.counters.guest_calls_wrong += 1;
+                    let ip = flow.remote.ip();
+                    let text = format!("Wrong call IP={ip} from {} to {}: {}", cdr.caller, cdr.callee, refusal.text);
+                    self.notice(Level::Warn, Some(tenant), Some(cdr.call), refusal.rule, text);
+                }
+                self.turn_away(now, tx, cdr, refusal, Heard::Once, request, flow);
+            }
         }
     }
 
@@ -169,7 +182,21 @@ impl Switch {
         let published = wanted.and_then(|name| self.router.alias(tenant, &name, true));
         match published {
             Some(destination) => self.route_inside(now, tenant, destination, "alias", request),
-            None => Err(Refusal::new(NOT_FOR_GUESTS, "context.public", "guests reach published names only")),
+            None => Err(self.not_for_guests(tenant, request)),
+        }
+    }
+
+    /// Why a guest gets nothing: what he dialled is against the rules for guests, or there is nobody of that name for him.
+    /// He cannot tell which.
+    fn not_for_guests(&self, tenant: TenantId, request: &Message) -> Refusal {
+        let user = request.parsed_request_uri().ok().and_then(|uri| uri.user).unwrap_or_default();
+        let judged = callee::decode(user)
+            .map_err(CalleeRefusal::from)
+            .and_then(|callee| self.router.judge_guest(tenant, callee.text()));
+        match judged {
+            Ok(()) => Refusal::new(NOT_FOR_GUESTS, "context.public", "guests reach published names only")
+                .offence(Offence::UnknownUser),
+            Err(refusal) => Refusal::new(NOT_FOR_GUESTS, refusal.rule(), refusal.to_string()).offence(Offence::Callee),
         }
     }
 

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use ringfort_guard::{Admitted, Authentication, Entry, Facts, Format, Reach, Verdict};
+use ringfort_guard::callee::{self, CalleeRefusal};
+use ringfort_guard::{Admitted, Authentication, Entry, Facts, Format, Offence, Reach, Verdict};
 use ringfort_media::bridge::{Bridge, LegPolicy, SdpReject, SrtpPolicy as MediaSrtp};
 use ringfort_sip::advertise;
 use ringfort_sip::endpoint::{ListenerInfo, OutRequest, Response, ServerTx};
@@ -23,6 +24,7 @@ use crate::out_of_dialog::{max_breadth, next_hop, refusal};
 use crate::record::{CallTrunks, Cdr, EndCause, JournalRecord};
 use crate::route::{Ask, Decision};
 use crate::timers::Timer;
+use crate::wall::Proof;
 use crate::{Switch, draw};
 
 /// Why an attempt ends before a phone was tried.
@@ -31,6 +33,8 @@ pub(super) struct Refusal {
     pub rule: &'static str,
     pub text: String,
     pub headers: Headers,
+    /// Whoever asked for it should not have (GUARD-5).
+    pub offence: Option<Offence>,
 }
 
 /// Whether the answer to a refused request is kept, so that the same request gets the same again (RFC 3261 §17.2).
@@ -58,7 +62,12 @@ pub(super) enum Callee {
 
 impl Refusal {
     pub fn new(status: u16, rule: &'static str, text: impl Into<String>) -> Self {
-        Self { status, rule, text: text.into(), headers: Headers::default() }
+        Self { status, rule, text: text.into(), headers: Headers::default(), offence: None }
+    }
+
+    pub fn offence(mut self, offence: Offence) -> Self {
+        self.offence = Some(offence);
+        self
     }
 
     pub fn media(reject: &SdpReject) -> Self {
@@ -131,13 +140,19 @@ impl Switch {
         if let Err(rejection) = self.inspect(request, flow) {
             self.counters.calls_attempted += 1;
             let cdr = self.cdr(now, tenant, caller, request, flow);
-            self.refused(now, None, cdr, Refusal::new(rejection.status, "format", rejection.reason));
-            self.tell(now, tx, heard, request, flow, refusal(rejection));
+            let (status, reason) = (rejection.status, rejection.reason);
+            self.refused(now, None, cdr, Refusal::new(status, "format", reason));
+            let offence = (status == 400).then_some(Offence::Malformed);
+            if let Some(offence) = offence {
+                let proof = if heard == Heard::Kept { Proof::Given } else { Proof::of(flow) };
+                self.offence(now, flow, offence, "format", proof, request);
+            }
+            self.tell(now, tx, heard, request, flow, offence, refusal(rejection));
             return None;
         }
         if let Some(refusal) = self.endpoint.interval_refusal(request) {
             // RFC 4028 §9: as after a challenge, the phone asks again at once, and that is the attempt.
-            self.tell(now, tx, heard, request, flow, refusal);
+            self.tell(now, tx, heard, request, flow, None, refusal);
             return None;
         }
         self.counters.calls_attempted += 1;
@@ -169,17 +184,36 @@ impl Switch {
     ) {
         let mut response = Response::new(refusal.status);
         response.headers = refusal.headers.clone();
+        let (offence, rule) = (refusal.offence, refusal.rule);
         self.refused(now, None, cdr, refusal);
-        self.tell(now, tx, heard, request, flow, response);
+        if let Some(offence) = offence {
+            // Whoever has proven who he is has proven where he is.
+            let proof = if heard == Heard::Kept { Proof::Given } else { Proof::of(flow) };
+            self.offence(now, flow, offence, rule, proof, request);
+        }
+        self.tell(now, tx, heard, request, flow, offence, response);
     }
 
     /// Refuses a call.
-    fn tell(&mut self, now: Instant, tx: ServerTx, heard: Heard, request: &Message, flow: &Flow, refusal: Response) {
+    #[allow(clippy::too_many_arguments, reason = "each is a different fact about one attempt")]
+    fn tell(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        heard: Heard,
+        request: &Message,
+        flow: &Flow,
+        offence: Option<Offence>,
+        refusal: Response,
+    ) {
         match heard {
             Heard::Kept => {
                 let _ = self.endpoint.respond(now, tx, refusal);
             }
-            Heard::Once => self.endpoint.respond_stateless(request, flow, refusal),
+            Heard::Once => {
+                let mark = self.mark_for(request, offence);
+                self.endpoint.respond_marked(request, flow, refusal, mark);
+            }
         }
     }
 
@@ -189,7 +223,7 @@ impl Switch {
         let facts = Facts {
             source: flow.remote.ip(),
             entry: if internal { Entry::Internal } else { Entry::External },
-            bans: &self.bans,
+            bans: &self.wall.bans,
             allowed: None,
             rate: Verdict::Pass,
             format: Format::Good,
@@ -261,12 +295,12 @@ impl Switch {
         let nowhere = || Refusal::new(404, "route.no_such_number", "no extension has that number");
         let uri = Uri::parse(request.request_uri()).map_err(|_| nowhere())?;
         let here = self.dialled(caller.tenant, request.request_uri());
-        let user = match &here {
-            Some(user) => user.clone(),
-            None => uri.user_unescaped().map(|u| u.into_owned()).filter(|u| !u.is_empty()).ok_or_else(nowhere)?,
-        };
-        // Parameters of a telephone number within the user part (RFC 3261 §19.1.6) are no digits of it.
-        let dialled = user.split(';').next().unwrap_or(&user);
+        // What is judged is what is routed: nobody downstream decodes once more (GUARD-4).
+        let callee = callee::decode(uri.user.unwrap_or_default()).map_err(|wrong| {
+            let refusal = CalleeRefusal::from(wrong);
+            Refusal::new(404, refusal.rule(), refusal.to_string()).offence(Offence::Callee)
+        })?;
+        let dialled = callee.text();
         // Another tenant of this house is no stranger that could be located.
         if here.is_none() && self.directory.tenant_of_domain(uri.host_str()).is_some() {
             return Err(nowhere());
@@ -288,7 +322,10 @@ impl Switch {
                 let uri = Self::domain_uri(request.request_uri()).ok_or_else(nowhere)?;
                 Ok(Err(Box::new(Way::to_domain(uri, request, hide))))
             }
-            Decision::Refused { status, rule, text } => Err(Refusal::new(status, rule, text)),
+            Decision::Refused { status, rule, text } => {
+                let refusal = Refusal::new(status, rule, text);
+                Err(if rule.starts_with("callee.") { refusal.offence(Offence::Callee) } else { refusal })
+            }
         }
     }
 
@@ -631,7 +668,7 @@ pub(crate) fn warning(reject: &SdpReject) -> Headers {
 }
 
 /// What a peer wrote goes into a record in bounded length.
-pub(super) fn shorten(mut text: String) -> String {
+pub(crate) fn shorten(mut text: String) -> String {
     const LONGEST: usize = 128;
     if text.len() > LONGEST {
         let cut = (0..=LONGEST).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringfort_guard::callee::CalleeRules;
 use serde::{Deserialize, Serialize};
 
 use super::{Secret, SrtpPolicy, TenantId, TrunkId};
@@ -27,6 +28,46 @@ pub struct NumberPlan {
     pub hide_code: String,
     /// IANA name of the time zone of time conditions, for example `Europe/Berlin`.
     pub time_zone: String,
+    /// What extensions may dial (GUARD-4).
+    pub callees: CalleeLimits,
+    /// What guests may dial.
+    pub guest_callees: CalleeLimits,
+}
+
+/// Which callees may be dialled at all, whoever has a way for them (GUARD-4). `None`: the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CalleeLimits {
+    /// Digits of the longest number: 12, or 18 for an extension that may call abroad.
+    pub longest: Option<u32>,
+    /// What must not stand at the front: `00` and `+`, or nothing for an extension that may call abroad.
+    pub denied: Option<Vec<String>>,
+    /// One of these must stand at the front; empty: anything.
+    pub allowed: Vec<String>,
+}
+
+impl CalleeLimits {
+    /// A prefix for another country and the longest number behind it (E.164 §6).
+    const LONGEST_ABROAD: usize = 18;
+
+    /// The rules in force. `international`: for an extension that may call abroad. What is denied by default is the way
+    /// there, and denied by the administrator it stays.
+    pub fn rules(&self, international: bool) -> CalleeRules {
+        let default = CalleeRules::default();
+        CalleeRules {
+            longest: match self.longest {
+                Some(longest) => longest as usize,
+                None if international => Self::LONGEST_ABROAD,
+                None => default.longest,
+            },
+            denied: match &self.denied {
+                Some(denied) => denied.clone(),
+                None if international => Vec::new(),
+                None => default.denied,
+            },
+            allowed: self.allowed.clone(),
+        }
+    }
 }
 
 impl Default for NumberPlan {
@@ -39,6 +80,8 @@ impl Default for NumberPlan {
             emergency: vec!["112".to_owned(), "911".to_owned()],
             hide_code: "*67".to_owned(),
             time_zone: "UTC".to_owned(),
+            callees: CalleeLimits::default(),
+            guest_callees: CalleeLimits::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use ringfort_guard::callee::{CalleeRefusal, CalleeRules};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -32,7 +33,7 @@ use rates::RateBook;
 #[derive(Clone, Copy)]
 pub struct Ask<'a> {
     pub caller: &'a Extension,
-    /// User part of the Request-URI, decoded.
+    /// User part of the Request-URI as [`decode`](ringfort_guard::callee::decode) leaves it.
     pub dialled: &'a str,
     /// Host part, where it is none of ours.
     pub foreign_host: Option<&'a str>,
@@ -103,6 +104,8 @@ struct Candidate {
 /// The look-ups of one tenant.
 struct TenantRoutes {
     plan: NumberPlan,
+    /// For extensions, for those of them that may call abroad, for guests.
+    callees: [CalleeRules; 3],
     zone: TimeZone,
     outbound: Vec<OutboundRoute>,
     /// Names beside the routes, to be shared with calls.
@@ -112,6 +115,26 @@ struct TenantRoutes {
     inbound_by_prefix: PrefixMap<u32>,
     aliases: FxHashMap<String, Alias>,
     trunks: Vec<TrunkId>,
+}
+
+const EXTENSION: usize = 0;
+const ABROAD: usize = 1;
+const GUEST: usize = 2;
+
+impl TenantRoutes {
+    /// The refusal of what an extension may not dial, whatever way there were for it (GUARD-4).
+    fn denies<'a, L: Log>(&self, ask: &Ask<'a>, dialled: &str, log: &mut L) -> Option<Decision<'a>> {
+        let rules = &self.callees[if ask.caller.calling.international { ABROAD } else { EXTENSION }];
+        let refusal = match rules.judge_plain(dialled) {
+            Ok(()) => {
+                log.step("callee", || (true, format!("{dialled} may be dialled")));
+                return None;
+            }
+            Err(refusal) => refusal,
+        };
+        log.step(refusal.rule(), || (false, refusal.to_string()));
+        Some(refused(403, refusal.rule(), || refusal.to_string()))
+    }
 }
 
 /// All routes of a site with their indexes.
@@ -145,6 +168,11 @@ impl Router {
                 by_prefix,
                 inbound_by_prefix: PrefixMap::new(called),
                 names: outbound.iter().map(|r| r.name.as_str().into()).collect(),
+                callees: [
+                    tenant.numbers.callees.rules(false),
+                    tenant.numbers.callees.rules(true),
+                    tenant.numbers.guest_callees.rules(false),
+                ],
                 plan: tenant.numbers.clone(),
                 zone: hours::zone(&tenant.numbers.time_zone).unwrap_or(TimeZone::UTC),
                 aliases: site
@@ -210,7 +238,7 @@ impl Router {
             log.step("number.hide_code", || (true, format!("{} hides the caller", tenant.plan.hide_code)));
         }
         if ask.foreign_host.is_some() {
-            return domain(ask, hide, log);
+            return tenant.denies(ask, dialled, log).unwrap_or_else(|| domain(ask, hide, log));
         }
         let bare = number::without_separators(dialled);
         let dialled = bare.as_str();
@@ -242,7 +270,19 @@ impl Router {
         } else {
             log.step("alias", || (false, format!("no alias has the name {dialled}")));
         }
+        // What this house has itself may be called anything.
+        if let Some(denied) = tenant.denies(ask, dialled, log) {
+            return denied;
+        }
         self.by_route(tenant, ask, dialled, hide, log)
+    }
+
+    /// Whether a guest may dial this at all (GUARD-4).
+    ///
+    /// # Errors
+    /// The rule that says no.
+    pub fn judge_guest(&self, tenant: TenantId, callee: &str) -> Result<(), CalleeRefusal> {
+        self.tenants.get(&tenant).map_or(Ok(()), |tenant| tenant.callees[GUEST].judge_plain(callee))
     }
 
     fn by_route<'a, L: Log>(

@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::model::{Calling, ExtensionId, NumberFormat, Rate, RateTable, Secret, SipCredentials, SrtpPolicy, Tenant};
+use crate::model::{
+    CalleeLimits, Calling, ExtensionId, NumberFormat, Rate, RateTable, Secret, SipCredentials, SrtpPolicy, Tenant,
+};
 
 const ACME: TenantId = TenantId(1);
 const CHEAP: TrunkId = TrunkId(1);
@@ -163,10 +165,11 @@ fn strip_and_prepend_make_the_number_and_the_trunk_says_how_it_is_written() {
 
 #[test]
 fn a_number_abroad_needs_the_permission_however_it_is_dialled() {
-    let w = World::new(site(vec![
-        OutboundRoute { strip: 1, ..route("nine", &["9."], &[CHEAP]) },
-        route("all", &["any"], &[CHEAP]),
-    ]));
+    let mut s =
+        site(vec![OutboundRoute { strip: 1, ..route("nine", &["9."], &[CHEAP]) }, route("all", &["any"], &[CHEAP])]);
+    // What may stand at the front is another rule.
+    s.tenants[0].numbers.callees = CalleeLimits { longest: Some(18), denied: Some(vec![]), allowed: vec![] };
+    let w = World::new(s);
     for dialled in
         ["004930123456", "+4930123456", "9004930123456", "9+4930123456", "00 49 30-123456", "000", "*67+49301"]
     {
@@ -174,6 +177,30 @@ fn a_number_abroad_needs_the_permission_however_it_is_dialled() {
         assert!(!w.tried(0, dialled).is_empty(), "{dialled}");
     }
     assert_eq!(w.tried(1, "+442079460000").len(), 1, "home with a plus is no trip abroad");
+}
+
+#[test]
+fn callees_are_limited_as_dialled_and_the_way_abroad_is_open_to_those_who_may_take_it() {
+    let mut s = site(vec![route("all", &["any"], &[CHEAP])]);
+    let w = World::new(s.clone());
+    for (dialled, rule) in [
+        ("004930123456", "callee.denied_prefix"),
+        ("+442079460000", "callee.denied_prefix"),
+        ("*67+49301", "callee.denied_prefix"),
+        ("0207946000012", "callee.length"),
+    ] {
+        assert_eq!(w.rule(1, dialled), (403, rule), "{dialled}");
+    }
+    assert_eq!(w.tried(1, "020794600001").len(), 1, "twelve digits");
+    assert_eq!(w.tried(0, "0044207946000012").len(), 1, "phone 0 may call abroad");
+    assert_eq!(w.rule(0, "0044207946000012345"), (403, "callee.length"));
+    assert!(!w.tried(1, "112").is_empty(), "no rule stands before an emergency");
+    s.tenants[0].numbers.callees =
+        CalleeLimits { longest: None, denied: Some(vec!["090".into()]), allowed: vec!["0".into(), "al".into()] };
+    let w = World::new(s);
+    assert_eq!(w.rule(0, "0900123456"), (403, "callee.denied_prefix"), "denied for all, and deny wins");
+    assert_eq!(w.rule(0, "+4930123456"), (403, "callee.allowed_prefix"));
+    assert_eq!(w.tried(1, "02079460000").len(), 1);
 }
 
 #[test]
@@ -357,6 +384,7 @@ fn the_explanation_names_each_route_and_its_reason() {
             ("emergency", false),
             ("extension", false),
             ("alias", false),
+            ("callee", true),
             ("route sales", false),
             ("route mobile", false),
             ("trunk cheap", true),
@@ -364,8 +392,8 @@ fn the_explanation_names_each_route_and_its_reason() {
             ("route land", true),
         ]
     );
-    assert!(explanation.steps[3].why.contains("sales"), "{}", explanation.steps[3].why);
-    assert!(explanation.steps[4].why.contains("07."), "{}", explanation.steps[4].why);
+    assert!(explanation.steps[4].why.contains("sales"), "{}", explanation.steps[4].why);
+    assert!(explanation.steps[5].why.contains("07."), "{}", explanation.steps[5].why);
 }
 
 #[test]

@@ -4,13 +4,14 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::ChaCha12Rng;
+use ringfort_guard::{BanChange, BanSet, WatchConfig};
 use ringfort_media::types as media;
 use ringfort_sip::digest::{Algorithm, Credentials, authorize};
 use ringfort_sip::endpoint::{ListenerInfo, TransportError};
@@ -20,9 +21,9 @@ use ringfort_sip::locate;
 use ringfort_sip::message::{Limits, Message};
 use ringfort_sip::uri::HostPort;
 use ringfort_switch::config::*;
-use ringfort_switch::io::{Command, CommandReply, Notice, Output, Status};
+use ringfort_switch::io::{Command, CommandReply, Notice, OffenceReport, Output, Status};
 use ringfort_switch::model::*;
-use ringfort_switch::record::{Cdr, JournalRecord, MediaQuality, UnixMillis};
+use ringfort_switch::record::{Cdr, GuardRecord, JournalRecord, MediaQuality, UnixMillis};
 use ringfort_switch::{Clock, Switch};
 
 pub const DOMAIN: &str = "pbx.example";
@@ -49,6 +50,10 @@ pub struct World {
     pub keep_alives: Vec<SocketAddr>,
     pub journal: Vec<JournalRecord>,
     pub notices: Vec<Notice>,
+    pub offences: Vec<OffenceReport>,
+    pub penalised: Vec<IpAddr>,
+    pub bans: Arc<BanSet>,
+    pub ban_changes: Vec<BanChange>,
     /// Streams that were closed and have not reported.
     pub closed: Vec<media::StreamId>,
     /// Where the first listener listens.
@@ -79,8 +84,15 @@ pub fn config() -> SwitchConfig {
                 name: "phones".into(),
                 kind: ProfileKind::Internal,
                 digest: vec![Algorithm::Sha256, Algorithm::Md5],
+                allow: None,
             },
-            Profile { id: ProfileId(1), name: "world".into(), kind: ProfileKind::External, digest: vec![] },
+            Profile {
+                id: ProfileId(1),
+                name: "world".into(),
+                kind: ProfileKind::External,
+                digest: vec![],
+                allow: None,
+            },
         ],
         listeners: vec![
             listener(0, 0, Transport::Udp, INSIDE),
@@ -101,6 +113,8 @@ pub fn config() -> SwitchConfig {
         max_dialogs: 10_000,
         gruu_key: SecretKey::new([9; 32]),
         inner_domains: false,
+        watch: WatchConfig::default(),
+        scanners: SCANNERS.map(str::to_owned).to_vec(),
         locate: locate::Settings::default(),
         product: Some("Ringfort".into()),
     }
@@ -151,6 +165,10 @@ impl World {
             keep_alives: Vec::new(),
             journal: Vec::new(),
             notices: Vec::new(),
+            offences: Vec::new(),
+            penalised: Vec::new(),
+            bans: Arc::default(),
+            ban_changes: Vec::new(),
             closed: Vec::new(),
             rng: ChaCha12Rng::seed_from_u64(1),
             serial: 0,
@@ -179,6 +197,10 @@ impl World {
                 Output::Notice(notice) => self.notices.push(notice),
                 Output::CloseConn(_) => {}
                 Output::Query(query) => self.queries.push(query),
+                Output::Offence(report) => self.offences.push(*report),
+                Output::Penalise(source) => self.penalised.push(source),
+                Output::Bans(bans) => self.bans = bans,
+                Output::Ban(change) => self.ban_changes.push(change),
             }
         }
     }
@@ -479,6 +501,18 @@ impl World {
 
     pub fn media_event(&mut self, event: media::Event) {
         self.switch.handle_media(self.now, event);
+        self.drain();
+    }
+
+    /// The next revision of the site.
+    pub fn apply(&mut self, site: Site) {
+        self.switch.apply_site(self.now, Arc::new(site));
+        self.drain();
+    }
+
+    /// What a journal kept of the guard.
+    pub fn restore_guard(&mut self, records: Vec<GuardRecord>) {
+        self.switch.restore_guard(self.now, records);
         self.drain();
     }
 

@@ -128,6 +128,11 @@ impl World<'_> {
                     self.push_all(arrivals);
                 }
                 Output::Notice(notice) => self.trace.note(now - self.start, SWITCH, &notice.text),
+                Output::Offence(report) => {
+                    self.trace.note(now - self.start, SWITCH, &format!("offence {} of {}", report.rule, report.source));
+                }
+                // All hosts of these systems are in a private range: nobody of them is ever banned.
+                Output::Penalise(_) | Output::Bans(_) | Output::Ban(_) => {}
             }
         }
         self.audit.pause();
