@@ -17,7 +17,7 @@ files=("/usr/include/stdlib.h:libc6-dev" "/etc/ssl/certs/ca-certificates.crt:ca-
 if [ "$scope" = all ]; then
   programs+=(
     "sipp:sip-tester" "baresip:baresip-core" "linphonec:linphone-cli" "sipsak:sipsak" "tshark:tshark"
-    "socat:socat" "openssl:openssl" "kamailio:kamailio"
+    "svcrack:sipvicious" "socat:socat" "openssl:openssl" "kamailio:kamailio"
     "knotd:knot" "knotc:knot" "kzonecheck:knot-dnssecutils"
     "nft:nftables" "ip:iproute2" "make:make" "python3:python3"
   )

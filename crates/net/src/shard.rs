@@ -217,6 +217,8 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
 
     fn run_passes(&mut self, inbox: &Receiver<ToShard>) -> io::Result<()> {
         let mut ready = Vec::new();
+        // What the core has to say of its start, bans above all, is in force before the first packet is read.
+        self.drain(clock());
         loop {
             let timeout = self.poll_timeout().map(|at| at.saturating_duration_since(clock()));
             self.epoll.wait(timeout, &mut ready)?;

@@ -115,6 +115,13 @@ impl Running {
         Ok(said)
     }
 
+    /// Ends it without asking (SIGKILL).
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Asks it to end (SIGTERM) and waits.
     pub fn terminate(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
         Command::new("kill").arg(self.id().to_string()).status().context("cannot run kill")?;

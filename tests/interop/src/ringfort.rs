@@ -86,6 +86,8 @@ pub struct Ringfort {
     data: PathBuf,
     ip: IpAddr,
     extensions: Vec<Extension>,
+    config: PathBuf,
+    listen: Vec<String>,
 }
 
 /// Builds the binary where it is not up to date and says where it is.
@@ -114,6 +116,12 @@ fn build() -> anyhow::Result<PathBuf> {
         .context("cargo build named no executable")
 }
 
+fn spawn(binary: &Path, config: &Path, data: &Path, log: &Path) -> anyhow::Result<Running> {
+    let mut command = Command::new(binary);
+    command.arg("run").arg("--config").arg(config).arg("--data").arg(data);
+    Running::start("ringfort", &mut command, log)
+}
+
 impl Ringfort {
     /// Starts the system in a place and waits until it answers OPTIONS.
     pub fn start(place: &Place, options: Options) -> anyhow::Result<Self> {
@@ -124,12 +132,10 @@ impl Ringfort {
         let config = place.write(&format!("{}.toml", options.name), &config(&options, ip, &data))?;
         let text = site(&options.extensions, options.max_calls) + &options.site;
         let site = place.write(&format!("{}-site.toml", options.name), &text)?;
-        let mut command = Command::new(&binary);
-        command.arg("run").arg("--config").arg(&config).arg("--data").arg(&data);
-        let process = Running::start("ringfort", &mut command, &place.path(&format!("{}.log", options.name)))?;
-        let mut system = Self { process, binary, data, ip, extensions: options.extensions };
-        system.wait_ready(&options.listen)?;
-        wait_for("the control socket", Duration::from_secs(10), || Ok(system.ctl(&["status"]).ok()))?;
+        let process = spawn(&binary, &config, &data, &place.path(&format!("{}.log", options.name)))?;
+        let extensions = options.extensions;
+        let mut system = Self { process, binary, data, ip, extensions, config, listen: options.listen };
+        system.wait_ready()?;
         let applied = system.command().arg("apply").arg("-f").arg(&site).arg("--data").arg(&system.data).output()?;
         if !applied.status.success() {
             bail!(
@@ -142,13 +148,21 @@ impl Ringfort {
         Ok(system)
     }
 
+    /// Kills it (SIGKILL) and starts it again on what it has left behind.
+    pub fn crash_and_restart(mut self, place: &Place) -> anyhow::Result<Self> {
+        self.process.kill()?;
+        self.process = spawn(&self.binary, &self.config, &self.data, &place.path("restarted.log"))?;
+        self.wait_ready()?;
+        Ok(self)
+    }
+
     fn command(&self) -> Command {
         Command::new(&self.binary)
     }
 
-    /// Waits for an answer to OPTIONS on the first UDP listener.
-    fn wait_ready(&mut self, listen: &[String]) -> anyhow::Result<()> {
-        let udp = listen.iter().find_map(|listener| listener.strip_prefix("udp:")).context("no UDP listener")?;
+    /// Waits for an answer to OPTIONS on the first UDP listener, and for the control socket.
+    fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let udp = self.listen.iter().find_map(|listener| listener.strip_prefix("udp:")).context("no UDP listener")?;
         let port: u16 = udp.rsplit(':').next().unwrap_or_default().parse().context("no port")?;
         let server = SocketAddr::new(self.ip, port);
         let socket = UdpSocket::bind(SocketAddr::new(self.ip, 0))?;
@@ -173,7 +187,9 @@ impl Ringfort {
                 None => Ok(None),
             }
         })
-        .with_context(|| format!("ringfort said:\n{}", self.process.said()))
+        .with_context(|| format!("ringfort said:\n{}", self.process.said()))?;
+        wait_for("the control socket", Duration::from_secs(10), || Ok(self.ctl(&["status"]).ok()))?;
+        Ok(())
     }
 
     /// Its process id.
