@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Loads Ringfort, and whichever of the peers are installed, with the same scenarios and prints one table.
 
-  peers.py [--quick] [--rounds N] [--step start|register|register-max|call|call-max|rtp|memory|flood|answers ...] [--only ringfort|kamailio|rtpengine ...]
+  peers.py [--quick] [--rounds N] [--step start|register|register-max|call|call-max|rtp|memory|flood|storm|answers ...] [--only ringfort|kamailio|rtpengine ...]
 
 Wants the folder of load scenarios (RINGFORT_BENCH_PEERS, or ../shared/bench/peers beside the checkout), SIPp, a C
 compiler and taskset. Every server runs on SERVER_CPU (0), every generator on LOAD_CPU (1), both with niceness NICE.
@@ -10,6 +10,7 @@ within a round, so that what else the machine does touches all alike; the table 
 its least and most. All single results go to results.jsonl below the scratch folder (--keep).
 """
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -17,7 +18,7 @@ import subprocess
 import sys
 
 import servers
-from servers import HOST, PORT, answer_times, answers_options
+from servers import HOST, PORT, TRUSTED, UAC_PORT, answer_times, answers_options
 
 
 class Table:
@@ -130,6 +131,35 @@ def step_flood(server, table, quick):
             table.add(server.name, name, cost and round(1000 * cost, 1), "≤ 8" if limit else "")
 
 
+def step_storm(server, table, quick):
+    """20,000 requests a second, each in the name of another source and every 50th in that of a phone that calls meanwhile:
+    nobody is banned, memory stays, and the phone's calls all succeed."""
+    count, rate = (100_000, 10_000) if quick else (1_000_000, 20_000)
+    with server.running("world") as pid:
+        server.register_called()
+        server.register_at((TRUSTED, UAC_PORT), [("u00000", server.passwords[0])])
+        before = resident(pid)
+        storm = subprocess.Popen(
+            ["nice", "-n", servers.NICE, "taskset", "-c", servers.LOAD_CPU, server.storm, f"{HOST}:{PORT}", str(count), str(rate), TRUSTED],
+            stdout=subprocess.PIPE, text=True)
+        seconds = max(3, count // rate - 6)
+        lines = server.tool("bench.py", "call", "--pid", pid, "--uac", "uac_auth", "--rate", 10, "--seconds", seconds, "--repeat", 1, trusted=True)
+        sent = json.loads(storm.communicate()[0])
+        guard = server.guard_status()
+        grown = resident(pid) - before
+    what = f"storm of {count:,} forged sources"
+    table.add(server.name, f"{what}: packets/s sent", sent["per_second"], "≥ 20000")
+    table.add(server.name, f"{what}: calls of a registered phone that failed, % (10/s)", last(lines, "failed_pct"), "0")
+    table.add(server.name, f"{what}: calls made", last(lines, "calls") or last(lines, "count"), "")
+    table.add(server.name, f"{what}: banned", guard["banned_now"], "0")
+    table.add(server.name, f"{what}: memory grown, KiB", grown, "")
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+
+
 def step_answers(server, table, quick):
     """GUARD-10: does the time of an answer tell a real extension from an invented one?"""
     number = 1000 if quick else 10_000
@@ -151,6 +181,7 @@ STEPS = {
     "rtp": (step_rtp, ["ringfort", "rtpengine"]),
     "memory": (step_memory, ["ringfort", "kamailio"]),
     "flood": (step_flood, ["ringfort", "kamailio"]),
+    "storm": (step_storm, ["ringfort"]),
     "answers": (step_answers, ["ringfort"]),
 }
 

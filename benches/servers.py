@@ -18,6 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PEERS = os.path.abspath(os.environ.get("RINGFORT_BENCH_PEERS") or os.path.join(ROOT, "..", "shared", "bench", "peers"))
 HOST, PORT = "127.0.0.1", 5060
 UAS = ("127.0.0.3", 5070)
+UAC_PORT = 5062
 # Kamailio's configuration takes calls from this address without digest.
 TRUSTED, UNTRUSTED = "127.0.0.2", "127.0.0.99"
 SERVER_CPU = os.environ.get("SERVER_CPU", "0")
@@ -172,6 +173,8 @@ class Ringfort(Server):
     def __init__(self, binary, users, called):
         super().__init__()
         self.binary, self.called = binary, called
+        # Made by `cargo build --examples` beside the program.
+        self.storm = os.path.join(os.path.dirname(os.path.abspath(binary)), "examples", "storm")
         self.data = os.path.join(self.dir, "data")
         # Not `0x…` by chance: SIPp reads that as a number.
         password = lambda _: "p" + secrets.token_urlsafe(24)  # noqa: E731
@@ -182,7 +185,12 @@ class Ringfort(Server):
 
     def prepare(self, limited):
         # Every address of the load but the flood's is named; those are limited like any stranger, whatever they are.
-        guard = '\n[guard]\nloopback = "1/s burst 2"\nunlimited = ["127.0.0.2", "127.0.0.3", "127.0.0.9"]\n' if limited else ""
+        guard = {
+            False: "",
+            True: '\n[guard]\nloopback = "1/s burst 2"\nunlimited = ["127.0.0.2", "127.0.0.3", "127.0.0.9"]\n',
+            # As the rest of the world is seen: strangers, and phones that are registered.
+            "world": '\n[guard]\nloopback = "60/s burst 120"\nunlimited = ["127.0.0.9"]\nnever_banned = []\n',
+        }[limited]
         with open(os.path.join(self.dir, "ringfort.toml"), "w") as f:
             f.write(
                 f'domains = ["{HOST}"]\n\n[[profile]]\nname = "phones"\nkind = "internal"\n'
@@ -221,24 +229,32 @@ class Ringfort(Server):
     def called_user(i):
         return f"callee-{chr(97 + i % 26)}{i:x}z"
 
+    def guard_status(self):
+        done = subprocess.run([self.binary, "ctl", "guard", "status", "--json", "--data", self.data], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
     def command(self):
         return f"{self.binary} run --config {self.dir}/ringfort.toml --data {self.data}"
 
     def register_called(self):
         """Registers every called extension at the called side's address."""
+        users = [(self.called_user(i), password) for i, password in enumerate(self.called_passwords)]
+        self.register_at(UAS, users)
+
+    def register_at(self, place, users):
+        """Registers users, each with its password, at one address."""
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        s.bind(UAS)
+        s.bind(place)
         s.settimeout(2)
         # The bindings of the run before are still there: the same Call-ID would have to count on (RFC 3261 §10.3).
         run = secrets.token_hex(4)
-        for i, password in enumerate(self.called_passwords):
-            user = self.called_user(i)
+        for i, (user, password) in enumerate(users):
             auth = ""
             for cseq in (1, 2):
                 s.sendto(
-                    (f"REGISTER sip:{HOST} SIP/2.0\r\nVia: SIP/2.0/UDP {UAS[0]}:{UAS[1]};branch=z9hG4bKc{i}x{cseq};rport\r\n"
+                    (f"REGISTER sip:{HOST} SIP/2.0\r\nVia: SIP/2.0/UDP {place[0]}:{place[1]};branch=z9hG4bKc{i}x{cseq};rport\r\n"
                      f"Max-Forwards: 70\r\nFrom: <sip:{user}@{HOST}>;tag=c{i}\r\nTo: <sip:{user}@{HOST}>\r\nCall-ID: c{i}-{run}@called\r\n"
-                     f"CSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{UAS[0]}:{UAS[1]}>\r\nExpires: 7200\r\n{auth}"
+                     f"CSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{place[0]}:{place[1]}>\r\nExpires: 7200\r\n{auth}"
                      "Content-Length: 0\r\n\r\n").encode(), (HOST, PORT))
                 # Keep-alives to bindings of the run before come in between.
                 answer = ""
@@ -247,7 +263,7 @@ class Ringfort(Server):
                 if answer.startswith("SIP/2.0 200"):
                     break
                 if "WWW-Authenticate" not in answer:
-                    sys.exit(f"extension {self.number(i)} got {answer!r}")
+                    sys.exit(f"{user} got {answer!r}")
                 field = dict(re.findall(r'(\w+)="?([^",\r]+)"?', re.search(r"WWW-Authenticate: Digest (.*)", answer).group(1)))
                 ha1, ha2 = md5(f"{user}:{field['realm']}:{password}"), md5(f"REGISTER:sip:{HOST}")
                 response = md5(f"{ha1}:{field['nonce']}:00000001:abc:auth:{ha2}")
@@ -255,7 +271,7 @@ class Ringfort(Server):
                         f'uri="sip:{HOST}", response="{response}", algorithm=MD5, qop=auth, nc=00000001, cnonce="abc"'
                         + (f', opaque="{field["opaque"]}"' if "opaque" in field else "") + "\r\n")
             else:
-                sys.exit(f"extension {self.number(i)} could not register: {answer.splitlines()[0]}")
+                sys.exit(f"{user} could not register: {answer.splitlines()[0]}")
         s.close()
 
     def relay(self, pid, calls, seconds):

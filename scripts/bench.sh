@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo bench --workspace
 cargo build --release -p ringfort --bin ringfort
+cargo build --release -p ringfort-net --example storm
 peers=${RINGFORT_BENCH_PEERS:-../shared/bench/peers}
 if [ ! -d "$peers" ]; then
   echo "No load scenarios at $peers (RINGFORT_BENCH_PEERS): the table against other servers is left out."

@@ -7,6 +7,7 @@ pub mod capture;
 pub mod kamailio;
 pub mod knot;
 pub mod linphone;
+pub mod netns;
 pub mod place;
 pub mod process;
 pub mod ringfort;

@@ -2,7 +2,7 @@
 //! the certificate it is shown is the system's own and is for its domain.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -72,4 +72,23 @@ fn fingerprint(certificate: &Path) -> anyhow::Result<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let (_, fingerprint) = text.trim().split_once('=').context("openssl printed no fingerprint")?;
     Ok(fingerprint.to_owned())
+}
+
+/// A certificate for `domain`, signed by itself, and its key.
+pub fn certificate(place: &Place, domain: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let (chain, key) = (place.path(&format!("{domain}.crt")), place.path(&format!("{domain}.key")));
+    let output = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=test", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-addext", &format!("subjectAltName=DNS:{domain}")])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&chain)
+        .output()
+        .context("cannot run openssl")?;
+    if !output.status.success() {
+        bail!("openssl made no certificate: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok((chain, key))
 }

@@ -1,35 +1,15 @@
 //! Two systems with domains of their own call each other by the DNS alone (DOM-1, DOM-2): located by NAPTR, SRV and A,
 //! TLS checked for the domain, SRTP between them, tones heard both ways.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use ringfort_interop::baresip::Baresip;
 use ringfort_interop::knot::Knot;
 use ringfort_interop::process::wait_for;
 use ringfort_interop::ringfort::Extension;
+use ringfort_interop::tls::certificate;
 use ringfort_interop::{Options, Place, Ringfort, need, wav};
-
-/// A certificate for `domain`, signed by itself, and its key.
-fn certificate(place: &Place, domain: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let (chain, key) = (place.path(&format!("{domain}.crt")), place.path(&format!("{domain}.key")));
-    let output = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=test", "-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-addext", &format!("subjectAltName=DNS:{domain}")])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&chain)
-        .output()
-        .context("cannot run openssl")?;
-    if !output.status.success() {
-        bail!("openssl made no certificate: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok((chain, key))
-}
 
 struct Two {
     alpha: Ringfort,
