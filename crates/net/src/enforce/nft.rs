@@ -53,11 +53,12 @@ impl Nft {
         self.run(&["-c", "-f", "-"], script).map(drop)
     }
 
+    /// A table without the elements of its sets.
+    ///
     /// # Errors
     /// As [`Nft::transact`]; there is no such table.
     pub fn list_table(&self, table: &str) -> Result<String, EnforceError> {
-        let mut words = vec!["-t", "list", "table"];
-        words.extend(table.split(' '));
+        let words: Vec<&str> = ["-t", "list", "table"].into_iter().chain(table.split(' ')).collect();
         self.run(&words, "")
     }
 

@@ -16,8 +16,9 @@ pub const CHAIN: &str = "bans";
 /// Elements of one transaction: far below what the kernel takes in one message to its packet filter.
 pub(super) const CHUNK: usize = 8192;
 
-/// The whole table: made where it is missing, its rules written anew, its elements and counters left as they are.
-pub fn table(free: &[Cidr]) -> String {
+/// The whole table: made where it is missing, its rules written anew, its elements and counters left as they are. What
+/// `ringfort firewall` prints.
+pub fn table() -> String {
     let mut text = format!(
         "table {TABLE} {{\n\
          \tcounter dropped4 {{ }}\n\
@@ -28,26 +29,31 @@ pub fn table(free: &[Cidr]) -> String {
          \tset free6 {{\n\t\ttype ipv6_addr\n\t\tflags interval\n\t\tauto-merge\n\t}}\n\
          \tchain {CHAIN} {{\n\t\ttype filter hook input priority -300; policy accept;\n\t}}\n\
          }}\n\
-         flush chain {TABLE} {CHAIN}\n\
-         flush set {TABLE} free4\n\
-         flush set {TABLE} free6\n"
+         flush chain {TABLE} {CHAIN}\n"
     );
-    for (set, v4) in [("free4", true), ("free6", false)] {
-        let ranges: Vec<String> = free.iter().filter(|range| range.is_ipv4() == v4).map(ToString::to_string).collect();
-        if !ranges.is_empty() {
-            let _ = writeln!(text, "add element {TABLE} {set} {{ {} }}", ranges.join(", "));
-        }
-    }
     for rule in [
-        "iif lo accept",
+        "iif \"lo\" accept",
         // Neighbours of the same cable may be one banned network: without these messages nobody there would be found.
-        "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept",
+        "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } \
+         ip6 hoplimit 255 accept",
         "ip saddr @free4 accept",
         "ip6 saddr @free6 accept",
         "ip saddr @banned4 counter name dropped4 drop",
         "ip6 saddr & ffff:ffff:ffff:ffff:: @banned6 counter name dropped6 drop",
     ] {
         let _ = writeln!(text, "add rule {TABLE} {CHAIN} {rule}");
+    }
+    text
+}
+
+/// What is never dropped, in a table that is new.
+pub(super) fn free(ranges: &[Cidr]) -> String {
+    let mut text = String::new();
+    for (set, v4) in [("free4", true), ("free6", false)] {
+        let list: Vec<String> = ranges.iter().filter(|range| range.is_ipv4() == v4).map(ToString::to_string).collect();
+        if !list.is_empty() {
+            let _ = writeln!(text, "add element {TABLE} {set} {{ {} }}", list.join(", "));
+        }
     }
     text
 }

@@ -109,7 +109,8 @@ impl Keeper {
         let start = now();
         let (first, rest) = bans.banned.split_at(bans.banned.len().min(CHUNK));
         // One transaction: a table that somebody changed is replaced without a moment in between.
-        let table = [script::remove(), script::table(&bans.free), script::elements(start, first)].concat();
+        let table =
+            [script::remove(), script::table(), script::free(&bans.free), script::elements(start, first)].concat();
         self.nft.transact(&table)?;
         self.counted = (self.counted.0 + self.last_seen.0, self.counted.1 + self.last_seen.1);
         self.last_seen = (0, 0);

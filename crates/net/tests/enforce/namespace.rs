@@ -1,5 +1,7 @@
 //! Two network namespaces with a cable between them, named after this process, and gone at the end of the test.
 
+#![allow(dead_code, reason = "two test programs share this, and neither uses all of it")]
+
 use std::io::Write as _;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
@@ -53,6 +55,7 @@ impl Pair {
     }
 
     fn make() -> Self {
+        // What says nothing of its own address comes from the first.
         // Each test is a process of its own under nextest; a counter keeps those of one process apart.
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -77,10 +80,10 @@ impl Pair {
         on(host, "address add 203.0.113.1/24 dev here");
         on(host, "address add 2001:db8:0:1::1/64 dev here nodad");
         on(host, "link set here up");
-        for address in [pair.attacker4, pair.good4] {
+        for address in [pair.good4, pair.attacker4] {
             on(peer, &format!("address add {address}/24 dev there"));
         }
-        for address in [pair.attacker6, pair.good6] {
+        for address in [pair.good6, pair.attacker6] {
             on(peer, &format!("address add {address}/64 dev there nodad"));
         }
         on(peer, "link set there up");
@@ -128,7 +131,11 @@ impl Pair {
 
     /// To be called inside.
     pub fn listen(&self) -> UdpSocket {
-        let socket = UdpSocket::bind(("::", PORT)).unwrap();
+        self.listen_on(PORT)
+    }
+
+    pub fn listen_on(&self, port: u16) -> UdpSocket {
+        let socket = UdpSocket::bind(("::", port)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         socket
     }
@@ -136,15 +143,25 @@ impl Pair {
     /// Whether a datagram from that address of the other network comes in.
     pub fn reaches(&self, socket: &UdpSocket, from: &str) -> bool {
         let to = if from.contains(':') { "2001:db8:0:1::1" } else { "203.0.113.1" };
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                enter(&self.peer);
-                let sender = UdpSocket::bind((from, 0)).unwrap();
-                let to: SocketAddr = (to.parse::<std::net::IpAddr>().unwrap(), PORT).into();
-                sender.send_to(b"OPTIONS", to).unwrap();
-            });
+        self.outside(|| {
+            let sender = UdpSocket::bind((from, 0)).unwrap();
+            let to = SocketAddr::new(to.parse().unwrap(), socket.local_addr().unwrap().port());
+            sender.send_to(b"OPTIONS", to).unwrap();
         });
         socket.recv_from(&mut [0; 100]).is_ok()
+    }
+}
+
+impl Pair {
+    /// The same on a thread in the other network.
+    pub fn outside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let outside = scope.spawn(|| {
+                enter(&self.peer);
+                work()
+            });
+            outside.join().unwrap()
+        })
     }
 }
 
