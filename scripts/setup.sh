@@ -19,7 +19,8 @@ if [ "$scope" = all ]; then
     "sipp:sip-tester" "baresip:baresip-core" "linphonec:linphone-cli" "sipsak:sipsak" "tshark:tshark"
     "svcrack:sipvicious" "socat:socat" "openssl:openssl" "kamailio:kamailio"
     "knotd:knot" "knotc:knot" "kzonecheck:knot-dnssecutils"
-    "nft:nftables" "ip:iproute2" "make:make" "python3:python3"
+    "nft:nftables" "ip:iproute2" "setpriv:util-linux" "ping:iputils-ping" "fail2ban-server:fail2ban" "logrotate:logrotate"
+    "make:make" "python3:python3"
   )
 fi
 
@@ -60,7 +61,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   "${root[@]}" apt-get update -q </dev/null
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null
   # Debian starts servers with their packages; the tests start their own, on addresses of their own.
-  for server in knot kamailio; do
+  for server in knot kamailio fail2ban; do
     if [[ " ${missing[*]} " == *" $server "* ]] && command -v systemctl >/dev/null; then
       "${root[@]}" systemctl disable --now "$server" >/dev/null 2>&1 || true
     fi

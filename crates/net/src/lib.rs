@@ -8,6 +8,7 @@ pub mod config;
 mod conn;
 pub mod core;
 pub mod dns;
+pub mod enforce;
 mod error;
 mod flood;
 pub mod guard;

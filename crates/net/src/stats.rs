@@ -94,6 +94,23 @@ counters! {
 }
 
 counters! {
+    /// Bans in the kernel.
+    EnforceCounters, EnforceStats {
+        /// Gauge: sources banned there.
+        elements,
+        /// Changes made, many bans in one.
+        transactions,
+        /// Times that the whole list was told.
+        rebuilds,
+        /// Times that the kernel or nft did not do what it was told.
+        failures,
+        /// Packets dropped there, by the last look.
+        dropped_v4,
+        dropped_v6,
+    }
+}
+
+counters! {
     /// A media thread.
     MediaCounters, MediaStats {
         received,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use ringfort_guard::Offence;
+use ringfort_net::enforce::{EnforceHandle, EnforceStats};
 use ringfort_net::{Handle, MediaStats, NetStats};
 use ringfort_switch::io::{Command, CommandReply, Counters, Status, TrunkItem};
 
@@ -13,7 +14,7 @@ const NET_GAUGES: [&str; 3] = ["connections", "strangers", "media_backlog"];
 const MEDIA_GAUGES: [&str; 2] = ["sockets", "streams"];
 
 /// The pages of the HTTP port.
-pub fn page(handle: &Handle, started: Instant, path: &str) -> Option<Page> {
+pub fn page(handle: &Handle, started: Instant, enforcer: Option<&EnforceHandle>, path: &str) -> Option<Page> {
     match path {
         "/metrics" => {
             let status = match handle.command(Command::Status) {
@@ -26,6 +27,7 @@ pub fn page(handle: &Handle, started: Instant, path: &str) -> Option<Page> {
             if let Ok(CommandReply::Trunks { items }) = handle.command(Command::Trunks { name: None }) {
                 trunks(&mut body, &items);
             }
+            kernel_bans(&mut body, enforcer.map(EnforceHandle::stats));
             Some(Page { status: 200, content_type: "text/plain; version=0.0.4; charset=utf-8", body })
         }
         "/healthz" => Some(match handle.command(Command::Status) {
@@ -119,6 +121,21 @@ fn trunks(out: &mut String, items: &[TrunkItem]) {
     }
 }
 
+/// `None`: bans are not in the kernel.
+fn kernel_bans(out: &mut String, stats: Option<EnforceStats>) {
+    let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
+        let _ = write!(out, "# HELP ringfort_{name} {help}\n# TYPE ringfort_{name} {kind}\nringfort_{name} {value}\n");
+    };
+    metric("kernel_bans_active", "gauge", "1 where bans are in the kernel too.", u64::from(stats.is_some()));
+    let Some(stats) = stats else { return };
+    for (name, value) in stats.items() {
+        match name {
+            "elements" => metric("kernel_bans", "gauge", "Sources that the kernel drops.", value),
+            name => metric(&format!("kernel_bans_{name}_total"), "counter", "Bans in the kernel.", value),
+        }
+    }
+}
+
 /// A label's value, escaped as the format wants it.
 fn label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
@@ -206,6 +223,19 @@ mod tests {
         let mut none = String::new();
         trunks(&mut none, &[]);
         assert!(none.is_empty());
+    }
+
+    #[test]
+    fn bans_in_the_kernel_are_counted_and_their_absence_is_told() {
+        let mut out = String::new();
+        kernel_bans(&mut out, None);
+        assert!(out.ends_with("\nringfort_kernel_bans_active 0\n"), "{out}");
+        let mut out = String::new();
+        kernel_bans(&mut out, Some(EnforceStats { elements: 7, failures: 2, ..EnforceStats::default() }));
+        for line in ["ringfort_kernel_bans 7", "ringfort_kernel_bans_failures_total 2", "ringfort_kernel_bans_active 1"]
+        {
+            assert!(out.lines().any(|l| l == line), "{line} in {out}");
+        }
     }
 
     #[test]

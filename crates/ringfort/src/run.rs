@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use ringfort_net::enforce::{self, EnforceHandle, Enforcer};
 use ringfort_net::{Handle, JournalSink, StartError, StopReason};
 use ringfort_sip::flow::Transport;
 use ringfort_store::{JournalWriter, MaintenanceHandle, Store, StoreOptions};
@@ -28,7 +29,7 @@ use crate::control::{self, AdminRequest, Answer, Request};
 use crate::demo::{self, Account, Welcome};
 use crate::guard_edge::GuardEdge;
 use crate::offence_log::OffenceLog;
-use crate::{http, logging, metrics, node, random, selftest, time};
+use crate::{http, kernel_bans, logging, metrics, node, random, selftest, time};
 
 /// How often the store's background work is done.
 const MAINTENANCE_EVERY: Duration = Duration::from_millis(500);
@@ -74,6 +75,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         tracing::warn!(rule = "start", mend = %finding.mend, "{}", finding.text);
     }
     warn_of_taken_media_ports(&config, &data_dir);
+    let enforcer = kernel_bans::start(&config, enforce::Bans::default)?;
     let switch_config =
         node::switch_config(&config, store.derived_key("temporary GRUU"), |listener| bound.local(listener));
     let fingerprint = bound.certificate_fingerprint();
@@ -95,7 +97,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let handle = bound.start(switch, Journal::new(journal), GuardEdge { offences })?;
     let maintenance = Arc::new(maintenance.spawn(MAINTENANCE_EVERY)?);
 
-    let http = start_http(&config, &handle, started)?;
+    let http = start_http(&config, &handle, started, enforcer.as_ref().map(Enforcer::handle))?;
     let (wake, woken) = mpsc::channel();
     let access = access(&switch_config, &config, &store, fingerprint.as_deref(), http);
     let process = Running {
@@ -133,6 +135,9 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(writer) = offence_writer {
         // Its queue ended with the shard; a panic in it has been reported.
         let _ = writer.join();
+    }
+    if let Some(enforcer) = enforcer {
+        enforcer.stop();
     }
     finish(maintenance);
     store.finish();
@@ -207,10 +212,15 @@ fn warn_of_taken_media_ports(config: &Config, data_dir: &Path) {
     }
 }
 
-fn start_http(config: &Config, handle: &Handle, started: Instant) -> anyhow::Result<Option<SocketAddr>> {
+fn start_http(
+    config: &Config,
+    handle: &Handle,
+    started: Instant,
+    enforcer: Option<EnforceHandle>,
+) -> anyhow::Result<Option<SocketAddr>> {
     let Some(address) = config.http else { return Ok(None) };
     let pages = handle.clone();
-    match http::start(address, move |path| metrics::page(&pages, started, path)) {
+    match http::start(address, move |path| metrics::page(&pages, started, enforcer.as_ref(), path)) {
         Ok(bound) => Ok(Some(bound)),
         // The telephones matter more than the figures.
         Err(error) => {

@@ -36,6 +36,8 @@ pub enum Command {
     Dns(crate::dns::args::DnsArgs),
     /// Signed caller numbers (STIR/SHAKEN): read, verify or sign an Identity header field
     Stir(Box<crate::stir::args::StirArgs>),
+    /// This machine's packet filter: rules that fit the configuration, put in force with a way back
+    Firewall(crate::firewall::args::FirewallArgs),
     /// Print a ringfort.toml with every key, its default and its meaning
     Config,
     /// Register two built-in phones with the running server, let one call the other, and say what works.

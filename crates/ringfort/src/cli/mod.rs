@@ -44,6 +44,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check(&args),
         Command::Dns(args) => crate::dns::dns(args),
         Command::Stir(args) => crate::stir::stir(*args),
+        Command::Firewall(args) => crate::firewall::firewall(&args),
         Command::Config => print(&reference::example()).map(|()| ExitCode::SUCCESS),
         Command::Selftest(args) => self_test(&args),
         Command::Audit(args) => audit::audit(*args),
@@ -234,11 +235,11 @@ fn man() -> anyhow::Result<ExitCode> {
 
 fn describe(command: &clap::Command, path: &str, out: &mut Vec<u8>) -> io::Result<()> {
     let roff = |text: &str| text.replace('\\', "\\\\").replace('-', "\\-");
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
         let path = format!("{path} {}", sub.get_name());
         let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
         writeln!(out, ".SS {}\n{}", roff(&path), roff(&about))?;
-        for arg in sub.get_arguments() {
+        for arg in sub.get_arguments().filter(|arg| !arg.is_hide_set()) {
             let name = match (arg.get_short(), arg.get_long()) {
                 (Some(short), Some(long)) => format!("-{short}, --{long}"),
                 (None, Some(long)) => format!("--{long}"),

@@ -2,6 +2,7 @@
 //! that is safe, so that an empty file, and none, give a system that only its own machine can reach.
 //! [`reference`] describes every key, and a test holds it to what is read here.
 
+pub mod firewall;
 pub mod problem;
 pub mod reader;
 pub mod reference;
@@ -22,6 +23,7 @@ use ringfort_net::config::ConnectionLimits;
 use ringfort_sip::digest::Algorithm;
 use ringfort_switch::config::{CallConfig, ProfileKind, RegistrarConfig, SCANNERS};
 
+use firewall::{Firewall, KernelBans};
 use problem::{Problem, Problems};
 use reader::{At, Document, Place, Table};
 use value::Listen;
@@ -45,6 +47,7 @@ pub struct Config {
     /// User-Agent and Server; `None` leaves them out.
     pub product: Option<String>,
     pub guard: Guard,
+    pub firewall: Firewall,
     pub dns: Dns,
     /// `None`: no HTTP.
     pub http: Option<SocketAddr>,
@@ -114,6 +117,7 @@ pub struct Guard {
     pub scanners: Vec<String>,
     /// The log that other programs read; relative to `log.dir`. `None`: there is none.
     pub offence_log: Option<PathBuf>,
+    pub kernel: KernelBans,
 }
 
 /// How names are looked up (RFC 3263).
@@ -224,6 +228,7 @@ fn read(root: &mut Table<'_, '_>) -> Config {
             .map_or(Duration::from_secs(300), of),
         product: product(root),
         guard: root.table("guard", guard),
+        firewall: root.table("firewall", firewall::firewall),
         dns: root.table("dns", dns),
         http: root.table("http", http),
         log: root.table("log", log),
@@ -480,6 +485,7 @@ fn guard(table: &mut Table<'_, '_>) -> Guard {
             Some(file) => Some(file),
             None => Some(PathBuf::from("offences.log")),
         },
+        kernel: firewall::kernel_bans(table),
     }
 }
 

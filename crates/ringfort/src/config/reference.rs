@@ -256,6 +256,38 @@ pub const NODE: &[Key] = &[
         "One line for each offence that counts, in a form that fail2ban reads. A relative path lies in `log.dir`.",
     ),
     key(
+        "guard.nftables",
+        "`auto`, `on`, `off`",
+        Toml("\"auto\""),
+        "Bans in the kernel too, in a table of our own (`inet ringfort`): packets of a banned source are dropped for all ports and protocols before any program sees them. `auto`: where the process may (CAP_NET_ADMIN, the program nft) and a listener is not on loopback; what is missing is said at the start. `on`: no start without it.",
+    ),
+    key(
+        "guard.nftables_at_stop",
+        "`keep`, `remove`",
+        Toml("\"keep\""),
+        "What becomes of them when the server stops: `keep`: each ends in the kernel when its time is over. `ringfort firewall remove-bans` takes them away by hand.",
+    ),
+    key(
+        "firewall.ssh",
+        "list of ports",
+        Toml("[\"22\"]"),
+        "For `ringfort firewall`: where this machine's secure shell listens.",
+    ),
+    key(
+        "firewall.ssh_per_minute",
+        "number",
+        Toml("0"),
+        "New connections to it that one source (an IPv6 /64) may make in a minute. 0: any number.",
+    ),
+    key("firewall.web", "list of ports", Toml("[]"), "TCP ports of web servers on this machine: `[\"80\", \"443\"]`."),
+    key("firewall.stun", "list of ports", Toml("[\"3478\", \"5349\"]"), "STUN and TURN, UDP and TCP."),
+    key(
+        "firewall.open",
+        "list of openings",
+        Toml("[]"),
+        "Whatever else is to be reached: `\"tcp:8443\"`, `\"udp:51820\"`, `\"udp:60000-61000\"`.",
+    ),
+    key(
         "dns.servers",
         "list of addresses",
         Words("the system's name servers"),

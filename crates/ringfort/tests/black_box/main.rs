@@ -2,6 +2,9 @@
 
 mod audit;
 mod command_line;
+mod firewall;
+#[path = "../../../net/tests/enforce/namespace.rs"]
+mod namespace;
 mod packaging;
 mod server;
 mod support;
