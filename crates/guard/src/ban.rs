@@ -110,6 +110,11 @@ impl BanSet {
         banned && !self.never.iter().any(|range| range.contains(address))
     }
 
+    /// IPv6 ranges that stay free although a source around them may be banned.
+    pub fn spared(&self) -> &[Cidr] {
+        &self.never
+    }
+
     /// Number of sources in the snapshot, those included whose time has run out since it was made.
     pub fn len(&self) -> usize {
         let new = |(source, until): &(&SourceKey, &Option<Until>)| until.is_some() && !self.bans.contains_key(source);

@@ -594,7 +594,10 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                 Output::Notice(line) => notice::log(&line),
                 Output::Offence(report) => self.guard.offence(&report),
                 Output::Penalise(source) => self.rate.penalise(now, source),
-                Output::Bans(bans) => self.bans = bans,
+                Output::Bans(bans) => {
+                    self.guard.bans(&bans);
+                    self.bans = bans;
+                }
                 Output::Ban(change) => self.guard.ban(change),
             }
         }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use ringfort_net::enforce::{self, EnforceHandle, Enforcer};
+use ringfort_net::enforce::{EnforceHandle, Enforcer};
 use ringfort_net::{Handle, JournalSink, StartError, StopReason};
 use ringfort_sip::flow::Transport;
 use ringfort_store::{JournalWriter, MaintenanceHandle, Store, StoreOptions};
@@ -27,7 +27,7 @@ use crate::cli::{DEFAULT_CONFIG, DEFAULT_DATA, print};
 use crate::config::Config;
 use crate::control::{self, AdminRequest, Answer, Request};
 use crate::demo::{self, Account, Welcome};
-use crate::guard_edge::GuardEdge;
+use crate::guard_edge::{BanList, GuardEdge};
 use crate::offence_log::OffenceLog;
 use crate::{http, kernel_bans, logging, metrics, node, random, selftest, time};
 
@@ -75,7 +75,9 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         tracing::warn!(rule = "start", mend = %finding.mend, "{}", finding.text);
     }
     warn_of_taken_media_ports(&config, &data_dir);
-    let enforcer = kernel_bans::start(&config, enforce::Bans::default)?;
+    let ban_list = BanList::default();
+    let known = ban_list.clone();
+    let enforcer = kernel_bans::start(&config, move || known.bans())?;
     let switch_config =
         node::switch_config(&config, store.derived_key("temporary GRUU"), |listener| bound.local(listener));
     let fingerprint = bound.certificate_fingerprint();
@@ -94,7 +96,9 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
         None => (None, None),
     };
-    let handle = bound.start(switch, Journal::new(journal), GuardEdge { offences })?;
+    let kernel = enforcer.as_ref().map(Enforcer::handle);
+    let edge = GuardEdge { offences, list: ban_list, kernel, spared: Vec::new() };
+    let handle = bound.start(switch, Journal::new(journal), edge)?;
     let maintenance = Arc::new(maintenance.spawn(MAINTENANCE_EVERY)?);
 
     let http = start_http(&config, &handle, started, enforcer.as_ref().map(Enforcer::handle))?;

@@ -97,8 +97,8 @@ impl Switch {
         let held: Vec<_> = self.wall.watch.bans(unix_s).collect();
         let changes: Vec<BanChange> = held.iter().map(|(source, ban)| self.enforced(now, *source, ban)).collect();
         self.wall.bans = Arc::new(self.wall.bans.following(changes.iter().copied()));
-        self.outputs.extend(changes.into_iter().map(Output::Ban));
         self.outputs.push_back(Output::Bans(self.wall.bans.clone()));
+        self.outputs.extend(changes.into_iter().map(Output::Ban));
         self.spare(now);
         if !held.is_empty() {
             self.notice(Level::Info, None, None, "ban", format!("{} bans go on after the restart", held.len()));
@@ -256,8 +256,8 @@ impl Switch {
         }
         if !changes.is_empty() {
             self.wall.bans = Arc::new(self.wall.bans.following(changes.iter().copied()));
-            self.outputs.extend(changes.into_iter().map(Output::Ban));
             self.outputs.push_back(Output::Bans(self.wall.bans.clone()));
+            self.outputs.extend(changes.into_iter().map(Output::Ban));
         }
         if ranges_changed {
             self.spare(now);

@@ -59,6 +59,8 @@ pub struct Options {
     /// More objects of `site.toml`.
     pub site: String,
     pub domain: &'static str,
+    /// A program that starts it, with arguments.
+    pub under: &'static [&'static str],
     /// Names its files, where a place has several systems.
     pub name: &'static str,
 }
@@ -74,6 +76,7 @@ impl Default for Options {
             extra: String::new(),
             site: String::new(),
             domain: DOMAIN,
+            under: &[],
             name: "ringfort",
         }
     }
@@ -116,8 +119,15 @@ fn build() -> anyhow::Result<PathBuf> {
         .context("cargo build named no executable")
 }
 
-fn spawn(binary: &Path, config: &Path, data: &Path, log: &Path) -> anyhow::Result<Running> {
-    let mut command = Command::new(binary);
+fn spawn(under: &[&str], binary: &Path, config: &Path, data: &Path, log: &Path) -> anyhow::Result<Running> {
+    let mut command = match under {
+        [] => Command::new(binary),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary);
+            command
+        }
+    };
     command.arg("run").arg("--config").arg(config).arg("--data").arg(data);
     Running::start("ringfort", &mut command, log)
 }
@@ -132,7 +142,7 @@ impl Ringfort {
         let config = place.write(&format!("{}.toml", options.name), &config(&options, ip, &data))?;
         let text = site(&options.extensions, options.max_calls) + &options.site;
         let site = place.write(&format!("{}-site.toml", options.name), &text)?;
-        let process = spawn(&binary, &config, &data, &place.path(&format!("{}.log", options.name)))?;
+        let process = spawn(options.under, &binary, &config, &data, &place.path(&format!("{}.log", options.name)))?;
         let extensions = options.extensions;
         let mut system = Self { process, binary, data, ip, extensions, config, listen: options.listen };
         system.wait_ready()?;
@@ -151,7 +161,7 @@ impl Ringfort {
     /// Kills it (SIGKILL) and starts it again on what it has left behind.
     pub fn crash_and_restart(mut self, place: &Place) -> anyhow::Result<Self> {
         self.process.kill()?;
-        self.process = spawn(&self.binary, &self.config, &self.data, &place.path("restarted.log"))?;
+        self.process = spawn(&[], &self.binary, &self.config, &self.data, &place.path("restarted.log"))?;
         self.wait_ready()?;
         Ok(self)
     }

@@ -122,19 +122,25 @@ fn guess(from: IpAddr, server: SocketAddr, n: u32) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-#[test]
-fn public_attackers_are_banned_by_their_address_or_64_and_a_good_host_is_not() -> anyhow::Result<()> {
-    need!("ip");
+/// A system with public addresses; attackers and honest people beside it. `under`: what starts it.
+fn under_attack(under: &'static [&'static str]) -> anyhow::Result<Option<(Network, Place, Ringfort)>> {
     let server: &[&str] = &["203.0.113.1/24", "2001:db8:0:1::1/64"];
-    let attacker: &[&str] = &["203.0.113.66/24", "2001:db8:0:1::66/64", "2001:db8:0:1::67/64", "203.0.113.10/24"];
-    let Some(network) = Network::new(&[server, attacker])? else { return Ok(()) };
+    let attackers: &[&str] = &["203.0.113.66/24", "2001:db8:0:1::66/64", "2001:db8:0:1::67/64"];
+    let honest: &[&str] = &["203.0.113.10/24", "203.0.113.11/24"];
+    let Some(network) = Network::new(&[server, attackers, honest])? else { return Ok(None) };
     let place = Place::new()?;
     let options = Options {
         ip: Some(ip("203.0.113.1")),
         listen: vec!["udp:203.0.113.1:5060".into(), "udp:[2001:db8:0:1::1]:5060".into()],
+        under,
         ..Options::default()
     };
     let system = network.on(0, || Ringfort::start(&place, options))?;
+    Ok(Some((network, place, system)))
+}
+
+/// Guesses until nobody answers any more, from an IPv4 address and from two of one /64.
+fn attack(network: &Network) -> anyhow::Result<()> {
     let four: SocketAddr = "203.0.113.1:5060".parse()?;
     let six: SocketAddr = "[2001:db8:0:1::1]:5060".parse()?;
     network.on(1, || {
@@ -148,11 +154,69 @@ fn public_attackers_are_banned_by_their_address_or_64_and_a_good_host_is_not() -
             ensure!(guess(ip(from), six, n)?, "guess {n} is answered");
         }
         ensure!(!guess(ip("2001:db8:0:1::66"), six, 20)? && !guess(ip("2001:db8:0:1::67"), six, 21)?);
-        ensure!(guess(ip("203.0.113.10"), four, 30)?, "the neighbour is heard");
+        Ok(())
+    })
+}
+
+fn banned(system: &Ringfort) -> anyhow::Result<Vec<String>> {
+    let items = system.items(&["guard", "bans"])?;
+    Ok(items.iter().map(|ban| ban["source"].as_str().unwrap_or("").to_owned()).collect())
+}
+
+const BANNED: [&str; 2] = ["203.0.113.66", "2001:db8:0:1::/64"];
+
+#[test]
+fn public_attackers_are_dropped_by_the_kernel_while_a_call_of_honest_people_goes_on() -> anyhow::Result<()> {
+    need!("ip", "nft", "baresip");
+    let Some((network, place, system)) = under_attack(&[])? else { return Ok(()) };
+    let mut bela = network.on(2, || phone("bela", "102", ip("203.0.113.11"), 1500, true).start(&place, &system))?;
+    let mut anna = network.on(2, || phone("anna", "101", ip("203.0.113.10"), 1000, false).start(&place, &system))?;
+    network.on(2, || anna.dial_uri(&format!("sip:102@{DOMAIN}")))?;
+    anna.process.wait_said("Call established", Duration::from_secs(15))?;
+    bela.process.wait_said("Call established", Duration::from_secs(15))?;
+    attack(&network)?;
+    assert_eq!(banned(&system)?, BANNED);
+    let nft = |words: &str| network.output(0, "nft", &words.split(' ').collect::<Vec<_>>());
+    let table = nft("list table inet ringfort")?;
+    ensure!(table.contains("203.0.113.66") && table.contains("2001:db8:0:1::"), "{table}");
+    // By now both are in the kernel: what comes is dropped there and never gets here.
+    let here = || anyhow::Ok(system.ctl(&["status"])?["network"]["dropped_ban"].as_u64());
+    let before = here()?;
+    network.on(1, || {
+        ensure!(!guess(ip("203.0.113.66"), "203.0.113.1:5060".parse()?, 30)?);
+        ensure!(!guess(ip("2001:db8:0:1::67"), "[2001:db8:0:1::1]:5060".parse()?, 31)?);
         Ok(())
     })?;
-    let bans: Vec<String> =
-        system.items(&["guard", "bans"])?.iter().map(|ban| ban["source"].as_str().unwrap_or("").to_owned()).collect();
-    assert_eq!(bans, ["203.0.113.66", "2001:db8:0:1::/64"]);
+    for counter in ["dropped4", "dropped6"] {
+        let counted = nft(&format!("list counter inet ringfort {counter}"))?;
+        ensure!(!counted.contains("packets 0 ") && counted.contains("packets"), "{counted}");
+    }
+    assert_eq!(here()?, before);
+    anna.process.wait_said("terminated (duration", Duration::from_secs(20))?;
+    system.wait_idle()?;
+    for (phone, hertz) in [(&anna, 1500), (&bela, 1000)] {
+        let (rate, samples) = phone.heard()?;
+        let heard = wav::heard(rate, &samples, [1000, 1500]);
+        ensure!(heard.hertz == Some(hertz) && heard.frames > 200 && heard.share() > 0.9, "{heard:?}");
+    }
+    // Lifted, they are let in by both.
+    system.ctl(&["guard", "unban", "203.0.113.66"])?;
+    network.on(1, || {
+        ensure!(guess(ip("203.0.113.66"), "203.0.113.1:5060".parse()?, 40)?, "let in again");
+        Ok(())
+    })
+}
+
+#[test]
+fn without_the_right_to_the_packet_filter_the_ban_of_the_process_alone_does_it() -> anyhow::Result<()> {
+    need!("ip", "nft", "setpriv");
+    let without: &[&str] = &["setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"];
+    let Some((network, _place, system)) = under_attack(without)? else { return Ok(()) };
+    attack(&network)?;
+    assert_eq!(banned(&system)?, BANNED);
+    let log = system.log();
+    ensure!(log.contains("bans are not in the kernel") && log.contains("CAP_NET_ADMIN"), "{log}");
+    let dropped = system.ctl(&["status"])?["network"]["dropped_ban"].as_u64();
+    ensure!(dropped >= Some(3), "{dropped:?}");
     Ok(())
 }
