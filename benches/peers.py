@@ -150,7 +150,6 @@ def step_storm(server, table, quick):
     what = f"storm of {count:,} forged sources"
     table.add(server.name, f"{what}: packets/s sent", sent["per_second"], "≥ 20000")
     table.add(server.name, f"{what}: calls of a registered phone that failed, % (10/s)", last(lines, "failed_pct"), "0")
-    table.add(server.name, f"{what}: calls made", last(lines, "calls") or last(lines, "count"), "")
     table.add(server.name, f"{what}: banned", guard["banned_now"], "0")
     table.add(server.name, f"{what}: memory grown, KiB", grown, "")
 

@@ -71,6 +71,14 @@ fn text(status: &Status, net: &NetStats, media: &MediaStats, uptime: f64, memory
     for (name, help, value) in counters(&status.counters) {
         metric(&format!("{name}_total"), "counter", help, &value);
     }
+    let _ = writeln!(
+        out,
+        "# HELP ringfort_refusals_total Calls and registrations that were refused, by the rule that did."
+    );
+    let _ = writeln!(out, "# TYPE ringfort_refusals_total counter");
+    for (rule, value) in &status.refusals {
+        let _ = writeln!(out, "ringfort_refusals_total{{rule=\"{}\"}} {value}", label(rule));
+    }
     let _ = writeln!(out, "# HELP ringfort_offences_total Offences of proven sources, by what they are.");
     let _ = writeln!(out, "# TYPE ringfort_offences_total counter");
     for (offence, value) in Offence::ALL.iter().zip(status.counters.offences) {

@@ -56,6 +56,7 @@ impl Switch {
             media_streams: self.streams.len(),
             media_ports: self.streams.ports.open_ports(),
             counters: self.counters,
+            refusals: self.refusals.iter().map(|(rule, count)| ((*rule).to_owned(), *count)).collect(),
         }
     }
 

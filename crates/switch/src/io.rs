@@ -1,6 +1,7 @@
 //! The seam between the switch and the world: what it asks for (`Output`), what an operator asks of it (`Command`),
 //! and what it has to say (`Notice`).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -292,6 +293,9 @@ pub struct Status {
     pub media_streams: usize,
     pub media_ports: usize,
     pub counters: Counters,
+    /// Calls and registrations that a rule refused since the start, by the rule.
+    #[serde(default)]
+    pub refusals: BTreeMap<String, u64>,
 }
 
 /// Totals since start; each is a Prometheus counter with the prefix `ringfort_` and the suffix `_total`.

@@ -26,7 +26,7 @@ mod timers;
 mod trunk;
 mod wall;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,6 +101,8 @@ pub struct Switch {
     next_leg: u64,
     draining: bool,
     counters: Counters,
+    /// By the rule that refused.
+    refusals: BTreeMap<&'static str, u64>,
     outputs: VecDeque<Output>,
 }
 
@@ -136,6 +138,7 @@ impl Switch {
             next_leg: 1,
             draining: false,
             counters: Counters::default(),
+            refusals: BTreeMap::new(),
             outputs: VecDeque::new(),
             endpoint,
             rng,

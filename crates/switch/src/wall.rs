@@ -117,6 +117,7 @@ impl Switch {
         }
         if self.is_closed_to(flow) {
             self.counters.refused_acl += 1;
+            *self.refusals.entry("acl").or_default() += 1;
             let text = format!("{} from {}: not on the profile's list", message.method(), flow.remote);
             self.notice(Level::Debug, None, None, "acl", text);
             return false;

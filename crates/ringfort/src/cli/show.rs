@@ -41,6 +41,11 @@ pub fn status(value: &Value) -> String {
         count("media_streams", "media stream"),
         count("media_ports", "port pair"),
     );
+    let refusals = value["refusals"].as_object();
+    let refused: Vec<String> = refusals.into_iter().flatten().map(|(rule, count)| format!("{rule} {count}")).collect();
+    if !refused.is_empty() {
+        out.push_str(&format!("refused since the start, by rule: {}\n", refused.join(", ")));
+    }
     out.push_str("\nlistening:\n");
     for listener in value["listeners"].as_array().into_iter().flatten() {
         let (local, told) = (text(&listener["local"]), text(&listener["advertised"]));
@@ -57,7 +62,9 @@ pub fn status(value: &Value) -> String {
         out.push_str(&format!("  TLS certificate, SHA-256: {fingerprint}\n"));
     }
     out.push_str("\nsince the start:\n");
-    for (name, count) in value["counters"].as_object().into_iter().flatten() {
+    let counters = value["counters"].as_object().into_iter().flatten();
+    // Offences by their kinds are for `ctl guard` and the metrics.
+    for (name, count) in counters.filter(|(_, count)| count.is_u64()) {
         out.push_str(&format!("  {:>12}  {}\n", text(count), name.replace('_', " ")));
     }
     out

@@ -629,6 +629,7 @@ impl Switch {
     /// An attempt that a rule ends: the record, the log line and the caller name the rule.
     pub(super) fn refused(&mut self, now: Instant, tx: Option<ServerTx>, mut cdr: Box<Cdr>, refusal: Refusal) {
         self.counters.calls_refused += 1;
+        *self.refusals.entry(refusal.rule).or_default() += 1;
         let text = format!("{} to {} refused: {} ({})", cdr.caller, cdr.callee, refusal.text, refusal.status);
         self.notice(Level::Info, Some(cdr.tenant), Some(cdr.call), refusal.rule, text);
         cdr.status = refusal.status;
