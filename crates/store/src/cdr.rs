@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringfort_switch::model::{CallId, ExtensionId, Pii, TenantId, mask};
-use ringfort_switch::record::{CallTrunks, Cdr, EndCause, JournalRecord, MediaQuality, UnixMillis};
+use ringfort_switch::record::{CallMore, CallTrunks, Cdr, EndCause, JournalRecord, MediaQuality, UnixMillis};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
 use serde::de::DeserializeOwned;
@@ -97,6 +97,8 @@ pub struct CdrItem {
     pub rule: Option<String>,
     pub quality: Vec<MediaQuality>,
     pub trunks: CallTrunks,
+    #[serde(flatten)]
+    pub more: CallMore,
 }
 
 impl CdrItem {
@@ -137,6 +139,7 @@ impl CdrItem {
             rule: cdr.rule,
             quality: cdr.quality,
             trunks: cdr.trunks,
+            more: cdr.more,
         }
     }
 }
@@ -158,6 +161,8 @@ struct Sealed {
     reason: String,
     #[serde(default, skip_serializing_if = "CallTrunks::is_empty")]
     trunks: CallTrunks,
+    #[serde(default, skip_serializing_if = "CallMore::is_empty")]
+    more: CallMore,
 }
 
 impl CdrStore {
@@ -270,6 +275,7 @@ impl CdrStore {
             source: cdr.source,
             reason: cdr.reason.clone(),
             trunks: cdr.trunks.clone(),
+            more: cdr.more.clone(),
         };
         let sealed = serde_json::to_vec(&sealed).expect("strings and an address are JSON");
         let inserted = tx
@@ -406,6 +412,7 @@ impl CdrStore {
                 rule: row.get(12)?,
                 quality: Vec::new(),
                 trunks: sealed.trunks,
+                more: sealed.more,
             })
         };
         read().map_err(&failed)
@@ -417,7 +424,12 @@ fn collect(reader: &mut SegmentReader) -> (Vec<JournalRecord>, bool) {
     let mut batch = Vec::new();
     while batch.len() < BATCH {
         match reader.step() {
-            Step::Frame(kind @ (FrameKind::CallEnded | FrameKind::CallEndedOutside | FrameKind::CallQuality)) => {
+            Step::Frame(
+                kind @ (FrameKind::CallEnded
+                | FrameKind::CallEndedOutside
+                | FrameKind::CallEndedMore
+                | FrameKind::CallQuality),
+            ) => {
                 batch.extend(reader.open_record(kind));
             }
             Step::Frame(

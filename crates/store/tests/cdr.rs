@@ -7,7 +7,7 @@ use std::path::Path;
 use common::{NOW, binding, ended, later, quality, started};
 use ringfort_store::{CdrFilter, CdrItem, JournalOptions, JournalWriter, Maintenance, Recovered, Store, StoreOptions};
 use ringfort_switch::model::{CallId, ExtensionId, Pii, TenantId};
-use ringfort_switch::record::{CallTrunks, Cdr, EndCause, JournalRecord, UnixMillis};
+use ringfort_switch::record::{CallMore, CallTrunks, Cdr, EndCause, IdentityNote, JournalRecord, UnixMillis};
 
 struct System {
     store: Store,
@@ -64,6 +64,27 @@ fn the_trunks_of_a_call_are_kept_through_the_journal_and_in_the_database() {
     again.maintenance.tick(later(1)).unwrap();
     assert_eq!(again.store.cdrs.list(&CdrFilter::default()).unwrap(), std::slice::from_ref(&whole));
     assert_eq!(CdrItem::masked(whole).trunks, trunks, "the operator's own names are no secret");
+}
+
+#[test]
+fn what_else_is_known_of_a_call_is_kept_through_the_journal_and_in_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = IdentityNote {
+        verstat: Some("TN-Validation-Passed".into()),
+        rule: "stir.passed".into(),
+        attest: Some("A".into()),
+    };
+    let whole = Cdr { more: CallMore { identity: Some(identity), ..CallMore::default() }, ..ended(1) };
+    let mut first = system(dir.path(), 1 << 20);
+    first.writer.append(&JournalRecord::CallStarted(Box::new(ended(1)))).unwrap();
+    first.end(whole.clone());
+    drop(first);
+    let mut again = system(dir.path(), 1 << 20);
+    assert_eq!(again.recovered.crashed, []);
+    again.maintenance.tick(later(1)).unwrap();
+    assert_eq!(again.store.cdrs.list(&CdrFilter::default()).unwrap(), std::slice::from_ref(&whole));
+    let shown = serde_json::to_value(CdrItem::masked(whole)).unwrap();
+    assert_eq!(shown["identity"]["rule"], "stir.passed");
 }
 
 #[test]

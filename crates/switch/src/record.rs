@@ -145,6 +145,37 @@ pub struct Cdr {
     /// The journal keeps it beside the rest.
     #[serde(skip)]
     pub trunks: CallTrunks,
+    /// The journal keeps it beside the rest.
+    #[serde(skip)]
+    pub more: CallMore,
+}
+
+/// What else there is to say of a call. It is kept by the names of its fields, so that it can grow: what an older version wrote
+/// lacks some, and what a newer one wrote has some that are passed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallMore {
+    /// What the signature of the caller's number was worth (RFC 8224).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityNote>,
+}
+
+impl CallMore {
+    pub fn is_empty(&self) -> bool {
+        *self == CallMore::default()
+    }
+}
+
+/// A verdict on a caller's number, or our own word for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IdentityNote {
+    /// `TN-Validation-Passed`, `TN-Validation-Failed` or `No-TN-Validation` of a call that came; none of one that left.
+    pub verstat: Option<String>,
+    /// `stir.passed`, `stir.signature`, …; `stir.signed` of a call that left.
+    pub rule: String,
+    /// `A`, `B` or `C` (RFC 8588 §4).
+    pub attest: Option<String>,
 }
 
 /// Trunks that a call had to do with, by name.

@@ -36,10 +36,12 @@ pub(crate) enum FrameKind {
     BoundInstance,
     /// Bans and what operators allow.
     Guard,
+    /// As `CallEndedOutside`, with everything else that is known of the call, as JSON.
+    CallEndedMore,
 }
 
 impl FrameKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Bound,
         Self::Unbound,
         Self::CallStarted,
@@ -49,6 +51,7 @@ impl FrameKind {
         Self::CallEndedOutside,
         Self::BoundInstance,
         Self::Guard,
+        Self::CallEndedMore,
     ];
 
     pub(crate) fn of(record: &JournalRecord) -> Self {
@@ -57,6 +60,7 @@ impl FrameKind {
             JournalRecord::Bound(_) => Self::Bound,
             JournalRecord::Unbound { .. } => Self::Unbound,
             JournalRecord::CallStarted(_) => Self::CallStarted,
+            JournalRecord::CallEnded(cdr) if !cdr.more.is_empty() => Self::CallEndedMore,
             JournalRecord::CallEnded(cdr) if !cdr.trunks.is_empty() => Self::CallEndedOutside,
             JournalRecord::CallEnded(_) => Self::CallEnded,
             JournalRecord::CallQuality { .. } => Self::CallQuality,
@@ -75,6 +79,7 @@ impl FrameKind {
             Self::CallEndedOutside => 7,
             Self::BoundInstance => 8,
             Self::Guard => 9,
+            Self::CallEndedMore => 10,
         }
     }
 
@@ -89,6 +94,10 @@ pub(crate) fn seal_record(out: &mut Vec<u8>, key: &LessSafeKey, sequence: u64, r
     match record {
         JournalRecord::CallEnded(cdr) if kind == FrameKind::CallEndedOutside => {
             seal(out, key, sequence, kind, &(&**cdr, &cdr.trunks));
+        }
+        JournalRecord::CallEnded(cdr) if kind == FrameKind::CallEndedMore => {
+            let more = serde_json::to_vec(&cdr.more).expect("strings and numbers are JSON");
+            seal(out, key, sequence, kind, &(&**cdr, &cdr.trunks, more));
         }
         JournalRecord::Bound(binding) if kind == FrameKind::BoundInstance => {
             seal(out, key, sequence, kind, &(binding, binding.gruu_epoch));

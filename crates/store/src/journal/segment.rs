@@ -187,6 +187,12 @@ impl SegmentReader {
                 cdr.trunks = trunks;
                 Some(JournalRecord::CallEnded(Box::new(cdr)))
             }
+            FrameKind::CallEndedMore => {
+                let (mut cdr, trunks, more) = self.open::<(Cdr, CallTrunks, Vec<u8>)>()?;
+                // What cannot be read of it costs no call its record.
+                (cdr.trunks, cdr.more) = (trunks, serde_json::from_slice(&more).unwrap_or_default());
+                Some(JournalRecord::CallEnded(Box::new(cdr)))
+            }
             FrameKind::BoundInstance => {
                 let (mut binding, epoch) = self.open::<(Binding, u32)>()?;
                 binding.gruu_epoch = epoch;

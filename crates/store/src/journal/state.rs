@@ -74,6 +74,7 @@ impl State {
             | FrameKind::CallStarted
             | FrameKind::CallEnded
             | FrameKind::CallEndedOutside
+            | FrameKind::CallEndedMore
             | FrameKind::Guard => {
                 if let Some(record) = reader.open_record(kind) {
                     self.apply_record(record);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ringfort_store::keys::Keys;
 use ringfort_switch::model::{CallId, ExtensionId, Pii, TenantId};
-use ringfort_switch::record::{Binding, CallTrunks, Cdr, EndCause, MediaQuality, UnixMillis};
+use ringfort_switch::record::{Binding, CallMore, CallTrunks, Cdr, EndCause, MediaQuality, UnixMillis};
 
 pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -79,6 +79,7 @@ pub fn started(call: u64) -> Cdr {
         rule: None,
         quality: Vec::new(),
         trunks: CallTrunks::default(),
+        more: CallMore::default(),
     }
 }
 

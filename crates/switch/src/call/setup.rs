@@ -21,7 +21,7 @@ use crate::crossing;
 use crate::io::{Level, Output};
 use crate::model::{CallId, Context, Extension, ExtensionId, LegId, Pii, ProfileId, SrtpPolicy, TenantId};
 use crate::out_of_dialog::{max_breadth, next_hop, refusal};
-use crate::record::{CallTrunks, Cdr, EndCause, JournalRecord};
+use crate::record::{CallMore, CallTrunks, Cdr, EndCause, JournalRecord};
 use crate::route::{Ask, Decision};
 use crate::timers::Timer;
 use crate::wall::Proof;
@@ -623,6 +623,7 @@ impl Switch {
             rule: None,
             quality: Vec::new(),
             trunks: CallTrunks::default(),
+            more: CallMore::default(),
         })
     }
 
