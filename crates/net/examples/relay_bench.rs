@@ -34,6 +34,7 @@ impl Core for Script {
     fn handle_conn_closed(&mut self, _: Instant, _: ConnId) {}
     fn handle_media(&mut self, _: Instant, _: Event) {}
     fn handle_dns_answer(&mut self, _: Instant, _: QueryId, _: Answer) {}
+    fn handle_fetched(&mut self, _: Instant, _: ringfort_stir::QueryId, _: ringfort_stir::Fetch) {}
     fn handle_command(&mut self, _: Instant, _: Command) -> CommandReply {
         self.1.append(&mut self.0.lock().expect("not poisoned"));
         CommandReply::Done { changed: 0 }

@@ -12,6 +12,7 @@ use ringfort_sip::flow::Transport;
 use ringfort_sip::message::Limits;
 
 use crate::dns::DnsConfig;
+use crate::stir::FetchConfig;
 
 /// Everything of the node that sockets and threads need.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct NetConfig {
     pub tls: TlsConfig,
     pub media: MediaThreadConfig,
     pub dns: DnsConfig,
+    /// How certificates of signed calls are fetched.
+    pub stir: FetchConfig,
     /// Wanted size of the socket buffers of each UDP socket, octets. The kernel may allow less: see `checks`.
     pub socket_buffer: usize,
     /// Operators' commands that may wait for the shard; one more is refused.
@@ -41,6 +44,7 @@ impl Default for NetConfig {
             tls: TlsConfig::default(),
             media: MediaThreadConfig::default(),
             dns: DnsConfig::default(),
+            stir: FetchConfig::default(),
             socket_buffer: 4 << 20,
             commands: 256,
         }

@@ -24,6 +24,8 @@ pub trait Core: Send + 'static {
     fn handle_media(&mut self, now: Instant, event: Event);
     /// A question that was put out as [`Output::Query`] is answered.
     fn handle_dns_answer(&mut self, now: Instant, query: QueryId, answer: Answer);
+    /// A certificate that was asked for as [`Output::Fetch`] has come, or will not.
+    fn handle_fetched(&mut self, now: Instant, query: ringfort_stir::QueryId, fetch: ringfort_stir::Fetch);
     fn handle_command(&mut self, now: Instant, command: Command) -> CommandReply;
     fn apply_site(&mut self, now: Instant, site: Arc<Site>);
     fn handle_timeout(&mut self, now: Instant);

@@ -32,6 +32,7 @@ use crate::journal::JournalSink;
 use crate::media::MediaLink;
 use crate::notice;
 use crate::stats::NetCounters;
+use crate::stir::StirLink;
 use crate::streams::{FIRST_CONN, ListenerAt, StreamEvent, Streams};
 use crate::sys::batch::{Datagram, RecvBatch, SendBatch};
 use crate::sys::epoll::{Epoll, Interest, Ready, Waker};
@@ -96,6 +97,7 @@ pub(crate) struct Shard<C, J> {
     waker: Waker,
     media: MediaLink,
     dns: DnsLink,
+    stir: StirLink,
     stats: Arc<NetCounters>,
     bans: Arc<BanSet>,
     guard: Box<dyn GuardSink>,
@@ -175,6 +177,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
             limits: config.limits.clone(),
             epoll,
             dns: DnsLink::new(config.dns.clone(), waker.clone()),
+            stir: StirLink::new(config.stir.clone(), waker.clone()),
             waker,
             media,
             stats,
@@ -256,6 +259,9 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                     self.read_media(now);
                     while let Some((query, answer)) = self.dns.poll_answer() {
                         self.core.handle_dns_answer(now, query, answer);
+                    }
+                    while let Some((query, fetch)) = self.stir.poll_answer() {
+                        self.core.handle_fetched(now, query, fetch);
                     }
                 }
                 token if token < FIRST_CONN => self.listener_ready(now, (token - FIRST_LISTENER) as usize),
@@ -590,6 +596,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                     self.journal_dirty = true;
                 }
                 Output::Query(query) => self.dns.ask(query),
+                Output::Fetch(query) => self.stir.ask(query),
                 Output::CloseConn(conn) => self.closing.push(conn),
                 Output::Notice(line) => notice::log(&line),
                 Output::Offence(report) => self.guard.offence(&report),

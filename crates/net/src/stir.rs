@@ -3,6 +3,7 @@
 //! follows two redirects at the most. [`StirClient`] waits for the answer: for the command line.
 
 mod http;
+mod link;
 mod url;
 
 use std::io;
@@ -21,6 +22,7 @@ use rustls_pki_types::ServerName;
 use crate::error::TlsError;
 use crate::tls::roots_of;
 use http::Deadlined;
+pub(crate) use link::StirLink;
 use url::Url;
 
 /// RFC 8226 §7; more is a loop, or somebody who lets us run errands.

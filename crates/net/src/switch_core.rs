@@ -45,6 +45,10 @@ impl Core for Switch {
         Switch::handle_dns_answer(self, now, query, answer);
     }
 
+    fn handle_fetched(&mut self, now: Instant, query: ringfort_stir::QueryId, fetch: ringfort_stir::Fetch) {
+        Switch::handle_fetched(self, now, query, fetch);
+    }
+
     fn handle_command(&mut self, now: Instant, command: Command) -> CommandReply {
         Switch::handle_command(self, now, command)
     }

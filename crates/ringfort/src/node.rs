@@ -28,6 +28,7 @@ pub fn net_config(config: &Config, data_dir: &Path) -> NetConfig {
     NetConfig {
         tls: tls_config(config, data_dir),
         limits: Limits { message: config.limits.message, ..Limits::default() },
+        stir: crate::stir::calls::fetching(&config.stir),
         dns: DnsConfig { servers: config.dns.servers.clone(), ..DnsConfig::default() },
         rate: rate_config(&config.guard),
         connections: config.limits.connections,

@@ -29,7 +29,7 @@ use crate::control::{self, AdminRequest, Answer, Request};
 use crate::demo::{self, Account, Welcome};
 use crate::guard_edge::{BanList, GuardEdge};
 use crate::offence_log::OffenceLog;
-use crate::{http, kernel_bans, logging, metrics, node, random, selftest, time};
+use crate::{http, kernel_bans, logging, metrics, node, random, selftest, stir, time};
 
 /// How often the store's background work is done.
 const MAINTENANCE_EVERY: Duration = Duration::from_millis(500);
@@ -70,6 +70,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         tracing::warn!(calls = recovered.crashed.len(), "the last run ended without a stop; its calls were closed");
     }
 
+    let stir = stir::calls::load(&config.stir)?;
     let bound = ringfort_net::bind(node::net_config(&config, &data_dir)).map_err(explain_start)?;
     for finding in bound.findings() {
         tracing::warn!(rule = "start", mend = %finding.mend, "{}", finding.text);
@@ -85,6 +86,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let site = store.service.site();
     let mut switch =
         Switch::new(switch_config.clone(), site.clone(), Clock { instant: now, unix: time::now() }, random::seed()?);
+    switch.set_stir(stir);
     switch.restore(now, recovered.bindings, recovered.next_call);
     switch.restore_guard(now, recovered.guard);
     let offence_log = config.guard.offence_log.as_ref().map(|file| log_dir.join(file));

@@ -23,6 +23,8 @@ pub enum Output {
     Journal(JournalRecord),
     /// A question for the DNS; its answer goes to [`Switch::handle_dns_answer`](crate::Switch::handle_dns_answer).
     Query(Query),
+    /// A certificate to fetch; it goes to [`Switch::handle_fetched`](crate::Switch::handle_fetched).
+    Fetch(ringfort_stir::Query),
     /// Close a stream connection.
     CloseConn(ConnId),
     Notice(Notice),

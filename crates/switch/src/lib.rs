@@ -12,6 +12,7 @@ mod crossing;
 pub mod directory;
 mod explain;
 mod gruu;
+pub mod identity;
 pub mod io;
 mod line;
 mod lookup;
@@ -50,6 +51,7 @@ pub use crate::clock::Clock;
 use crate::config::{ProfileKind, SwitchConfig};
 use crate::directory::Directory;
 use crate::gruu::Gruus;
+use crate::identity::Identities;
 use crate::io::{Counters, Level, Notice, Output};
 use crate::line::Lines;
 use crate::lookup::Lookups;
@@ -95,6 +97,7 @@ pub struct Switch {
     /// Calls at once, by extension.
     busy: FxHashMap<ExtensionId, u32>,
     wall: Wall,
+    identities: Identities,
     streams: Streams,
     timers: Timers,
     next_call: u64,
@@ -133,6 +136,7 @@ impl Switch {
             errands: FxHashMap::default(),
             busy: FxHashMap::default(),
             wall: Wall::new(config.watch.clone(), draw16(&mut rng)),
+            identities: Identities::default(),
             timers,
             next_call: 1,
             next_leg: 1,
@@ -287,6 +291,7 @@ impl Switch {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
         self.lookups.locator.handle_timeout(now);
+        self.identities_timeout(now);
         self.handle_events(now);
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
@@ -310,7 +315,8 @@ impl Switch {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.endpoint.poll_timeout(), self.timers.next(), self.lookups.locator.poll_timeout()]
+        let identities = self.identities.poll_timeout();
+        [self.endpoint.poll_timeout(), self.timers.next(), self.lookups.locator.poll_timeout(), identities]
             .into_iter()
             .flatten()
             .min()
@@ -329,7 +335,12 @@ impl Switch {
         let bye_waits = self.dialogs.values().any(|d| matches!(d, DialogUse::ByeOnAck { .. }));
         // What keeps a trunk up concerns no call; registrations that are taken back are waited for.
         let of_calls = self.clients.values().any(|client| !matches!(client, ClientUse::Trunk(_)));
-        self.calls.is_empty() && !of_calls && self.trunks.is_settled() && !bye_waits && self.streams.is_settled()
+        self.calls.is_empty()
+            && self.identities.is_idle()
+            && !of_calls
+            && self.trunks.is_settled()
+            && !bye_waits
+            && self.streams.is_settled()
     }
 
     /// Whether a registered phone or a trunk uses this source: the rate limiter gives it room that strangers do not get.

@@ -9,8 +9,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use line::{
-    Alias, CalledIn, CalleeLimits, Calling, Destination, FromUser, HeaderRules, Hours, InboundRoute, NumberFormat,
-    NumberPlan, OutboundRoute, Pattern, Rate, RateTable, Rates, Trunk, TrunkCredentials, TrunkKind, TrunkOrder,
+    Alias, Attest, CalledIn, CalleeLimits, Calling, Destination, FromUser, HeaderRules, Hours, InboundRoute,
+    NumberFormat, NumberPlan, OutboundRoute, Pattern, Rate, RateTable, Rates, Trunk, TrunkCredentials, TrunkKind,
+    TrunkOrder, VerifyIdentity,
 };
 
 macro_rules! id {

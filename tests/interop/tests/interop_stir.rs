@@ -186,3 +186,61 @@ fn certificates_are_fetched_from_a_web_server_within_limits() -> anyhow::Result<
     assert_eq!((status, &verdict["rule"]), (Some(1), &"stir.fetch".into()));
     Ok(())
 }
+
+/// Two systems that are each other's trunk: `alpha` signs with the carrier's key, `beta` lets in what is signed by whom `trust`
+/// believes. Gives what beta's record says of one call of alpha's, and its status.
+fn call_between(place: &Place, web: &WebServer, trust: &str) -> anyhow::Result<(Value, u64)> {
+    let (alpha_ip, beta_ip) = (place.ip(1), place.ip(2));
+    let start = |name: &'static str, ip, other, stir: String, trunk: &str, rest: &str| {
+        let extra = format!("[stir]\n{stir}[[profile]]\nname = \"world\"\nlisten = [\"udp:{ip}:5080\"]\n",);
+        let site = format!(
+            "[[tenant]]\nname = \"default\"\ncountry = \"1\"\ninternational_prefix = \"011\"\nnational_prefix = \"1\"\n\n\
+             [[trunk]]\nname = \"other\"\nserver = \"sip:{other}:5080\"\nhealth_every = \"0s\"\n{trunk}\n{rest}"
+        );
+        ringfort_interop::Ringfort::start(
+            place,
+            ringfort_interop::Options { ip: Some(ip), extra, site, name, ..Default::default() },
+        )
+    };
+    let dir = place.dir().display();
+    let signing = format!("key = \"{dir}/sp.key\"\ncertificate = \"{dir}/sp.pem\"\ninfo = \"{}\"\n", web.url("sp.pem"));
+    let judging = format!("trust = \"{dir}/{trust}\"\nweb_ca = {:?}\ninner = true\n", web.ca);
+    let route = "[[route]]\nname = \"out\"\npatterns = [\"any\"]\ntrunks = [\"other\"]\n";
+    let inbound = "[[inbound]]\nname = \"in\"\ncalled = \"any\"\nto = \"extension 102\"\n";
+    let alpha = start("alpha", alpha_ip, beta_ip, signing, &format!("caller_id = \"+{CALLER}\""), route)?;
+    let beta = start("beta", beta_ip, alpha_ip, judging, "verify_identity = \"require\"", inbound)?;
+    let caller = ringfort_interop::sipp::Sipp::new("uac_unknown", place.ip(3), 5081, &alpha)
+        .user(alpha.extension("101"))
+        .calls(CALLED);
+    // Nobody is at home at beta's: the call fails, and the records tell how far it came.
+    let _ = caller.run(place);
+    let record = beta.records(1)?.remove(0);
+    let signed = alpha.records(1)?.remove(0);
+    assert_eq!(signed["identity"]["rule"], "stir.signed", "{signed:#}");
+    Ok((record.clone(), record["status"].as_u64().unwrap_or(0)))
+}
+
+#[test]
+fn a_call_between_two_systems_is_signed_verified_by_a_certificate_that_is_fetched_and_refused_where_nobody_vouches_for_it()
+-> anyhow::Result<()> {
+    need!("openssl");
+    need!("python3");
+    need!("sipp");
+    let place = Place::new()?;
+    make_carrier(&place, CALLER)?;
+    let web = WebServer::start(&place, place.ip(0))?;
+    let (record, status) = call_between(&place, &web, "ca.pem")?;
+    assert_eq!(record["identity"]["verstat"], "TN-Validation-Passed", "{record:#}");
+    assert_eq!((&record["identity"]["attest"], status), (&"A".into(), 480), "verified, and nobody at home");
+
+    let other = Place::new()?;
+    make_carrier(&other, CALLER)?;
+    std::fs::copy(other.path("ca.pem"), place.path("stranger.pem"))?;
+    for folder in ["alpha-data", "beta-data"] {
+        std::fs::remove_dir_all(place.path(folder))?;
+    }
+    let (record, status) = call_between(&place, &web, "stranger.pem")?;
+    assert_eq!((&record["identity"]["rule"], status), (&"stir.untrusted".into(), 437), "{record:#}");
+    assert_eq!(record["rule"], "stir.untrusted");
+    Ok(())
+}

@@ -108,6 +108,8 @@ impl Core for EchoCore {
         self.see(Seen::Media(event));
     }
 
+    fn handle_fetched(&mut self, _: Instant, _: ringfort_stir::QueryId, _: ringfort_stir::Fetch) {}
+
     fn handle_command(&mut self, _: Instant, _: Command) -> CommandReply {
         self.outputs.append(&mut self.shared.outputs.lock().unwrap());
         CommandReply::Done { changed: 7 }

@@ -49,6 +49,7 @@ pub struct Config {
     pub guard: Guard,
     pub firewall: Firewall,
     pub dns: Dns,
+    pub stir: Stir,
     /// `None`: no HTTP.
     pub http: Option<SocketAddr>,
     pub log: Log,
@@ -118,6 +119,23 @@ pub struct Guard {
     /// The log that other programs read; relative to `log.dir`. `None`: there is none.
     pub offence_log: Option<PathBuf>,
     pub kernel: KernelBans,
+}
+
+/// Signed caller numbers (RFC 8224).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stir {
+    /// Authorities whose certificates are believed; without it nothing is verified.
+    pub trust: Option<PathBuf>,
+    /// Authorities of the web servers that certificates are fetched from; `None`: the public ones.
+    pub web_ca: Option<PathBuf>,
+    /// Certificates are fetched from private and loopback addresses too.
+    pub inner: bool,
+    pub freshness: Duration,
+    /// With `info`; without it nothing is signed.
+    pub key: Option<PathBuf>,
+    pub certificate: Option<PathBuf>,
+    /// Where others fetch the certificate.
+    pub info: Option<String>,
 }
 
 /// How names are looked up (RFC 3263).
@@ -230,6 +248,7 @@ fn read(root: &mut Table<'_, '_>) -> Config {
         guard: root.table("guard", guard),
         firewall: root.table("firewall", firewall::firewall),
         dns: root.table("dns", dns),
+        stir: root.table("stir", stir),
         http: root.table("http", http),
         log: root.table("log", log),
     }
@@ -516,6 +535,30 @@ fn dns(table: &mut Table<'_, '_>) -> Dns {
         naptr: table.boolean("naptr").unwrap_or(true),
         inner: table.boolean("inner").unwrap_or(false),
     }
+}
+
+fn stir(table: &mut Table<'_, '_>) -> Stir {
+    let url = |text: &str| {
+        let good = text.len() <= 256 && text.starts_with("https://") && !text.contains(|c: char| c.is_whitespace());
+        if good { Ok(text.to_owned()) } else { Err("others fetch it by https".to_owned()) }
+    };
+    let stir = Stir {
+        trust: table.text("trust", "a PEM file", path).map(of),
+        web_ca: table.text("web_ca", "a PEM file", path).map(of),
+        inner: table.boolean("inner").unwrap_or(false),
+        freshness: table.duration("freshness", seconds(5, 3600), false).map_or(Duration::from_secs(60), of),
+        key: table.text("key", "a PEM file", path).map(of),
+        certificate: table.text("certificate", "a PEM file", path).map(of),
+        info: table.text("info", "the URL of the certificate", url).map(of),
+    };
+    match (&stir.key, &stir.info) {
+        (Some(_), None) if !table.has("info") => {
+            table.missing("info", "the URL that others fetch the certificate from")
+        }
+        (None, Some(_)) if !table.has("key") => table.missing("key", "the certificate's private key, a PEM file"),
+        _ => {}
+    }
+    stir
 }
 
 fn http(table: &mut Table<'_, '_>) -> Option<SocketAddr> {

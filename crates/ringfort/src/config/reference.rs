@@ -306,6 +306,38 @@ pub const NODE: &[Key] = &[
         Toml("\"127.0.0.1:9099\""),
         "`/metrics` (Prometheus) and `/healthz`. No login: keep it on loopback or behind a proxy.",
     ),
+    key(
+        "stir.trust",
+        "PEM file",
+        Words("none: nothing is verified"),
+        "Authorities whose certificates are believed in signed caller numbers (STIR/SHAKEN; in North America the list of the STI-PA). Trunks say what a verdict does: `verify_identity`.",
+    ),
+    key(
+        "stir.web_ca",
+        "PEM file",
+        Words("the public authorities"),
+        "Authorities of the web servers that certificates are fetched from.",
+    ),
+    key(
+        "stir.inner",
+        "true or false",
+        Toml("false"),
+        "`true`: certificates are fetched from private and loopback addresses too. For laboratories: who calls chooses the URL.",
+    ),
+    key("stir.freshness", "duration", Toml("\"1m\""), "How far the date of a signature may be from our clock."),
+    key(
+        "stir.key",
+        "PEM file",
+        Words("none: nothing is signed"),
+        "Private key (P-256) that calls to trunks are signed with. With `info`.",
+    ),
+    key(
+        "stir.certificate",
+        "PEM file",
+        Words("none: nothing is checked"),
+        "Its certificate and those above: with it, no call is signed that it does not cover, or when it is over.",
+    ),
+    key("stir.info", "https URL", Words("must be there with `key`"), "Where others fetch that certificate."),
     key("log.dir", "folder", Words("`log` in the data folder"), "Where log files go."),
     key(
         "log.level",
@@ -463,6 +495,19 @@ const SITE: &[Key] = &[
         "What it logs in with on incoming calls.",
     ),
     key("trunk[].inbound_password", "text", Words("kept, or generated"), "Its password then; weak ones are refused."),
+    key(
+        "trunk[].verify_identity",
+        "`off`, `note`, `require`",
+        Toml("\"note\""),
+        "What the signature of a caller's number is worth (with `stir.trust`). `note`: the verdict stands in the call record and, as `verstat`, in the number that the phone sees. `require`: a call whose signature is missing or fails is refused with 428, 403, 436, 437 or 438.",
+    ),
+    key("trunk[].sign_identity", "true or false", Toml("true"), "Calls to it are signed, where `stir.key` is set."),
+    key(
+        "trunk[].attest",
+        "`A`, `B`, `C`",
+        Toml("\"A\""),
+        "What we say of our callers: A, the caller is known and the number is theirs, as those are that the administrator gives (`caller_id`); B, the caller is known; C, neither.",
+    ),
     key(
         "trunk[].codecs",
         "list of codecs",

@@ -1,6 +1,7 @@
 //! `ringfort stir …`: what an Identity header field says, whether it is believed, and making one. Works without a server.
 
 pub mod args;
+pub mod calls;
 
 use std::io::Read as _;
 use std::path::Path;

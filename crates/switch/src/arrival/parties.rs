@@ -20,6 +20,8 @@ pub(crate) struct Party {
     pub name: String,
     /// He does not want to be shown (RFC 3323): the record has his number (RFC 3325 §9.4), the phone does not.
     pub hidden: bool,
+    /// What the signature of the number is worth, where it was judged (3GPP TS 24.229 §7.2A.20).
+    pub verstat: Option<&'static str>,
 }
 
 impl Party {
@@ -32,7 +34,10 @@ impl Party {
             None => ANONYMOUS.to_owned(),
             Some(address) => match address.rsplit_once('@') {
                 Some((user, host)) => named(address, &format!("sip:{}@{host}", user_part(user))),
-                None => named(&self.name, &format!("sip:{}@{realm}", user_part(address))),
+                None => {
+                    let verstat = self.verstat.map(|verstat| format!(";verstat={verstat}")).unwrap_or_default();
+                    named(&self.name, &format!("sip:{}{verstat}@{realm}", user_part(address)))
+                }
             },
         }
     }
@@ -51,7 +56,7 @@ pub(crate) fn of_trunk(plan: &NumberPlan, rules: &HeaderRules, request: &Message
     let told = asserted.or(remote).unwrap_or_else(|| request.from());
     let address = user_of(&told).map(|user| number::caller_from_trunk(plan, rules, &user));
     let name = told.display.as_deref().or(request.from().display.as_deref()).unwrap_or_default().trim().to_owned();
-    Party { address, name, hidden: hidden_by_remote || wants_privacy(request) }
+    Party { address, name, hidden: hidden_by_remote || wants_privacy(request), verstat: None }
 }
 
 /// The caller of a stranger's call. `is_ours`: whether a host is one of our domains: nobody outside is at home there.
@@ -63,7 +68,7 @@ pub(crate) fn guest(request: &Message, is_ours: impl Fn(&str) -> bool) -> Party 
         return Party { hidden, ..Party::default() };
     };
     let name = from.display.as_deref().unwrap_or_default().trim().to_owned();
-    Party { address: Some(format!("{user}@{}", uri.host_str())), name, hidden }
+    Party { address: Some(format!("{user}@{}", uri.host_str())), name, hidden, verstat: None }
 }
 
 /// The called number or name, from where the trunk's provider puts it.

@@ -12,13 +12,16 @@ use ringfort_sip::endpoint::ServerTx;
 use ringfort_sip::flow::Flow;
 use ringfort_sip::message::Message;
 use ringfort_sip::uri::Uri;
+use ringfort_stir::Verdict;
 
 use super::setup::{Callee, CallerSide, Heard, Refusal, session_description, shorten};
 use crate::Switch;
 use crate::arrival::{self, Party};
 use crate::auth::LineIdentity;
-use crate::io::Level;
-use crate::model::{CalledIn, Destination, HeaderRules, Pii, TenantId, Trunk};
+use crate::identity::{self, Held};
+use crate::io::{Level, Output};
+use crate::model::{CalledIn, Destination, HeaderRules, Pii, TenantId, Trunk, VerifyIdentity};
+use crate::record::{EndCause, JournalRecord};
 use crate::route::InboundDecision;
 
 /// Everything that a guest cannot have gets this answer, so that he learns nothing from it (GUARD-10).
@@ -55,10 +58,44 @@ impl Switch {
                 return self.refused(now, None, cdr, Refusal::new(401, "authentication", "wrong credentials"));
             }
         };
+        let held = Held { tx, trunk: trunk.id, by_contact, proven, request: request.clone(), flow: *flow };
+        if let Err(held) = self.judges_identity(now, trunk, held) {
+            self.on_known_trunk_call(now, trunk, &held, None);
+        }
+    }
+
+    /// The signature of a trunk's call has been judged.
+    pub(crate) fn on_judged(&mut self, now: Instant, held: Held, verdict: &Verdict) {
+        match self.router.trunk(held.trunk).cloned() {
+            Some(trunk) => self.on_known_trunk_call(now, &trunk, &held, Some(verdict)),
+            // It was taken away meanwhile.
+            None => self.answer(now, held.tx, 404),
+        }
+    }
+
+    /// The caller gave up while the signature was judged.
+    pub(crate) fn on_held_cancelled(&mut self, now: Instant, held: Held) {
+        let Some(trunk) = self.router.trunk(held.trunk) else { return self.answer(now, held.tx, 487) };
+        let (tenant, name) = (trunk.tenant, trunk.name.clone());
+        self.counters.calls_attempted += 1;
+        let mut cdr = self.cdr(now, tenant, None, &held.request, &held.flow);
+        cdr.trunks.from = Some(name);
+        (cdr.status, cdr.cause) = (487, Some(EndCause::Cancelled));
+        cdr.reason = "the caller gave up while the signature of its number was judged".to_owned();
+        cdr.ended = Some(self.clock.unix(now));
+        self.outputs.push_back(Output::Journal(JournalRecord::CallEnded(cdr)));
+        self.answer(now, held.tx, 487);
+    }
+
+    fn on_known_trunk_call(&mut self, now: Instant, trunk: &Trunk, held: &Held, verdict: Option<&Verdict>) {
+        let Held { tx, by_contact, proven, request, flow, .. } = held;
+        let (tx, by_contact, proven, tenant) = (*tx, *by_contact, *proven, trunk.tenant);
         let Some(mut cdr) = self.attempt(now, tx, tenant, None, Heard::Kept, request, flow) else { return };
         cdr.trunks.from = Some(trunk.name.clone());
+        cdr.more.identity = verdict.map(identity::note);
         let plan = self.router.plan(tenant).expect("the router has the tenant of each trunk");
-        let caller = arrival::of_trunk(plan, &trunk.headers, request);
+        let mut caller = arrival::of_trunk(plan, &trunk.headers, request);
+        caller.verstat = verdict.map(Verdict::verstat);
         let called = if by_contact { called_at(trunk, request) } else { arrival::called(&trunk.headers, request) };
         cdr.caller = Pii::new(shorten(caller.address.clone().unwrap_or_default()));
         cdr.caller_name = Pii::new(shorten(caller.name.clone()));
@@ -66,6 +103,7 @@ impl Switch {
 
         let admitted = self.admit(now, true, flow, Reach::Local);
         let routed = admitted.and_then(|proof| {
+            believed(trunk, verdict)?;
             Ok((self.route_of_trunk(now, trunk, called.as_deref().unwrap_or_default(), request)?, proof))
         });
         match routed {
@@ -235,6 +273,16 @@ impl Switch {
         let addresses = media_addresses(&body);
         !addresses.is_empty() && addresses.iter().all(|ip| self.sources.is_at(trunk.id, *ip))
     }
+}
+
+/// RFC 8224 §6.2.2: what becomes of a call whose number is not proven, where the trunk's have to be.
+fn believed(trunk: &Trunk, verdict: Option<&Verdict>) -> Result<(), Refusal> {
+    let required = trunk.verify_identity == VerifyIdentity::Require;
+    let Some(verdict) = verdict.filter(|_| required) else { return Ok(()) };
+    let Some((status, phrase)) = verdict.refusal() else { return Ok(()) };
+    let mut refusal = Refusal::new(status, verdict.rule(), verdict.to_string());
+    refusal.phrase = Some(phrase);
+    Err(refusal)
 }
 
 /// All addresses that media are asked for at, RTCP's (RFC 3605) too; empty where one of them is no address.

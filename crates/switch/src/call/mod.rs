@@ -17,7 +17,7 @@ use ringfort_sip::endpoint::{ClientTx, ServerTx};
 use ringfort_sip::write::Headers;
 
 pub(crate) use self::outside::{Way, loose_route};
-pub(crate) use self::setup::shorten;
+pub(crate) use self::setup::{session_description, shorten};
 use crate::model::{CallId, Context, ExtensionId, LegId, ProfileId, TenantId, TrunkId};
 use crate::record::Cdr;
 use crate::trunk::TrunkUse;

@@ -23,7 +23,8 @@ use crate::crossing;
 use crate::io::Level;
 use crate::line;
 use crate::lookup::{Lookup, status_of};
-use crate::model::{CallId, Context, ExtensionId, SrtpPolicy, Trunk, TrunkId};
+use crate::model::{CallId, Context, ExtensionId, SrtpPolicy, TenantId, Trunk, TrunkId};
+use crate::number;
 use crate::out_of_dialog::{max_breadth, next_hop};
 use crate::record::EndCause;
 use crate::route::{Attempt, TrunkPlan};
@@ -226,6 +227,10 @@ impl Switch {
         let (from, mut headers) = self.shown_outside(tenant, caller, trunk.as_ref(), hide);
         headers.append(&crossing::cross(&request, crossing::INVITE));
         headers.push("Max-Breadth", max_breadth(&request));
+        let signed = trunk.as_ref().and_then(|trunk| self.sign_for(now, id, tenant, caller, trunk, &uri));
+        if let Some(signature) = &signed {
+            headers.append(signature);
+        }
         let out = OutRequest {
             routes: trunk.as_ref().map(|t| self.trunk_routes(t)).unwrap_or_default(),
             from,
@@ -441,6 +446,29 @@ impl Switch {
             policy.codecs = CodecAllowList::parse(&trunk.codecs).unwrap_or_else(|_| nothing());
         }
         policy
+    }
+
+    /// The signature of a call to a trunk, noted in its record.
+    fn sign_for(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        tenant: TenantId,
+        caller: Option<ExtensionId>,
+        trunk: &Trunk,
+        uri: &str,
+    ) -> Option<Headers> {
+        let plan = self.router.plan(tenant)?;
+        let extension = caller.and_then(|id| self.directory.extension(id))?;
+        let shown = number::caller_id(plan, trunk, &extension.calling)?;
+        let shown = number::from_trunk(plan, trunk.headers.number_format, &shown);
+        let user = Uri::parse(uri).ok()?.user_unescaped()?.into_owned();
+        let called = number::from_trunk(plan, trunk.headers.number_format, &user);
+        let (headers, note) = self.signature(now, trunk, shown.as_deref(), called.as_deref())?;
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.cdr.more.identity = Some(note);
+        }
+        Some(headers)
     }
 
     /// From and the fields about the caller.

@@ -360,6 +360,9 @@ impl Switch {
         if let Some(client) = self.relayed.remove(&tx) {
             return self.withdraw(now, client, words);
         }
+        if let Some(held) = self.give_up_held(tx) {
+            return self.on_held_cancelled(now, held);
+        }
         let Some(&id) = self.servers.get(&tx) else { return };
         self.take_back_answer(id, 487);
         self.end_call(now, id, Some(CALLER), 487, EndCause::Cancelled, &words, "the caller gave up");

@@ -35,6 +35,8 @@ pub(super) struct Refusal {
     pub headers: Headers,
     /// Whoever asked for it should not have (GUARD-5).
     pub offence: Option<Offence>,
+    /// In the answer, where it is not the usual one of its status.
+    pub phrase: Option<&'static str>,
 }
 
 /// Whether the answer to a refused request is kept, so that the same request gets the same again (RFC 3261 §17.2).
@@ -62,7 +64,7 @@ pub(super) enum Callee {
 
 impl Refusal {
     pub fn new(status: u16, rule: &'static str, text: impl Into<String>) -> Self {
-        Self { status, rule, text: text.into(), headers: Headers::default(), offence: None }
+        Self { status, rule, text: text.into(), headers: Headers::default(), offence: None, phrase: None }
     }
 
     pub fn offence(mut self, offence: Offence) -> Self {
@@ -184,6 +186,9 @@ impl Switch {
     ) {
         let mut response = Response::new(refusal.status);
         response.headers = refusal.headers.clone();
+        if let Some(phrase) = refusal.phrase {
+            response = response.reason(phrase);
+        }
         let (offence, rule) = (refusal.offence, refusal.rule);
         self.refused(now, None, cdr, refusal);
         if let Some(offence) = offence {

@@ -240,6 +240,34 @@ pub struct Trunk {
     pub pass_extensions: bool,
     /// Lists that its callers are checked against (BLACK-4).
     pub blacklists: Vec<u32>,
+    /// What the signature of a caller's number is worth here (RFC 8224).
+    pub verify_identity: VerifyIdentity,
+    /// Calls to it are signed, where the node has a key.
+    pub sign_identity: bool,
+    /// What we say of our callers at the most.
+    pub attest: Attest,
+}
+
+/// What becomes of the signature of a caller's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyIdentity {
+    /// It is not looked at.
+    Off,
+    /// The verdict stands in the call record and is shown to the phone.
+    #[default]
+    Note,
+    /// A call whose signature fails or is missing is refused (RFC 8224 §6.2.2).
+    Require,
+}
+
+/// What we know of our callers (RFC 8588 §4): full, partial, gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Attest {
+    #[default]
+    A,
+    B,
+    C,
 }
 
 impl Trunk {
@@ -274,6 +302,9 @@ impl Trunk {
             answer_within: Self::ANSWER_WITHIN,
             pass_extensions: false,
             blacklists: Vec::new(),
+            verify_identity: VerifyIdentity::default(),
+            sign_identity: true,
+            attest: Attest::default(),
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct World {
     pub media: Vec<media::Command>,
     /// Questions for the DNS.
     pub queries: Vec<locate::Query>,
+    /// Certificates that are wanted.
+    pub fetches: Vec<ringfort_stir::Query>,
     /// Whom a CRLF CRLF was sent to.
     pub keep_alives: Vec<SocketAddr>,
     pub journal: Vec<JournalRecord>,
@@ -153,8 +155,13 @@ impl World {
 
     #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
     pub fn with(config: SwitchConfig, site: Site) -> World {
+        World::at(1_790_000_000_000, config, site)
+    }
+
+    /// At that many milliseconds since 1970.
+    pub fn at(unix: u64, config: SwitchConfig, site: Site) -> World {
         let now = Instant::now();
-        let clock = Clock { instant: now, unix: UnixMillis(1_790_000_000_000) };
+        let clock = Clock { instant: now, unix: UnixMillis(unix) };
         World {
             local: config.listeners[0].sip.local,
             switch: Switch::new(config, Arc::new(site), clock, [7; 32]),
@@ -162,6 +169,7 @@ impl World {
             sent: VecDeque::new(),
             media: Vec::new(),
             queries: Vec::new(),
+            fetches: Vec::new(),
             keep_alives: Vec::new(),
             journal: Vec::new(),
             notices: Vec::new(),
@@ -197,6 +205,7 @@ impl World {
                 Output::Notice(notice) => self.notices.push(notice),
                 Output::CloseConn(_) => {}
                 Output::Query(query) => self.queries.push(query),
+                Output::Fetch(query) => self.fetches.push(query),
                 Output::Offence(report) => self.offences.push(*report),
                 Output::Penalise(source) => self.penalised.push(source),
                 Output::Bans(bans) => self.bans = bans,
@@ -501,6 +510,12 @@ impl World {
 
     pub fn media_event(&mut self, event: media::Event) {
         self.switch.handle_media(self.now, event);
+        self.drain();
+    }
+
+    /// What came of fetching a certificate.
+    pub fn fetched(&mut self, query: ringfort_stir::QueryId, fetch: ringfort_stir::Fetch) {
+        self.switch.handle_fetched(self.now, query, fetch);
         self.drain();
     }
 

@@ -123,6 +123,10 @@ impl World<'_> {
                 Output::Query(query) => {
                     self.trace.note(now - self.start, SWITCH, &format!("asks the DNS for {}", query.name))
                 }
+                // Nobody in these systems signs.
+                Output::Fetch(query) => {
+                    self.trace.note(now - self.start, SWITCH, &format!("wants the certificate {}", query.url));
+                }
                 Output::CloseConn(conn) => {
                     let arrivals = self.net.close(now, conn);
                     self.push_all(arrivals);
