@@ -9,6 +9,8 @@ mod line_rows;
 mod plan;
 mod resolve;
 pub(crate) mod rows;
+#[cfg(test)]
+mod upgrade_tests;
 
 use std::fmt;
 
