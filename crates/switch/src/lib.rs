@@ -16,6 +16,7 @@ pub mod io;
 mod line;
 mod lookup;
 pub mod model;
+pub mod money;
 pub mod number;
 mod out_of_dialog;
 pub mod record;

@@ -203,6 +203,51 @@ pub fn cdr(value: &Value) -> String {
     table.render("No call records.")
 }
 
+/// Price lists of trunks.
+pub fn rates(value: &Value) -> String {
+    let mut table = Table::new(&["trunk", "currency", ">prefixes", ">cheapest minute", ">dearest minute"]);
+    for item in items(value) {
+        table.row(["trunk", "currency", "prefixes", "cheapest", "dearest"].map(|key| text(&item[key])));
+    }
+    table.render("There is no trunk.")
+}
+
+/// What a call to a number costs by each trunk.
+pub fn costs(value: &Value) -> String {
+    let heads = [
+        "trunk",
+        "number",
+        "prefix",
+        "currency",
+        ">per minute",
+        ">connection",
+        ">first",
+        ">step",
+        ">1 min",
+        ">3 min",
+        ">10 min",
+    ];
+    let mut table = Table::new(&heads);
+    for item in items(value) {
+        let rate = &item["rate"];
+        let seconds = |key: &str| rate[key].as_u64().map_or_else(String::new, |s| format!("{s}s"));
+        table.row([
+            text(&item["trunk"]),
+            text(&item["number"]),
+            rate["prefix"].as_str().unwrap_or("no rate").to_owned(),
+            text(&item["currency"]),
+            text(&rate["per_minute"]),
+            text(&rate["connection"]),
+            seconds("first_s"),
+            seconds("step_s"),
+            text(&item["cost_1m"]),
+            text(&item["cost_3m"]),
+            text(&item["cost_10m"]),
+        ]);
+    }
+    table.render("There is no trunk.")
+}
+
 pub fn extensions(value: &Value) -> String {
     let mut table = Table::new(&["number", "name", "sip user", "srtp", ">calls", ">phones", "enabled"]);
     for item in items(value) {

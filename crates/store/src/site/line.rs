@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ringfort_switch::model::{
-    Alias, Calling, Destination, InboundRoute, NumberPlan, OutboundRoute, Secret, Site, Tenant, TenantId, Trunk,
+    Alias, Calling, Destination, InboundRoute, NumberPlan, OutboundRoute, Rates, Secret, Site, Tenant, TenantId, Trunk,
     TrunkId,
 };
 use toml::Value;
@@ -128,6 +128,7 @@ pub(crate) struct Lines {
     pub(crate) outbound: Vec<OutboundRoute>,
     pub(crate) inbound: Vec<InboundRoute>,
     pub(crate) aliases: Vec<Alias>,
+    pub(crate) rates: Rates,
 }
 
 impl Lines {
@@ -137,12 +138,14 @@ impl Lines {
             outbound: site.outbound.clone(),
             inbound: site.inbound.clone(),
             aliases: site.aliases.clone(),
+            rates: site.rates.clone(),
         }
     }
 
     /// The site with these lines.
     pub(crate) fn within(self, site: Site) -> Site {
-        Site { trunks: self.trunks, outbound: self.outbound, inbound: self.inbound, aliases: self.aliases, ..site }
+        let Self { trunks, outbound, inbound, aliases, rates } = self;
+        Site { trunks, outbound, inbound, aliases, rates, ..site }
     }
 }
 

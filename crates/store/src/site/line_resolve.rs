@@ -289,6 +289,8 @@ impl Resolver<'_> {
                 self.target.lines.trunks.insert(id, trunk);
             }
             unnamed += prune_or_count(&mut self.target.lines.trunks, &named, prune);
+            let lines = &mut self.target.lines;
+            lines.rates.retain(|id, _| lines.trunks.contains_key(id));
         }
         if let Some(routes) = &raw.routes {
             let new: Vec<OutboundRoute> = self

@@ -1,19 +1,20 @@
 //! Rows and history of lines to the world. A trunk is an object of its own; routes, inbound routes and aliases are lists
-//! whose order matters, kept whole. All bodies are sealed JSON of the model's types.
+//! whose order matters, kept whole; so are the rates of a trunk. All bodies are sealed JSON.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ringfort_switch::model::{
-    Alias, Destination, InboundRoute, OutboundRoute, Pattern, TenantId, Trunk, TrunkId, TrunkOrder,
+    Alias, Destination, InboundRoute, OutboundRoute, Pattern, RateTable, TenantId, Trunk, TrunkId, TrunkOrder,
 };
 use rusqlite::{Connection, Transaction, params};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Lines;
 use super::plan::ObjectKind;
 use super::rows::{bodies, differing, put_history};
+use super::{Lines, rates};
 use crate::db::DbError;
 use crate::keys::{Keys, Purpose};
 
@@ -38,7 +39,7 @@ pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<Lines, DbErro
 /// The lines as they were after `revision`.
 pub(super) fn at_revision(connection: &Connection, keys: &Keys, revision: u64) -> Result<Lines, DbError> {
     let mut lines = Lines::default();
-    for kind in [ObjectKind::Trunk, ObjectKind::Route, ObjectKind::Inbound, ObjectKind::Alias] {
+    for kind in [ObjectKind::Trunk, ObjectKind::Route, ObjectKind::Inbound, ObjectKind::Alias, ObjectKind::Rates] {
         for (id, body) in bodies::<Value>(connection, keys, kind, revision)? {
             let Some(body) = body else { continue };
             let damaged = || DbError::Damaged { place: place(kind.name(), id), expected: "a line" };
@@ -63,6 +64,14 @@ pub(super) fn save(
     for id in differing(&old, &new) {
         writer.put(ObjectKind::Trunk, id, new.get(&id))?;
     }
+    let tables = |lines: &Lines| -> BTreeMap<u32, Arc<RateTable>> {
+        lines.rates.iter().map(|(id, table)| (id.0, Arc::clone(table))).collect()
+    };
+    let (old, new) = (tables(before), tables(after));
+    for id in differing(&old, &new) {
+        let body = new.get(&id).map(|t| RatesBody { currency: t.currency.clone(), csv: rates::write(t) });
+        writer.put(ObjectKind::Rates, id, body.as_ref())?;
+    }
     if before.outbound != after.outbound {
         writer.put(ObjectKind::Route, 0, Some(&after.outbound))?;
     }
@@ -73,6 +82,13 @@ pub(super) fn save(
         writer.put(ObjectKind::Alias, 0, Some(&after.aliases))?;
     }
     Ok(())
+}
+
+/// A trunk's rates as they are kept: the text that an export of them is, whose first line names its columns.
+#[derive(Serialize, Deserialize)]
+struct RatesBody {
+    currency: String,
+    csv: String,
 }
 
 struct Writer<'w> {
@@ -112,6 +128,11 @@ fn put(lines: &mut Lines, kind: &str, id: u32, body: Value) -> Option<()> {
         "route" => lines.outbound = list(&plain_route(), body)?,
         "inbound" => lines.inbound = list(&plain_inbound(), body)?,
         "alias" => lines.aliases = list(&plain_alias(), body)?,
+        "rates" => {
+            let RatesBody { currency, csv } = serde_json::from_value(body).ok()?;
+            let table = rates::parse("", &csv, &currency).ok()?;
+            lines.rates.insert(TrunkId(id), Arc::new(table));
+        }
         _ => return None,
     }
     Some(())

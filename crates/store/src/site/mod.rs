@@ -7,6 +7,7 @@ mod line;
 mod line_resolve;
 mod line_rows;
 mod plan;
+pub mod rates;
 mod resolve;
 pub(crate) mod rows;
 #[cfg(test)]

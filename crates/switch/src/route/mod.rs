@@ -23,7 +23,7 @@ use crate::model::{
     Alias, Destination, Extension, Hours, InboundRoute, NumberPlan, OutboundRoute, Pattern, Site, TenantId, Trunk,
     TrunkId, TrunkOrder,
 };
-use crate::number;
+use crate::{money, number};
 use explain::Log;
 use hours::{Moment, moment};
 use prefix::PrefixMap;
@@ -411,7 +411,7 @@ impl Router {
                     (TrunkOrder::Listed, _) => String::new(),
                     (TrunkOrder::LeastCost, u64::MAX) => ", no rate for the number".to_owned(),
                     (TrunkOrder::LeastCost, price) => {
-                        format!(", {}.{:06} for the first minute", price / 1_000_000, price % 1_000_000)
+                        format!(", {} for the first minute", money::text(price))
                     }
                 };
                 (!*down, format!("{state}{price}"))
