@@ -13,6 +13,7 @@ pub mod service;
 pub mod site;
 
 mod open;
+mod spent;
 
 pub use cdr::{CdrFilter, CdrItem, CdrStore};
 pub use datadir::DataDir;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use line::{
     Alias, CalledIn, CalleeLimits, Calling, Destination, FromUser, HeaderRules, Hours, InboundRoute, NumberFormat,
-    NumberPlan, OutboundRoute, Pattern, Rate, RateTable, Rates, Trunk, TrunkCredentials, TrunkKind, TrunkOrder,
+    NumberPlan, OutboundRoute, Pattern, Rate, RateTable, Rates, SpendLimits, Trunk, TrunkCredentials, TrunkKind,
+    TrunkOrder, Unrated,
 };
 
 macro_rules! id {

@@ -207,6 +207,11 @@ pub enum Ctl {
     /// What calls by a trunk cost: price lists, and the price of a call to a number
     #[command(subcommand)]
     Rates(RatesCommand),
+    /// What was spent today and this month, what is reserved, and what is left
+    Spending {
+        /// An extension's number, trunk:NAME or tenant:NAME [default: all that have a limit or have spent]
+        account: Option<String>,
+    },
     /// Read certificates and the site again; no call is touched
     Reload,
     /// Take no new calls

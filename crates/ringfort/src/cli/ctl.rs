@@ -105,6 +105,9 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
             print_answer(json, &switch(SwitchCommand::Guard(command))?, words)?;
         }
         Ctl::Rates(command) => rates(&dir, json, command)?,
+        Ctl::Spending { account } => {
+            print_answer(json, &switch(SwitchCommand::Spending { account, extensions: true })?, show::spending)?;
+        }
         Ctl::Reload => {
             let words = |value: &Value| format!("Read again; revision {} in force.\n", value["revision"]);
             print_answer(json, &process(AdminRequest::Reload)?, words)?;

@@ -23,6 +23,7 @@ use crate::model::{
     Alias, Destination, Extension, Hours, InboundRoute, NumberPlan, OutboundRoute, Pattern, Site, TenantId, Trunk,
     TrunkId, TrunkOrder,
 };
+use crate::record::LocalDay;
 use crate::{money, number};
 use explain::Log;
 use hours::{Moment, moment};
@@ -209,6 +210,11 @@ impl Router {
         let local: jiff::civil::DateTime = local.parse().ok()?;
         let at = self.tenants.get(&tenant)?.zone.to_timestamp(local).ok()?;
         u64::try_from(at.as_second()).ok()
+    }
+
+    /// The day at `unix_s` seconds after 1970 in the tenant's zone.
+    pub fn day(&self, tenant: TenantId, unix_s: u64) -> LocalDay {
+        hours::day(self.tenants.get(&tenant).map_or(&TimeZone::UTC, |t| &t.zone), unix_s)
     }
 
     /// What calls cost.
