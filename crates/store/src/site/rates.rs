@@ -337,6 +337,19 @@ mod tests {
         assert!(refused(&format!("prefix,per_minute\n44,\"{}\n", "9".repeat(2000))).contains("at most 1000 octets"));
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn any_text_is_read_or_refused_and_what_is_read_comes_back(
+            text in "(prefix,per_minute(,first_s|,name)?\n)?([0-9+\",;.\r\n a#é-]{0,12}[\n,]){0,12}",
+        ) {
+            if let Ok(table) = parse("x", &text, "EUR") {
+                proptest::prop_assert_eq!(parse("x", &write(&table), "EUR"), Ok(table));
+            }
+        }
+    }
+
     #[test]
     fn a_hundred_thousand_rows_are_read_in_well_under_a_second() {
         let mut text = format!("{HEADER}\n");

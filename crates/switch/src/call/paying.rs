@@ -107,7 +107,11 @@ impl Switch {
             return match (unrated, limited) {
                 (Unrated::Refuse, Some((account, _))) => {
                     let whose = self.account_words(*account);
-                    let text = format!("trunk {} has no rate for the number, and {whose} has a limit", trunk.name);
+                    let text = format!(
+                        "trunk {} has no rate for the number, and {whose} has a limit; import one, or allow calls without \
+                         (`unrated`)",
+                        trunk.name
+                    );
                     Err(Refusal::new(403, UNRATED, text))
                 }
                 (Unrated::Refuse | Unrated::Allow, _) => Ok(None),
