@@ -1,6 +1,8 @@
 //! What operators ask of the store, with or without a running server: the control socket and the command line both come
 //! through here, and from here through `store::Service`, so that every change is planned, made and undone in one way.
 
+mod rates;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -131,6 +133,12 @@ impl Admin {
                 };
                 self.apply_plan(plan, &comment)
             }
+            AdminRequest::RatesImport { trunk, file, text, currency, dry_run } => {
+                self.rates_import(&trunk, Some((&file, &text)), currency.as_deref(), dry_run)
+            }
+            AdminRequest::RatesDelete { trunk } => self.rates_import(&trunk, None, None, false),
+            AdminRequest::RatesExport { trunk } => self.rates_export(&trunk),
+            AdminRequest::RatesShow { trunk, number } => self.rates_show(trunk.as_deref(), number.as_deref()),
             AdminRequest::Revisions => {
                 let revisions = self.service.revisions(1000).map_err(words)?;
                 serde_json::to_value(revisions).map(|items| json!({ "items": items })).map_err(|e| e.to_string())
@@ -209,6 +217,11 @@ impl Admin {
     fn apply(&self, file: &str, text: &str, dry_run: bool, prune: bool) -> Result<Value, String> {
         let raw = site::parse(file, text).map_err(|errors| errors.to_string())?;
         let plan = self.service.plan(&raw, prune).map_err(|error| error.to_string())?;
+        self.planned(plan, dry_run, &format!("apply {file}"))
+    }
+
+    /// What a plan says, and unless it is for looking at alone, what came of it.
+    fn planned(&self, plan: Plan, dry_run: bool, comment: &str) -> Result<Value, String> {
         if dry_run {
             return Ok(json!({
                 "dry_run": true,
@@ -219,7 +232,7 @@ impl Admin {
                 "text": plan.to_string(),
             }));
         }
-        self.apply_plan(plan, &format!("apply {file}"))
+        self.apply_plan(plan, comment)
     }
 
     fn apply_plan(&self, plan: Plan, comment: &str) -> Result<Value, String> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use ringfort_guard::Offence;
 use ringfort_net::enforce::{EnforceHandle, EnforceStats};
 use ringfort_net::{Handle, MediaStats, NetStats};
-use ringfort_switch::io::{Command, CommandReply, Counters, Status, TrunkItem};
+use ringfort_switch::io::{Command, CommandReply, Counters, SpendingCounts, SpendingItem, Status, TrunkItem};
 
 use crate::http::Page;
 
@@ -26,6 +26,10 @@ pub fn page(handle: &Handle, started: Instant, enforcer: Option<&EnforceHandle>,
             let mut body = text(&status, &handle.stats(), &handle.media_stats(), uptime, memory());
             if let Ok(CommandReply::Trunks { items }) = handle.command(Command::Trunks { name: None }) {
                 trunks(&mut body, &items);
+            }
+            let asked = Command::Spending { account: None, extensions: false };
+            if let Ok(CommandReply::Spending { items, counts }) = handle.command(asked) {
+                spending(&mut body, &items, &counts);
             }
             kernel_bans(&mut body, enforcer.map(EnforceHandle::stats));
             Some(Page { status: 200, content_type: "text/plain; version=0.0.4; charset=utf-8", body })
@@ -144,6 +148,46 @@ fn kernel_bans(out: &mut String, stats: Option<EnforceStats>) {
     }
 }
 
+/// A metric and how it is read off an account; `None`: the account has none.
+type SpendingMetric = (&'static str, &'static str, fn(&SpendingItem) -> Option<&String>);
+
+fn spending(out: &mut String, items: &[SpendingItem], counts: &SpendingCounts) {
+    const METRICS: [SpendingMetric; 7] = [
+        ("spending_today", "Spent today by the tenant's calendar.", |i| Some(&i.spent_today)),
+        ("spending_month", "Spent this month.", |i| Some(&i.spent_this_month)),
+        ("spending_reserved", "Set aside for calls that may be answered.", |i| Some(&i.reserved)),
+        ("spending_limit_day", "What may be spent in a day.", |i| i.limit_per_day.as_ref()),
+        ("spending_limit_month", "What may be spent in a month.", |i| i.limit_per_month.as_ref()),
+        ("spending_left_day", "Left today beside what is reserved.", |i| i.left_today.as_ref()),
+        ("spending_left_month", "Left this month beside what is reserved.", |i| i.left_this_month.as_ref()),
+    ];
+    for (name, help, value) in METRICS {
+        let mut lines = items.iter().filter_map(|item| Some((item, value(item)?))).peekable();
+        if lines.peek().is_none() {
+            continue;
+        }
+        let _ = writeln!(out, "# HELP ringfort_{name} {help}\n# TYPE ringfort_{name} gauge");
+        for (item, value) in lines {
+            let (account, tenant) = (label(&item.account), label(&item.tenant));
+            let currency = label(item.currency.as_deref().unwrap_or_default());
+            let labels = format!("account=\"{account}\",tenant=\"{tenant}\",currency=\"{currency}\"");
+            let _ = writeln!(out, "ringfort_{name}{{{labels}}} {value}");
+        }
+    }
+    let name = "spending_refused_total";
+    let _ = writeln!(out, "# HELP ringfort_{name} Calls that a limit refused.\n# TYPE ringfort_{name} counter");
+    for rule in ["spending.call", "spending.day", "spending.month", "spending.unrated"] {
+        let count = counts.refused.get(rule).copied().unwrap_or(0);
+        let _ = writeln!(out, "ringfort_{name}{{rule=\"{rule}\"}} {count}");
+    }
+    for (name, help, count) in [
+        ("spending_ended_total", "Calls that were ended as their money was gone.", counts.ended),
+        ("spending_warned_total", "Calls that were warned of it.", counts.warned),
+    ] {
+        let _ = writeln!(out, "# HELP ringfort_{name} {help}\n# TYPE ringfort_{name} counter\nringfort_{name} {count}");
+    }
+}
+
 /// A label's value, escaped as the format wants it.
 fn label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
@@ -244,6 +288,40 @@ mod tests {
         {
             assert!(out.lines().any(|l| l == line), "{line} in {out}");
         }
+    }
+
+    #[test]
+    fn spending_has_its_figures_by_account_and_by_rule() {
+        let item = SpendingItem {
+            account: "trunk:acme".into(),
+            tenant: "default".into(),
+            currency: Some("EUR".into()),
+            day: "2026-11-27".into(),
+            spent_today: "1.25".into(),
+            spent_this_month: "7.00".into(),
+            reserved: "0.00".into(),
+            calls: 1,
+            limit_per_call: None,
+            limit_per_day: Some("10.00".into()),
+            limit_per_month: None,
+            left_today: Some("8.75".into()),
+            left_this_month: None,
+        };
+        let mut counts = SpendingCounts { ended: 2, ..SpendingCounts::default() };
+        counts.refused.insert("spending.day".into(), 3);
+        let mut out = String::new();
+        spending(&mut out, &[item], &counts);
+        let labels = "account=\"trunk:acme\",tenant=\"default\",currency=\"EUR\"";
+        for line in [
+            format!("ringfort_spending_today{{{labels}}} 1.25"),
+            format!("ringfort_spending_left_day{{{labels}}} 8.75"),
+            "ringfort_spending_refused_total{rule=\"spending.day\"} 3".to_owned(),
+            "ringfort_spending_refused_total{rule=\"spending.call\"} 0".to_owned(),
+            "ringfort_spending_ended_total 2".to_owned(),
+        ] {
+            assert!(out.lines().any(|l| l == line), "{line} in {out}");
+        }
+        assert!(!out.contains("limit_month"), "{out}");
     }
 
     #[test]

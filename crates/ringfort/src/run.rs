@@ -88,6 +88,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         Switch::new(switch_config.clone(), site.clone(), Clock { instant: now, unix: time::now() }, random::seed()?);
     switch.set_stir(stir);
     switch.restore(now, recovered.bindings, recovered.next_call);
+    switch.restore_spending(&store.spent(time::now())?);
     switch.restore_guard(now, recovered.guard);
     let offence_log = config.guard.offence_log.as_ref().map(|file| log_dir.join(file));
     let (offences, offence_writer) = match &offence_log {
@@ -270,6 +271,7 @@ fn switch_answer(reply: CommandReply, handle: &Handle, access: &Value) -> Answer
         CommandReply::Bans { items } => json!({ "items": items }),
         CommandReply::Offences { items } => json!({ "items": items }),
         CommandReply::GuardWhy(why) => json!(why),
+        CommandReply::Spending { items, counts } => json!({ "items": items, "counts": counts }),
         CommandReply::Done { changed } => json!({ "changed": changed }),
         CommandReply::Refused { error } => return Answer::Error(error),
     })

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringfort_switch::model::{CallId, ExtensionId, Pii, TenantId, mask};
+use ringfort_switch::money;
 use ringfort_switch::record::{CallMore, CallTrunks, Cdr, EndCause, JournalRecord, MediaQuality, UnixMillis};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
@@ -16,6 +17,7 @@ use thiserror::Error;
 use crate::db::{Db, DbError};
 use crate::journal::{Files, FrameKind, JournalError, SegmentReader, Step, segment_path};
 use crate::keys::{Keys, Purpose};
+use crate::spent;
 
 /// Records taken into one transaction.
 const BATCH: usize = 4096;
@@ -99,6 +101,11 @@ pub struct CdrItem {
     pub trunks: CallTrunks,
     #[serde(flatten)]
     pub more: CallMore,
+    /// An exact amount such as `0.35`, and its currency; `None`: it cost nothing that is known.
+    #[serde(default)]
+    pub cost: Option<String>,
+    #[serde(default)]
+    pub currency: Option<String>,
 }
 
 impl CdrItem {
@@ -140,6 +147,8 @@ impl CdrItem {
             quality: cdr.quality,
             trunks: cdr.trunks,
             more: cdr.more,
+            cost: cdr.cost.as_ref().map(|cost| money::text(cost.amount)),
+            currency: cdr.cost.map(|cost| cost.currency),
         }
     }
 }
@@ -168,6 +177,11 @@ struct Sealed {
 impl CdrStore {
     pub fn new(db: Arc<Db>, keys: Arc<Keys>) -> Self {
         Self { db, keys }
+    }
+
+    /// For the parts of this that stand in other modules.
+    pub(crate) fn read<T>(&self, f: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, CdrError> {
+        self.db.read(f).map_err(CdrError::from)
     }
 
     /// Where the journal has been read up to.
@@ -245,6 +259,7 @@ impl CdrStore {
                 match record {
                     JournalRecord::CallEnded(cdr) => calls += self.insert(tx, cdr)?,
                     JournalRecord::CallQuality { call, directions } => insert_quality(tx, *call, directions)?,
+                    JournalRecord::Spent(spent) => spent::add(tx, spent)?,
                     JournalRecord::Bound(_)
                     | JournalRecord::Unbound { .. }
                     | JournalRecord::CallStarted(_)
@@ -335,6 +350,7 @@ impl CdrStore {
             for cdr in &mut found {
                 let rows = quality.query_map([put_u64(cdr.call.0)], read_quality).map_err(&failed)?;
                 cdr.quality = rows.collect::<Result<_, _>>().map_err(&failed)?;
+                cdr.cost = spent::of_call(c, cdr.call)?;
             }
             Ok(found)
         })
@@ -413,6 +429,7 @@ impl CdrStore {
                 quality: Vec::new(),
                 trunks: sealed.trunks,
                 more: sealed.more,
+                cost: None,
             })
         };
         read().map_err(&failed)
@@ -428,10 +445,9 @@ fn collect(reader: &mut SegmentReader) -> (Vec<JournalRecord>, bool) {
                 kind @ (FrameKind::CallEnded
                 | FrameKind::CallEndedOutside
                 | FrameKind::CallEndedMore
-                | FrameKind::CallQuality),
-            ) => {
-                batch.extend(reader.open_record(kind));
-            }
+                | FrameKind::CallQuality
+                | FrameKind::Spent),
+            ) => batch.extend(reader.open_record(kind)),
             Step::Frame(
                 FrameKind::Bound
                 | FrameKind::BoundInstance

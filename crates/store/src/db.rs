@@ -14,10 +14,11 @@ use thiserror::Error;
 use crate::keys::{Keys, hex};
 
 /// Each file once, in order; its place in the list is the schema version it leads to.
-const MIGRATIONS: &[(&str, &str)] = &[
+pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_site", include_str!("../migrations/0001_site.sql")),
     ("0002_cdr", include_str!("../migrations/0002_cdr.sql")),
     ("0003_lines", include_str!("../migrations/0003_lines.sql")),
+    ("0005_spending", include_str!("../migrations/0005_spending.sql")),
 ];
 
 /// What went wrong in the database. All but `Newer` and `OtherKey` are the machine's (disk, permissions, damage).
@@ -144,7 +145,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn migrate(
+/// Takes the schema through those of the migrations that it has not had.
+pub(crate) fn migrate(
     connection: &mut Connection,
     path: &Path,
     migrations: &[(&'static str, &'static str)],

@@ -13,12 +13,13 @@ pub mod service;
 pub mod site;
 
 mod open;
+mod spent;
 
 pub use cdr::{CdrFilter, CdrItem, CdrStore};
 pub use datadir::DataDir;
 pub use journal::{JournalOptions, JournalWriter, Recovered};
 pub use maintenance::{Maintenance, MaintenanceHandle};
 pub use open::{Store, StoreError, StoreOptions};
-pub use service::{Applied, ChangeNote, ExtensionFields, RevisionInfo, Service, ServiceError};
+pub use service::{Applied, ChangeNote, ExtensionFields, RatesFile, RevisionInfo, Service, ServiceError};
 pub use site::{Action, Change, FieldChange, ObjectKind, Plan};
 pub use site::{RawSite, SiteErrors};

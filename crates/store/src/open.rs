@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::thread;
 
 use ringfort_switch::model::CallId;
-use ringfort_switch::record::UnixMillis;
+use ringfort_switch::record::{SpentTotal, UnixMillis};
+use ringfort_switch::route::hours;
 use thiserror::Error;
 
 use crate::cdr::{CdrError, CdrStore};
@@ -124,6 +125,17 @@ impl Store {
         recovered.next_call = recovered.next_call.max(CallId(next));
         let maintenance = Maintenance::new(dir, Arc::clone(&self.keys), Arc::clone(&self.cdrs), self.options.journal);
         Ok((writer, recovered, maintenance))
+    }
+
+    /// What was spent before this process began, for the limits of spending: of this month and of the one before, wherever in
+    /// the world a tenant's calendar stands.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn spent(&self, now: UnixMillis) -> Result<Vec<SpentTotal>, StoreError> {
+        const FORTY_DAYS: u64 = 40 * 86_400;
+        let day = hours::utc_day((now.0 / 1000).saturating_sub(FORTY_DAYS));
+        Ok(self.cdrs.spent(&self.dir.journal(), day)?)
     }
 
     /// The last thing before the process ends: leaves the database so that the next start has little to read. Needed

@@ -1,6 +1,8 @@
 //! The one way by which what the administrator manages is read and changed, used by console, API and command line
 //! alike: plan, apply, roll back, export, and single extensions. Each change is a revision.
 
+mod rates;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +13,8 @@ use ringfort_switch::record::UnixMillis;
 use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use rates::RatesFile;
 
 use crate::db::{Db, DbError};
 use crate::keys::Keys;
@@ -40,6 +44,23 @@ pub enum ServiceError {
     Exists { tenant: String, number: String },
     #[error("extension {number:?}: expected one that nothing leads to, got one that {by} leads to; change that first")]
     InUse { number: String, by: String },
+    #[error("trunk {name:?}: expected {known}, got none of that name{hint}")]
+    NoTrunk { name: String, known: String, hint: &'static str },
+    #[error(
+        "trunk {name:?}: expected a currency such as EUR the first time rates are imported, got none; add --currency EUR"
+    )]
+    NoCurrency { name: String },
+    #[error(
+        "trunk {name:?}: expected rates in {expected}, got {got}: {because}; limits of spending add up what calls by all \
+         trunks of a tenant cost, so convert the prices to {expected} first"
+    )]
+    Currency { name: String, expected: String, got: String, because: String },
+    #[error("currency: expected three capital letters such as EUR (ISO 4217), got {got:?}; write --currency EUR")]
+    NoSuchCurrency { got: String },
+    #[error(
+        "trunk {name:?}: expected rates to delete, got a trunk without any; `ctl rates show` lists those that have some"
+    )]
+    NoRates { name: String },
     #[error(transparent)]
     Db(#[from] DbError),
 }

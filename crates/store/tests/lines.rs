@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use ringfort_store::site::export::Secrets;
 use ringfort_store::site::parse;
 use ringfort_store::{ChangeNote, Service, ServiceError, Store, StoreOptions};
-use ringfort_switch::model::{Destination, Pattern, Site, TrunkKind, TrunkOrder};
+use ringfort_switch::model::{Destination, Pattern, Site, TrunkKind, TrunkOrder, Unrated};
 use ringfort_switch::record::UnixMillis;
 
 const COMPANY: &str = r#"
@@ -281,4 +281,41 @@ fn the_worked_example_in_docs_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     let site = apply(&open(dir.path()).service, example, false);
     assert_eq!((site.trunks.len(), site.outbound.len(), site.inbound.len(), site.aliases.len()), (2, 3, 3, 1));
+}
+
+#[test]
+fn limits_of_spending_are_amounts_kept_exactly_and_shown_in_plans_and_exports() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let text = COMPANY
+        .replace("international = true\n", "international = true\nspend_per_call = \"2.50\"\nspend_per_day = \"10\"\n")
+        .replace("max_calls = 4\n", "max_calls = 4\nspend_per_month = \"120.000001\"\n")
+        .replace("area = \"20\"\n", "area = \"20\"\nspend_per_day = \"0\"\nunrated = \"allow\"\n");
+    let site = apply(&store.service, &text, false);
+    let of_extension = site.extensions.values().next().unwrap().calling.spend;
+    assert_eq!((of_extension.per_call, of_extension.per_day), (Some(2_500_000), Some(10_000_000)));
+    assert_eq!(site.trunks.values().next().unwrap().spend.per_month, Some(120_000_001));
+    assert_eq!((site.tenants[0].numbers.spend.per_day, site.tenants[0].numbers.unrated), (Some(0), Unrated::Allow));
+    let exported = store.service.export(Secrets::Omit);
+    assert!(exported.contains("spend_per_month = \"120.000001\"") && exported.contains("unrated = \"allow\""));
+    drop(store);
+    let store = open(dir.path());
+    same(&store.service.site(), &site);
+    assert!(store.service.plan(&parse("site.toml", &exported).unwrap(), true).unwrap().is_empty());
+    let raised = text.replace("spend_per_day = \"10\"", "spend_per_day = \"12.5\"");
+    let plan = store.service.plan(&parse("site.toml", &raised).unwrap(), true).unwrap().to_string();
+    assert!(plan.contains("~ extension 101\n    spend_per_day: 10.00 -> 12.50\n"), "{plan}");
+
+    let wrong = "[[trunk]]\nname = \"a\"\nserver = \"sip:192.0.2.1\"\nspend_per_day = \"12,50\"\n\
+                 [[extension]]\nnumber = \"9\"\nspend_per_call = \"-1\"\n[[tenant]]\nname = \"default\"\nunrated = \"perhaps\"\n";
+    let errors = refused(&store.service, wrong, false);
+    for part in [
+        "site.toml:4:17: trunk \"a\": spend_per_day: expected an amount, got \"12,50\"; write a point instead of the comma",
+        "site.toml:7:18: extension \"9\": spend_per_call: expected an amount, got \"-1\"; write digits with a point",
+        "site.toml:10:11: tenant \"default\": unrated: expected one of refuse, allow, got \"perhaps\"",
+    ] {
+        assert!(errors.contains(part), "{part}\n{errors}");
+    }
+    let number = parse("site.toml", "[[extension]]\nnumber = \"9\"\nspend_per_call = 1.5\n").unwrap_err().to_string();
+    assert!(number.contains("site.toml:3:18: extension \"9\": spend_per_call: expected text in quotes"), "{number}");
 }

@@ -23,6 +23,7 @@ impl Switch {
             Command::TrunkTest { name, number } => self.begin_trial(now, &name, number.as_deref()),
             Command::TrunkTestResult { test } => self.trial(test),
             Command::Guard(command) => self.guard_command(now, command),
+            Command::Spending { account, extensions } => self.spending_items(now, account.as_deref(), extensions),
             Command::Drain => {
                 self.draining = true;
                 self.trunks_leave(now);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use ringfort_guard::callee;
 
 use crate::Switch;
-use crate::io::{CommandReply, RouteAnswer, RouteTrunk};
+use crate::io::{CommandReply, RouteAnswer};
 use crate::model::{Destination, Extension, TenantId, Trunk, TrunkId};
 use crate::number;
 use crate::route::{Ask, Decision, InboundDecision, Step};
@@ -29,7 +29,7 @@ impl Switch {
                         "expected an extension's number or trunk:NAME, got {from:?}, which is none"
                     ));
                 };
-                self.time_of(now, caller.tenant, at).map(|unix_s| self.explain_outbound(caller, to, unix_s))
+                self.time_of(now, caller.tenant, at).map(|unix_s| self.explain_outbound(now, caller, to, unix_s))
             }
         };
         match explained {
@@ -45,7 +45,7 @@ impl Switch {
         }
     }
 
-    fn explain_outbound(&self, caller: &Extension, to: &str, unix_s: u64) -> RouteAnswer {
+    fn explain_outbound(&self, now: Instant, caller: &Extension, to: &str, unix_s: u64) -> RouteAnswer {
         let address = to.strip_prefix("sip:").or_else(|| to.strip_prefix("sips:")).unwrap_or(to);
         let (dialled, host) = match address.rsplit_once('@') {
             Some((user, host)) => (user, Some(host.split([';', ':', '?']).next().unwrap_or(host))),
@@ -77,17 +77,9 @@ impl Switch {
             Decision::Extension(extension) => answer.outcome = format!("rings extension {}", extension.number),
             Decision::Trunks(plan) => {
                 answer.outcome = format!("leaves by the route {}", plan.route);
-                answer.canonical = plan.canonical;
+                answer.canonical = plan.canonical.clone();
                 answer.hidden = plan.hide;
-                answer.trunks = plan
-                    .attempts
-                    .into_iter()
-                    .filter_map(|attempt| {
-                        let trunk = self.router.trunk(attempt.trunk)?;
-                        let up = self.trunk_is_up(attempt.trunk);
-                        Some(RouteTrunk { trunk: trunk.name.clone(), number: attempt.number, up })
-                    })
-                    .collect();
+                answer.trunks = self.explain_cost(now, caller, &plan, &mut answer);
             }
             Decision::Domain { hide } => {
                 answer.outcome = format!("goes to sip:{address}, located by its domain's DNS records");

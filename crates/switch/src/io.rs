@@ -219,6 +219,12 @@ pub enum Command {
     },
     /// Bans, offences and who is exempt.
     Guard(GuardCommand),
+    /// What was spent, and what is left: of an extension's number, `trunk:NAME` or `tenant:NAME`; `None`: of all that have a
+    /// limit or have spent, extensions only where they are asked for.
+    Spending {
+        account: Option<String>,
+        extensions: bool,
+    },
     /// Take no new calls; `Status` tells how many are left.
     Drain,
     /// End what is left with BYE and a Reason.
@@ -249,6 +255,10 @@ pub enum CommandReply {
         items: Vec<OffenceReport>,
     },
     GuardWhy(GuardWhy),
+    Spending {
+        items: Vec<SpendingItem>,
+        counts: SpendingCounts,
+    },
     Done {
         changed: usize,
     },
@@ -280,6 +290,52 @@ pub struct RouteTrunk {
     /// As it is written to that trunk.
     pub number: String,
     pub up: bool,
+    /// An exact amount such as `0.05`; `None`: without a rate.
+    pub cost_per_minute: Option<String>,
+    pub currency: Option<String>,
+    /// The rule of spending by which it is passed over.
+    pub passed_over_by: Option<String>,
+}
+
+/// What an account has spent and may spend. Amounts are exact decimals as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpendingItem {
+    /// An extension's number, `trunk:NAME` or `tenant:NAME`.
+    pub account: String,
+    pub tenant: String,
+    /// That of the tenant's rates; `None`: it has none.
+    pub currency: Option<String>,
+    /// Today in the tenant's time zone: `2026-11-27`.
+    pub day: String,
+    pub spent_today: String,
+    pub spent_this_month: String,
+    /// For calls that may be answered.
+    pub reserved: String,
+    /// Calls that cost something just now.
+    pub calls: u32,
+    pub limit_per_call: Option<String>,
+    pub limit_per_day: Option<String>,
+    pub limit_per_month: Option<String>,
+    /// Beside what is reserved; `None`: without a limit.
+    pub left_today: Option<String>,
+    pub left_this_month: Option<String>,
+}
+
+/// What limits of spending did since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpendingCounts {
+    /// Calls that were refused, by rule.
+    pub refused: BTreeMap<String, u64>,
+    /// Calls that were ended as their money was gone.
+    pub ended: u64,
+    /// Calls that were warned of it.
+    pub warned: u64,
+}
+
+impl SpendingCounts {
+    pub(crate) fn count_refused(&mut self, rule: &str) {
+        *self.refused.entry(rule.to_owned()).or_default() += 1;
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

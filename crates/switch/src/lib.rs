@@ -17,11 +17,13 @@ pub mod io;
 mod line;
 mod lookup;
 pub mod model;
+pub mod money;
 pub mod number;
 mod out_of_dialog;
 pub mod record;
 pub mod registrar;
 pub mod route;
+mod spend;
 mod streams;
 mod timers;
 mod trunk;
@@ -46,7 +48,7 @@ use rustc_hash::FxHashMap;
 
 use crate::arrival::Sources;
 use crate::auth::Challengers;
-use crate::call::{Call, ClientUse, DialogUse};
+use crate::call::{Call, ClientUse, DialogUse, Purse};
 pub use crate::clock::Clock;
 use crate::config::{ProfileKind, SwitchConfig};
 use crate::directory::Directory;
@@ -57,7 +59,7 @@ use crate::line::Lines;
 use crate::lookup::Lookups;
 use crate::model::{CallId, Extension, ExtensionId, SipCredentials, Site, TenantId};
 use crate::out_of_dialog::Errand;
-use crate::record::Binding;
+use crate::record::{Binding, SpentTotal};
 use crate::registrar::Registrar;
 use crate::route::Router;
 use crate::streams::Streams;
@@ -81,6 +83,7 @@ pub struct Switch {
     lines: Lines,
     sources: Sources,
     trunks: Trunks,
+    purse: Purse,
     registrar: Registrar,
     gruus: Gruus,
     own_addresses: Vec<SocketAddr>,
@@ -123,6 +126,7 @@ impl Switch {
             lines: Lines::default(),
             sources: Sources::default(),
             trunks: Trunks::new(&config.gruu_key),
+            purse: Purse::default(),
             directory: Directory::new(site),
             registrar: Registrar::new(config.registrar),
             gruus: Gruus::new(&config.gruu_key),
@@ -165,6 +169,11 @@ impl Switch {
         let taken = self.registrar.restore(now, &self.clock, known);
         self.next_call = self.next_call.max(next_call.0);
         self.notice(Level::Info, None, None, "registrar", format!("{taken} of {offered} registrations restored"));
+    }
+
+    /// After a restart: what was spent on the days that still count.
+    pub fn restore_spending(&mut self, totals: &[SpentTotal]) {
+        self.purse.spending.restore(totals);
     }
 
     /// The configuration may have changed while the process was down: a binding belongs to the listener for phones with
@@ -299,6 +308,7 @@ impl Switch {
                 Timer::Unheard(call) => self.on_unheard(now, call),
                 Timer::Sources(hop) => self.on_sources_due(now, hop),
                 Timer::MaxDuration(call) => self.on_max_duration(now, call),
+                Timer::Spend(call) => self.on_spend_wake(now, call),
                 Timer::Quality(call) => {
                     if let Some(done) = self.streams.give_up(call) {
                         self.finish_quality(done);

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use line::{
     Alias, Attest, CalledIn, CalleeLimits, Calling, Destination, FromUser, HeaderRules, Hours, InboundRoute,
-    NumberFormat, NumberPlan, OutboundRoute, Pattern, Rate, RateTable, Rates, Trunk, TrunkCredentials, TrunkKind,
-    TrunkOrder, VerifyIdentity,
+    NumberFormat, NumberPlan, OutboundRoute, Pattern, Rate, RateTable, Rates, SpendLimits, Trunk, TrunkCredentials,
+    TrunkKind, TrunkOrder, Unrated, VerifyIdentity,
 };
 
 macro_rules! id {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CallId, ExtensionId, Pii, TenantId};
+use crate::model::{CallId, ExtensionId, Pii, TenantId, TrunkId};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub enum JournalRecord {
     CallQuality { call: CallId, directions: Vec<MediaQuality> },
     /// Somebody is banned, or free again (GUARD-6).
     Guard(GuardRecord),
+    /// A call has cost something. The journal keeps it by itself.
+    Spent(Spent),
 }
 
 /// What of the guard outlives a restart. Times are seconds since 1970; an IPv6 source is the first address of its /64.
@@ -51,6 +53,65 @@ pub enum GuardRecord {
     Disallowed {
         range: String,
     },
+}
+
+/// A day of the calendar in a tenant's time zone: `20261127`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LocalDay(pub u32);
+
+impl LocalDay {
+    /// `202611`.
+    pub fn month(self) -> u32 {
+        self.0 / 100
+    }
+}
+
+/// What a call has cost, step by step: written when the step begins. The sum over a call is its cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    pub call: CallId,
+    pub tenant: TenantId,
+    pub extension: Option<ExtensionId>,
+    pub trunk: TrunkId,
+    /// On which the steps begin.
+    pub day: LocalDay,
+    /// In millionths of the currency's unit; less than zero for what was paid ahead and not used.
+    pub amount: i64,
+    pub currency: String,
+}
+
+/// Whose money is counted (DOM-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Account {
+    Tenant(TenantId),
+    Extension(ExtensionId),
+    Trunk(TrunkId),
+}
+
+/// What an account has spent on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpentTotal {
+    pub account: Account,
+    pub day: LocalDay,
+    /// Millionths.
+    pub amount: u64,
+}
+
+impl Spent {
+    /// Those whose money it was.
+    pub fn accounts(&self) -> impl Iterator<Item = Account> + use<> {
+        crate::spend::accounts(self.tenant, self.trunk, self.extension)
+    }
+}
+
+/// What a call has cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Millionths.
+    pub amount: u64,
+    pub currency: String,
 }
 
 /// A registered contact (RFC 3261 §10), enough of it to reach the phone after a restart.
@@ -112,6 +173,8 @@ pub enum EndCause {
     Crash,
     /// Ours: something failed that should not have.
     Internal,
+    /// Its money was gone: `Cdr::rule` names the limit.
+    Spending,
 }
 
 /// A call detail record.
@@ -148,6 +211,9 @@ pub struct Cdr {
     /// The journal keeps it beside the rest.
     #[serde(skip)]
     pub more: CallMore,
+    /// The sum of its [`Spent`] records, which the journal keeps; `None`: it cost nothing that is known.
+    #[serde(skip)]
+    pub cost: Option<Cost>,
 }
 
 /// What else there is to say of a call. It is kept by the names of its fields, so that it can grow: what an older version wrote

@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     Unheard(CallId),
     /// The longest call time is over.
     MaxDuration(CallId),
+    /// A call that costs money: its next step is due, or a warning.
+    Spend(CallId),
     /// The relay did not report on a closed call's media in time.
     Quality(CallId),
     /// A session refresh that could not be sent is due again.

@@ -220,6 +220,12 @@ impl Audit {
             }
             // Everybody in these systems is in a private range, and those are never banned.
             JournalRecord::Guard(record) => self.violate(format!("a ban of one of ours: {record:?}")),
+            JournalRecord::Spent(spent) => {
+                let call = spent.call;
+                if !self.started.contains_key(&call) {
+                    self.violate(format!("call {call}, which never was, has cost something"));
+                }
+            }
         }
     }
 
@@ -270,7 +276,8 @@ impl Audit {
                 JournalRecord::CallStarted(_)
                 | JournalRecord::CallEnded(_)
                 | JournalRecord::CallQuality { .. }
-                | JournalRecord::Guard(_) => {}
+                | JournalRecord::Guard(_)
+                | JournalRecord::Spent(_) => {}
             }
         }
         live.into_values().collect()

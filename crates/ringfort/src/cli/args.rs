@@ -204,6 +204,14 @@ pub enum Ctl {
     /// Attackers: who failed, who is banned, and what to do about it
     #[command(subcommand)]
     Guard(GuardVerb),
+    /// What calls by a trunk cost: price lists, and the price of a call to a number
+    #[command(subcommand)]
+    Rates(RatesCommand),
+    /// What was spent today and this month, what is reserved, and what is left
+    Spending {
+        /// An extension's number, trunk:NAME or tenant:NAME [default: all that have a limit or have spent]
+        account: Option<String>,
+    },
     /// Read certificates and the site again; no call is touched
     Reload,
     /// Take no new calls
@@ -270,6 +278,39 @@ pub enum TrunkCommand {
         /// As it is dialled, digits with or without +. A call that is answered at once may cost money.
         number: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RatesCommand {
+    /// Give a trunk the rates of a CSV file (prefix,per_minute,connection,first_s,step_s), instead of those it has
+    Import {
+        /// Its name (TENANT/NAME where several tenants have it)
+        trunk: String,
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Of the prices, as ISO 4217 has it [default: as it is]
+        #[arg(long, value_name = "EUR")]
+        currency: Option<String>,
+        /// Print the plan and stop
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print a trunk's rates as a file that `import` takes
+    Export { trunk: String },
+    /// The price lists; with a number, the rate that a trunk has for it
+    Show {
+        /// Of this trunk only
+        trunk: Option<String>,
+        /// As it is dialled, or with + and the country code
+        number: Option<String>,
+    },
+    /// What a call to a number costs by each trunk, the cheapest first minute first
+    Lookup {
+        /// As it is dialled, or with + and the country code
+        number: String,
+    },
+    /// Take a trunk's rates away
+    Delete { trunk: String },
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,7 +10,8 @@ use ringfort_switch::model::{CallId, SrtpPolicy};
 use serde_json::Value;
 
 use super::args::{
-    Ctl, CtlArgs, DataArgs, ExtensionCommand, ExtensionFields, GuardVerb, RouteCommand, Srtp, TrunkCommand,
+    Ctl, CtlArgs, DataArgs, ExtensionCommand, ExtensionFields, GuardVerb, RatesCommand, RouteCommand, Srtp,
+    TrunkCommand,
 };
 use super::{ask_store, data_dir, guard, print_answer, show};
 use crate::control::{AdminRequest, Client, Fields, Request};
@@ -103,6 +104,10 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
             };
             print_answer(json, &switch(SwitchCommand::Guard(command))?, words)?;
         }
+        Ctl::Rates(command) => rates(&dir, json, command)?,
+        Ctl::Spending { account } => {
+            print_answer(json, &switch(SwitchCommand::Spending { account, extensions: true })?, show::spending)?;
+        }
         Ctl::Reload => {
             let words = |value: &Value| format!("Read again; revision {} in force.\n", value["revision"]);
             print_answer(json, &process(AdminRequest::Reload)?, words)?;
@@ -131,6 +136,38 @@ fn extension(dir: &std::path::Path, json: bool, command: ExtensionCommand) -> an
         }
         ExtensionCommand::Rotate { number } => {
             print_answer(json, &ask_store(dir, AdminRequest::ExtensionRotate { number })?, show::extension)
+        }
+    }
+}
+
+fn rates(dir: &std::path::Path, json: bool, command: RatesCommand) -> anyhow::Result<()> {
+    match command {
+        RatesCommand::Import { trunk, file, currency, dry_run } => {
+            let name = file.display().to_string();
+            let size = std::fs::metadata(&file).with_context(|| name.clone())?.len();
+            anyhow::ensure!(
+                size <= ringfort_store::site::rates::MAX_FILE as u64,
+                "{name}: expected a file of at most {} octets, got {size}; leave out what is not called",
+                ringfort_store::site::rates::MAX_FILE
+            );
+            let text = std::fs::read_to_string(&file).with_context(|| name.clone())?;
+            let request = AdminRequest::RatesImport { trunk, file: name, text, currency, dry_run };
+            print_answer(json, &ask_store(dir, request)?, change)
+        }
+        RatesCommand::Delete { trunk } => {
+            print_answer(json, &ask_store(dir, AdminRequest::RatesDelete { trunk })?, change)
+        }
+        RatesCommand::Export { trunk } => {
+            let value = ask_store(dir, AdminRequest::RatesExport { trunk })?;
+            print_answer(json, &value, |value| value["text"].as_str().unwrap_or_default().to_owned())
+        }
+        RatesCommand::Show { trunk, number } => {
+            let human = if number.is_some() { show::costs } else { show::rates };
+            print_answer(json, &ask_store(dir, AdminRequest::RatesShow { trunk, number })?, human)
+        }
+        RatesCommand::Lookup { number } => {
+            let request = AdminRequest::RatesShow { trunk: None, number: Some(number) };
+            print_answer(json, &ask_store(dir, request)?, show::costs)
         }
     }
 }

@@ -88,7 +88,13 @@ pub fn route(value: &Value) -> String {
     for (index, trunk) in value["trunks"].as_array().into_iter().flatten().enumerate() {
         let state = if trunk["up"] == true { "" } else { ", which is down" };
         let number = printable(&text(&trunk["number"]));
-        out.push_str(&format!("  {:<8}  {} as {number}{state}\n", format!("{}.", index + 1), text(&trunk["trunk"])));
+        let cost = match (trunk["passed_over_by"].as_str(), trunk["cost_per_minute"].as_str()) {
+            (Some(rule), _) => format!(", passed over: {rule}"),
+            (None, Some(cost)) => format!(", {cost} {} a minute", text(&trunk["currency"])),
+            (None, None) => String::new(),
+        };
+        let name = text(&trunk["trunk"]);
+        out.push_str(&format!("  {:<8}  {name} as {number}{state}{cost}\n", format!("{}.", index + 1)));
     }
     if value["hidden"] == true {
         out.push_str("  caller    hidden\n");
@@ -176,8 +182,19 @@ pub fn calls(value: &Value) -> String {
 }
 
 pub fn cdr(value: &Value) -> String {
-    let mut table =
-        Table::new(&[">call", "started (utc)", "from", "to", ">talked", ">status", "end", "trunk", "mos", "reason"]);
+    let mut table = Table::new(&[
+        ">call",
+        "started (utc)",
+        "from",
+        "to",
+        ">talked",
+        ">cost",
+        ">status",
+        "end",
+        "trunk",
+        "mos",
+        "reason",
+    ]);
     for item in items(value) {
         let trunks = &item["trunks"];
         let by = [&trunks["from"], &trunks["to"]].into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join("→");
@@ -193,6 +210,7 @@ pub fn cdr(value: &Value) -> String {
             text(&item["caller"]),
             text(&item["callee"]),
             seconds(item["talk_ms"].as_u64().unwrap_or(0) / 1000),
+            item["cost"].as_str().map_or_else(String::new, |cost| format!("{cost} {}", text(&item["currency"]))),
             text(&item["status"]),
             text(&item["cause"]),
             by,
@@ -201,6 +219,98 @@ pub fn cdr(value: &Value) -> String {
         ]);
     }
     table.render("No call records.")
+}
+
+/// Price lists of trunks.
+pub fn rates(value: &Value) -> String {
+    let mut table = Table::new(&["trunk", "currency", ">prefixes", ">cheapest minute", ">dearest minute"]);
+    for item in items(value) {
+        table.row(["trunk", "currency", "prefixes", "cheapest", "dearest"].map(|key| text(&item[key])));
+    }
+    table.render("There is no trunk.")
+}
+
+/// What was spent, and what is left.
+pub fn spending(value: &Value) -> String {
+    let heads = [
+        "account",
+        "currency",
+        ">today",
+        ">of",
+        ">left",
+        ">this month",
+        ">of",
+        ">left",
+        ">reserved",
+        ">calls",
+        ">a call",
+    ];
+    let mut table = Table::new(&heads);
+    let keys = [
+        "account",
+        "currency",
+        "spent_today",
+        "limit_per_day",
+        "left_today",
+        "spent_this_month",
+        "limit_per_month",
+        "left_this_month",
+        "reserved",
+        "calls",
+        "limit_per_call",
+    ];
+    for item in items(value) {
+        table.row(keys.map(|key| text(&item[key])));
+    }
+    let mut out = table.render("Nothing was spent, and nothing has a limit.");
+    let counts = &value["counts"];
+    let refused: u64 =
+        counts["refused"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
+    let count = |key: &str| counts[key].as_u64().unwrap_or(0);
+    let (warned, ended) = (count("warned"), count("ended"));
+    if refused + warned + ended > 0 {
+        out.push_str(&format!(
+            "Since the start: {} refused, {warned} warned, {ended} ended.\n",
+            counted(usize::try_from(refused).unwrap_or(usize::MAX), "call")
+        ));
+    }
+    out
+}
+
+/// What a call to a number costs by each trunk.
+pub fn costs(value: &Value) -> String {
+    let heads = [
+        "trunk",
+        "number",
+        "prefix",
+        "currency",
+        ">per minute",
+        ">connection",
+        ">first",
+        ">step",
+        ">1 min",
+        ">3 min",
+        ">10 min",
+    ];
+    let mut table = Table::new(&heads);
+    for item in items(value) {
+        let rate = &item["rate"];
+        let seconds = |key: &str| rate[key].as_u64().map_or_else(String::new, |s| format!("{s}s"));
+        table.row([
+            text(&item["trunk"]),
+            text(&item["number"]),
+            rate["prefix"].as_str().unwrap_or("no rate").to_owned(),
+            text(&item["currency"]),
+            text(&rate["per_minute"]),
+            text(&rate["connection"]),
+            seconds("first_s"),
+            seconds("step_s"),
+            text(&item["cost_1m"]),
+            text(&item["cost_3m"]),
+            text(&item["cost_10m"]),
+        ]);
+    }
+    table.render("There is no trunk.")
 }
 
 pub fn extensions(value: &Value) -> String {

@@ -384,7 +384,26 @@ const SITE: &[Key] = &[
         Toml("\"*67\""),
         "Dialled before a number, it hides the caller for this call.",
     ),
-    key("tenant[].time_zone", "IANA name", Toml("\"UTC\""), "Time zone of `hours`, for example `Europe/Berlin`."),
+    key(
+        "tenant[].time_zone",
+        "IANA name",
+        Toml("\"UTC\""),
+        "Time zone of `hours` and of the days of spending, for example `Europe/Berlin`.",
+    ),
+    key(
+        "tenant[].spend_per_call",
+        "amount in quotes",
+        Words("no limit"),
+        "What one call may cost, such as `\"2.50\"`, in the currency of its rates.",
+    ),
+    key("tenant[].spend_per_day", "amount in quotes", Words("no limit"), "What all its calls may cost in a day."),
+    key("tenant[].spend_per_month", "amount in quotes", Words("no limit"), "The same in a calendar month."),
+    key(
+        "tenant[].unrated",
+        "`refuse`, `allow`",
+        Toml("\"refuse\""),
+        "Calls to numbers that the trunk has no rate for, where a limit applies: refused, or taken as free. Emergency numbers always pass.",
+    ),
     key(
         "tenant[].longest_number",
         "number",
@@ -455,6 +474,9 @@ const SITE: &[Key] = &[
         Toml("false"),
         "Hides the caller on every call that leaves the house.",
     ),
+    key("extension[].spend_per_call", "amount in quotes", Words("no limit"), "What one of its calls may cost."),
+    key("extension[].spend_per_day", "amount in quotes", Words("no limit"), "What its calls may cost in a day."),
+    key("extension[].spend_per_month", "amount in quotes", Words("no limit"), "The same in a calendar month."),
     key("trunk[].name", "name", Words("must be there"), "Unique in its tenant; routes name it."),
     key("trunk[].tenant", "a tenant's name", Toml("\"default\""), "Which tenant it belongs to."),
     key(
@@ -562,6 +584,9 @@ const SITE: &[Key] = &[
         Toml("\"4s\""),
         "No answer of any kind to INVITE for this long: the next trunk is tried. From 1s to 32s.",
     ),
+    key("trunk[].spend_per_call", "amount in quotes", Words("no limit"), "What one call by it may cost."),
+    key("trunk[].spend_per_day", "amount in quotes", Words("no limit"), "What all calls by it may cost in a day."),
+    key("trunk[].spend_per_month", "amount in quotes", Words("no limit"), "The same in a calendar month."),
     key("trunk[].pass_extensions", "true or false", Toml("false"), "RTP header extensions and padding pass."),
     key("trunk[].enabled", "true or false", Toml("true"), "`false`: keeps it, but no call uses it."),
     key(

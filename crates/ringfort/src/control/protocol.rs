@@ -55,6 +55,26 @@ pub enum AdminRequest {
     Rollback {
         revision: Option<u64>,
     },
+    /// The price list of a trunk; `text` is the file's contents, `file` the name it has in mistakes.
+    RatesImport {
+        trunk: String,
+        file: String,
+        text: String,
+        /// `None`: as it is.
+        currency: Option<String>,
+        dry_run: bool,
+    },
+    RatesDelete {
+        trunk: String,
+    },
+    RatesExport {
+        trunk: String,
+    },
+    /// Of one trunk or all; with a number, the rate for it.
+    RatesShow {
+        trunk: Option<String>,
+        number: Option<String>,
+    },
     Revisions,
     /// What a phone needs to know to register: listeners, domain, fingerprint.
     Access,
@@ -78,7 +98,7 @@ pub struct Fields {
     pub enabled: Option<bool>,
 }
 
-const ADMIN: [&str; 16] = [
+const ADMIN: [&str; 20] = [
     "cdr",
     "extension_list",
     "extension_show",
@@ -89,6 +109,10 @@ const ADMIN: [&str; 16] = [
     "apply",
     "export",
     "rollback",
+    "rates_import",
+    "rates_delete",
+    "rates_export",
+    "rates_show",
     "revisions",
     "access",
     "selftest_begin",
@@ -151,6 +175,16 @@ mod tests {
             AdminRequest::Apply { file: "f".into(), text: "t\n".into(), dry_run: true, prune: false },
             AdminRequest::Export { with_secrets: false },
             AdminRequest::Rollback { revision: Some(2) },
+            AdminRequest::RatesImport {
+                trunk: "a".into(),
+                file: "f".into(),
+                text: "t\n".into(),
+                currency: None,
+                dry_run: true,
+            },
+            AdminRequest::RatesDelete { trunk: "a".into() },
+            AdminRequest::RatesExport { trunk: "a".into() },
+            AdminRequest::RatesShow { trunk: None, number: Some("1".into()) },
             AdminRequest::Revisions,
             AdminRequest::Access,
             AdminRequest::SelftestBegin,

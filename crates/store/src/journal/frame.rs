@@ -38,10 +38,12 @@ pub(crate) enum FrameKind {
     Guard,
     /// As `CallEndedOutside`, with everything else that is known of the call, as JSON.
     CallEndedMore,
+    /// What a call has cost.
+    Spent,
 }
 
 impl FrameKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Bound,
         Self::Unbound,
         Self::CallStarted,
@@ -52,6 +54,7 @@ impl FrameKind {
         Self::BoundInstance,
         Self::Guard,
         Self::CallEndedMore,
+        Self::Spent,
     ];
 
     pub(crate) fn of(record: &JournalRecord) -> Self {
@@ -65,6 +68,7 @@ impl FrameKind {
             JournalRecord::CallEnded(_) => Self::CallEnded,
             JournalRecord::CallQuality { .. } => Self::CallQuality,
             JournalRecord::Guard(_) => Self::Guard,
+            JournalRecord::Spent(_) => Self::Spent,
         }
     }
 
@@ -80,6 +84,7 @@ impl FrameKind {
             Self::BoundInstance => 8,
             Self::Guard => 9,
             Self::CallEndedMore => 10,
+            Self::Spent => 20,
         }
     }
 
@@ -102,6 +107,7 @@ pub(crate) fn seal_record(out: &mut Vec<u8>, key: &LessSafeKey, sequence: u64, r
         JournalRecord::Bound(binding) if kind == FrameKind::BoundInstance => {
             seal(out, key, sequence, kind, &(binding, binding.gruu_epoch));
         }
+        JournalRecord::Spent(spent) => seal(out, key, sequence, kind, spent),
         record => seal(out, key, sequence, kind, record),
     }
 }

@@ -198,6 +198,7 @@ impl SegmentReader {
                 binding.gruu_epoch = epoch;
                 Some(JournalRecord::Bound(binding))
             }
+            FrameKind::Spent => self.open().map(JournalRecord::Spent),
             FrameKind::Bound
             | FrameKind::Unbound
             | FrameKind::CallStarted

@@ -67,7 +67,7 @@ impl State {
                 }
             }
             // Only the background thread, which puts them into the database, needs to read these.
-            FrameKind::CallQuality => {}
+            FrameKind::CallQuality | FrameKind::Spent => {}
             FrameKind::Bound
             | FrameKind::BoundInstance
             | FrameKind::Unbound
@@ -97,7 +97,7 @@ impl State {
                 self.next_call = self.next_call.max(cdr.call.0.saturating_add(1));
                 self.open_calls.remove(&cdr.call);
             }
-            JournalRecord::CallQuality { .. } => {}
+            JournalRecord::CallQuality { .. } | JournalRecord::Spent(_) => {}
             JournalRecord::Guard(record) => self.guard.apply(record),
         }
     }

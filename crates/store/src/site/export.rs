@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::DEFAULT_TENANT;
 use super::line::{self, Shown, Val};
+use super::plan::grouped;
 use crate::cdr::word;
 
 /// Whether passwords stand in the text.
@@ -64,26 +65,44 @@ pub(crate) fn export(tenants: &[Tenant], site: &Site, secrets: Secrets) -> Strin
 }
 
 fn lines(out: &mut String, tenants: &[Tenant], site: &Site, secrets: Secrets) {
-    let mut object = |kind: &str, name: &str, shown: Shown| {
+    let object = |out: &mut String, kind: &str, name: &str, shown: Shown| {
         write(out, format_args!("\n[[{kind}]]\nname = {}\n", Value::String(name.to_owned())));
         keys(out, shown, secrets);
     };
     let default = line::trunk(&[], &Trunk::new(TrunkId(0), TenantId(0), "", ""));
     for trunk in site.trunks.values() {
-        object("trunk", &trunk.name, line::without(line::trunk(tenants, trunk), &default));
+        object(out, "trunk", &trunk.name, line::without(line::trunk(tenants, trunk), &default));
+    }
+    for (id, table) in &site.rates {
+        let Some(trunk) = site.trunks.get(id) else { continue };
+        let (count, currency) = (grouped(table.rates.len()), &table.currency);
+        let from = format!("`ringfort ctl rates export {}`", trunk.name);
+        write(
+            out,
+            format_args!(
+                "\n# Rates of trunk {}: {count} prefixes in {currency}. They are a file of their own: {from}.\n",
+                trunk.name
+            ),
+        );
     }
     for route in &site.outbound {
-        object("route", &route.name, line::without(line::route(tenants, &site.trunks, route), &line::plain_lists()));
+        object(
+            out,
+            "route",
+            &route.name,
+            line::without(line::route(tenants, &site.trunks, route), &line::plain_lists()),
+        );
     }
     for route in &site.inbound {
         object(
+            out,
             "inbound",
             &route.name,
             line::without(line::inbound(tenants, &site.trunks, route), &line::plain_lists()),
         );
     }
     for alias in &site.aliases {
-        object("alias", &alias.name, line::without(line::alias(tenants, alias), &line::plain_lists()));
+        object(out, "alias", &alias.name, line::without(line::alias(tenants, alias), &line::plain_lists()));
     }
 }
 

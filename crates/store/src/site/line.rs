@@ -6,9 +6,10 @@ use std::fmt;
 use std::time::Duration;
 
 use ringfort_switch::model::{
-    Alias, Calling, Destination, InboundRoute, NumberPlan, OutboundRoute, Secret, Site, Tenant, TenantId, Trunk,
-    TrunkId,
+    Alias, Calling, Destination, InboundRoute, NumberPlan, OutboundRoute, Rates, Secret, Site, SpendLimits, Tenant,
+    TenantId, Trunk, TrunkId,
 };
+use ringfort_switch::money;
 use toml::Value;
 
 use super::Located;
@@ -61,6 +62,10 @@ pub(super) const NUMBERS: &[Key] = &[
     ("guest_longest_number", Form::Count),
     ("guest_denied_prefixes", Form::Texts),
     ("guest_allowed_prefixes", Form::Texts),
+    ("spend_per_call", Form::Text),
+    ("spend_per_day", Form::Text),
+    ("spend_per_month", Form::Text),
+    ("unrated", Form::Text),
 ];
 pub(super) const CALLING: &[Key] = &[
     ("groups", Form::Texts),
@@ -68,6 +73,9 @@ pub(super) const CALLING: &[Key] = &[
     ("domains", Form::Flag),
     ("caller_id", Form::Text),
     ("hide_caller_id", Form::Flag),
+    ("spend_per_call", Form::Text),
+    ("spend_per_day", Form::Text),
+    ("spend_per_month", Form::Text),
 ];
 pub(super) const TRUNK: &[Key] = &[
     ("tenant", Form::Text),
@@ -102,6 +110,9 @@ pub(super) const TRUNK: &[Key] = &[
     ("calls_per_second", Form::Count),
     ("answer_within", Form::Duration),
     ("pass_extensions", Form::Flag),
+    ("spend_per_call", Form::Text),
+    ("spend_per_day", Form::Text),
+    ("spend_per_month", Form::Text),
     ("enabled", Form::Flag),
 ];
 pub(super) const ROUTE: &[Key] = &[
@@ -131,6 +142,7 @@ pub(crate) struct Lines {
     pub(crate) outbound: Vec<OutboundRoute>,
     pub(crate) inbound: Vec<InboundRoute>,
     pub(crate) aliases: Vec<Alias>,
+    pub(crate) rates: Rates,
 }
 
 impl Lines {
@@ -140,12 +152,14 @@ impl Lines {
             outbound: site.outbound.clone(),
             inbound: site.inbound.clone(),
             aliases: site.aliases.clone(),
+            rates: site.rates.clone(),
         }
     }
 
     /// The site with these lines.
     pub(crate) fn within(self, site: Site) -> Site {
-        Site { trunks: self.trunks, outbound: self.outbound, inbound: self.inbound, aliases: self.aliases, ..site }
+        let Self { trunks, outbound, inbound, aliases, rates } = self;
+        Site { trunks, outbound, inbound, aliases, rates, ..site }
     }
 }
 
@@ -163,6 +177,12 @@ fn text(value: impl Into<String>) -> Val {
 
 fn texts<T: fmt::Display>(values: &[T]) -> Val {
     Val::Texts(values.iter().map(|v| Located::new(v.to_string())).collect())
+}
+
+fn spend(limits: &SpendLimits) -> Shown {
+    let all =
+        [("spend_per_call", limits.per_call), ("spend_per_day", limits.per_day), ("spend_per_month", limits.per_month)];
+    all.into_iter().filter_map(|(key, limit)| Some((key, text(money::text(limit?))))).collect()
 }
 
 pub(super) fn numbers(n: &NumberPlan) -> Shown {
@@ -186,6 +206,8 @@ pub(super) fn numbers(n: &NumberPlan) -> Shown {
             out.push((allowed, texts(&limits.allowed)));
         }
     }
+    out.extend(spend(&n.spend));
+    out.push(("unrated", text(word(n.unrated))));
     out
 }
 
@@ -197,6 +219,7 @@ pub(super) fn calling(c: &Calling) -> Shown {
     ];
     out.extend(c.caller_id.as_ref().map(|id| ("caller_id", text(id))));
     out.push(("hide_caller_id", Val::Flag(c.hide_caller_id)));
+    out.extend(spend(&c.spend));
     out
 }
 
@@ -245,6 +268,7 @@ pub(super) fn trunk(tenants: &[Tenant], t: &Trunk) -> Shown {
         ("pass_extensions", Val::Flag(t.pass_extensions)),
         ("enabled", Val::Flag(t.enabled)),
     ]);
+    out.extend(spend(&t.spend));
     out.sort_by_key(|(key, _)| TRUNK.iter().position(|(k, _)| k == key));
     out
 }

@@ -10,10 +10,10 @@ use ringfort_media::codec::CodecAllowList;
 use ringfort_sip::Uri;
 use ringfort_switch::model::{
     Alias, CalleeLimits, Calling, Destination, HeaderRules, InboundRoute, NumberPlan, OutboundRoute, Pattern, Secret,
-    SipCredentials, TenantId, Trunk, TrunkCredentials, TrunkId, TrunkKind,
+    SipCredentials, SpendLimits, TenantId, Trunk, TrunkCredentials, TrunkId, TrunkKind,
 };
-use ringfort_switch::number;
 use ringfort_switch::route::hours::zone;
+use ringfort_switch::{money, number};
 use serde::de::DeserializeOwned;
 
 use super::line::{RawLine, Val, Values, leads_to};
@@ -167,6 +167,22 @@ impl<'v> Given<'v> {
         }
     }
 
+    /// `spend_per_call` and the like; empty text is no limit.
+    fn spend(&mut self) -> SpendLimits {
+        SpendLimits {
+            per_call: self.money("spend_per_call"),
+            per_day: self.money("spend_per_day"),
+            per_month: self.money("spend_per_month"),
+        }
+    }
+
+    fn money(&mut self, key: &str) -> Option<u64> {
+        let text = self.some(key)?;
+        money::parse(&text)
+            .inspect_err(|error| self.wrong(key, self.at(key), "an amount", &text, &error.to_string()))
+            .ok()
+    }
+
     fn caller_id(&mut self) -> Option<String> {
         let id = self.some("caller_id")?;
         if !number::is_number(&number::without_separators(&id)) {
@@ -217,6 +233,8 @@ impl Resolver<'_> {
                 "guest_denied_prefixes",
                 "guest_allowed_prefixes",
             ),
+            spend: given.spend(),
+            unrated: given.word("unrated", "refuse, allow"),
         };
         if values.contains_key("emergency") {
             plan.emergency = given.plain_texts("emergency");
@@ -263,6 +281,7 @@ impl Resolver<'_> {
             domains: given.flag("domains", false),
             caller_id: given.caller_id(),
             hide_caller_id: given.flag("hide_caller_id", false),
+            spend: given.spend(),
         };
         self.errors.append(&mut given.errors);
         calling
@@ -289,6 +308,8 @@ impl Resolver<'_> {
                 self.target.lines.trunks.insert(id, trunk);
             }
             unnamed += prune_or_count(&mut self.target.lines.trunks, &named, prune);
+            let lines = &mut self.target.lines;
+            lines.rates.retain(|id, _| lines.trunks.contains_key(id));
         }
         if let Some(routes) = &raw.routes {
             let new: Vec<OutboundRoute> = self
@@ -403,6 +424,7 @@ impl Resolver<'_> {
             calls_per_second: given.count("calls_per_second", 0),
             answer_within: given.duration("answer_within", Trunk::ANSWER_WITHIN, second, second * 32),
             pass_extensions: given.flag("pass_extensions", false),
+            spend: given.spend(),
             blacklists: old.map(|t| t.blacklists.clone()).unwrap_or_default(),
             ..Trunk::new(id, tenant, &raw.name.value, server)
         };

@@ -1,17 +1,20 @@
 //! Rows and history of lines to the world. A trunk is an object of its own; routes, inbound routes and aliases are lists
-//! whose order matters, kept whole. All bodies are sealed JSON of the model's types.
+//! whose order matters, kept whole; so are the rates of a trunk. All bodies are sealed JSON.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use ringfort_switch::model::{TenantId, Trunk, TrunkId};
+use ringfort_switch::model::{
+    Alias, Destination, InboundRoute, OutboundRoute, Pattern, RateTable, TenantId, Trunk, TrunkId, TrunkOrder,
+};
 use rusqlite::{Connection, Transaction, params};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Lines;
 use super::plan::ObjectKind;
 use super::rows::{bodies, differing, put_history};
+use super::{Lines, rates};
 use crate::db::DbError;
 use crate::keys::{Keys, Purpose};
 
@@ -36,7 +39,7 @@ pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<Lines, DbErro
 /// The lines as they were after `revision`.
 pub(super) fn at_revision(connection: &Connection, keys: &Keys, revision: u64) -> Result<Lines, DbError> {
     let mut lines = Lines::default();
-    for kind in [ObjectKind::Trunk, ObjectKind::Route, ObjectKind::Inbound, ObjectKind::Alias] {
+    for kind in [ObjectKind::Trunk, ObjectKind::Route, ObjectKind::Inbound, ObjectKind::Alias, ObjectKind::Rates] {
         for (id, body) in bodies::<Value>(connection, keys, kind, revision)? {
             let Some(body) = body else { continue };
             let damaged = || DbError::Damaged { place: place(kind.name(), id), expected: "a line" };
@@ -61,6 +64,14 @@ pub(super) fn save(
     for id in differing(&old, &new) {
         writer.put(ObjectKind::Trunk, id, new.get(&id))?;
     }
+    let tables = |lines: &Lines| -> BTreeMap<u32, Arc<RateTable>> {
+        lines.rates.iter().map(|(id, table)| (id.0, Arc::clone(table))).collect()
+    };
+    let (old, new) = (tables(before), tables(after));
+    for id in differing(&old, &new) {
+        let body = new.get(&id).map(|t| RatesBody { currency: t.currency.clone(), csv: rates::write(t) });
+        writer.put(ObjectKind::Rates, id, body.as_ref())?;
+    }
     if before.outbound != after.outbound {
         writer.put(ObjectKind::Route, 0, Some(&after.outbound))?;
     }
@@ -71,6 +82,13 @@ pub(super) fn save(
         writer.put(ObjectKind::Alias, 0, Some(&after.aliases))?;
     }
     Ok(())
+}
+
+/// A trunk's rates as they are kept: the text that an export of them is, whose first line names its columns.
+#[derive(Serialize, Deserialize)]
+struct RatesBody {
+    currency: String,
+    csv: String,
 }
 
 struct Writer<'w> {
@@ -102,30 +120,111 @@ impl Writer<'_> {
 
 /// Puts a body where it belongs; `None` where it is none of its kind.
 fn put(lines: &mut Lines, kind: &str, id: u32, body: Value) -> Option<()> {
-    fn read<T: DeserializeOwned>(body: Value) -> Option<T> {
-        serde_json::from_value(body).ok()
-    }
     match kind {
         "trunk" => {
-            let trunk = read_trunk(body)?;
+            let trunk = over(&Trunk::new(TrunkId(0), TenantId(0), "", ""), body)?;
             lines.trunks.insert(TrunkId(id), trunk);
         }
-        "route" => lines.outbound = read(body)?,
-        "inbound" => lines.inbound = read(body)?,
-        "alias" => lines.aliases = read(body)?,
+        "route" => lines.outbound = list(&plain_route(), body)?,
+        "inbound" => lines.inbound = list(&plain_inbound(), body)?,
+        "alias" => lines.aliases = list(&plain_alias(), body)?,
+        "rates" => {
+            let RatesBody { currency, csv } = serde_json::from_value(body).ok()?;
+            let table = rates::parse("", &csv, &currency).ok()?;
+            lines.rates.insert(TrunkId(id), Arc::new(table));
+        }
         _ => return None,
     }
     Some(())
 }
 
-/// A trunk that was written before a field came has that field's default.
-fn read_trunk(body: Value) -> Option<Trunk> {
-    let mut whole = serde_json::to_value(Trunk::new(TrunkId(0), TenantId(0), "", "")).ok()?;
-    let fields = whole.as_object_mut()?;
-    fields.extend(body.as_object()?.clone());
+/// An object as it was written, over one that has everything: a field that came after it was written has its default.
+fn over<T: Serialize + DeserializeOwned>(plain: &T, body: Value) -> Option<T> {
+    let Value::Object(written) = body else { return None };
+    let mut whole = serde_json::to_value(plain).ok()?;
+    whole.as_object_mut()?.extend(written);
     serde_json::from_value(whole).ok()
+}
+
+fn list<T: Serialize + DeserializeOwned>(plain: &T, body: Value) -> Option<Vec<T>> {
+    let Value::Array(items) = body else { return None };
+    items.into_iter().map(|item| over(plain, item)).collect()
+}
+
+fn plain_route() -> OutboundRoute {
+    OutboundRoute {
+        tenant: TenantId(0),
+        name: String::new(),
+        patterns: Vec::new(),
+        groups: Vec::new(),
+        hours: Vec::new(),
+        strip: 0,
+        prepend: String::new(),
+        trunks: Vec::new(),
+        order: TrunkOrder::default(),
+        ring_for: None,
+    }
+}
+
+fn plain_inbound() -> InboundRoute {
+    InboundRoute {
+        tenant: TenantId(0),
+        name: String::new(),
+        trunk: None,
+        called: Pattern::Any,
+        hours: Vec::new(),
+        to: Destination::Reject(404),
+    }
+}
+
+fn plain_alias() -> Alias {
+    Alias { tenant: TenantId(0), name: String::new(), to: Destination::Reject(404), published: false }
 }
 
 fn place(kind: &str, id: u32) -> String {
     format!("line/{kind}/{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lists_that_were_written_before_a_field_came_have_its_default() {
+        let mut lines = Lines::default();
+        let route = json!([{ "tenant": 1, "name": "out", "patterns": ["any", { "prefix": "00" }], "trunks": [1, 2] }]);
+        put(&mut lines, "route", 0, route).unwrap();
+        let [route] = lines.outbound.as_slice() else { panic!("{:?}", lines.outbound) };
+        assert_eq!((route.trunks.as_slice(), route.patterns.len()), ([TrunkId(1), TrunkId(2)].as_slice(), 2));
+        assert_eq!((route.order, route.strip, route.ring_for), (TrunkOrder::Listed, 0, None));
+        assert!(route.groups.is_empty() && route.hours.is_empty() && route.prepend.is_empty());
+
+        put(&mut lines, "inbound", 0, json!([{ "tenant": 1, "name": "in", "to": { "extension": "101" } }])).unwrap();
+        assert_eq!(lines.inbound[0].to, Destination::Extension("101".to_owned()));
+        assert_eq!((&lines.inbound[0].called, lines.inbound[0].trunk), (&Pattern::Any, None));
+
+        put(&mut lines, "alias", 0, json!([{ "tenant": 1, "name": "alex", "to": { "extension": "101" } }])).unwrap();
+        assert!(!lines.aliases[0].published, "strangers reach what is published alone");
+
+        put(&mut lines, "trunk", 7, json!({ "id": 7, "tenant": 1, "name": "acme", "server": "sip:192.0.2.1" }))
+            .unwrap();
+        assert_eq!(lines.trunks[&TrunkId(7)].max_calls, Trunk::MAX_CALLS);
+    }
+
+    #[test]
+    fn what_is_none_of_its_kind_is_refused() {
+        let mut lines = Lines::default();
+        for (kind, body) in [
+            ("route", json!({ "name": "out" })),
+            ("route", json!([7])),
+            ("inbound", json!([{ "name": 7 }])),
+            ("alias", json!("alex")),
+            ("trunk", json!([])),
+            ("brunk", json!({})),
+        ] {
+            assert!(put(&mut lines, kind, 0, body.clone()).is_none(), "{kind} {body}");
+        }
+    }
 }

@@ -7,8 +7,11 @@ mod line;
 mod line_resolve;
 mod line_rows;
 mod plan;
+pub mod rates;
 mod resolve;
 pub(crate) mod rows;
+#[cfg(test)]
+mod upgrade_tests;
 
 use std::fmt;
 

@@ -1,9 +1,11 @@
 //! What a change would do, object by object and field by field, with secrets left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use ringfort_switch::model::{Calling, Extension, ExtensionId, NumberPlan, Tenant, TenantId, Trunk, TrunkId};
+use ringfort_switch::model::{
+    Calling, Extension, ExtensionId, NumberPlan, RateTable, Tenant, TenantId, Trunk, TrunkId,
+};
 use serde::{Deserialize, Serialize};
 
 use super::line::{self, Lines, Shown, Val};
@@ -19,6 +21,8 @@ pub enum ObjectKind {
     Route,
     Inbound,
     Alias,
+    /// What a trunk's calls cost.
+    Rates,
 }
 
 impl ObjectKind {
@@ -30,6 +34,7 @@ impl ObjectKind {
             Self::Route => "route",
             Self::Inbound => "inbound",
             Self::Alias => "alias",
+            Self::Rates => "rates",
         }
     }
 }
@@ -207,6 +212,7 @@ pub(crate) fn compare(
         }
     }
     unchanged += compare_lines(tenants, lines, &mut changes);
+    unchanged += compare_rates(tenants, lines, &mut changes);
     changes.sort_by(|a, b| (a.kind, &a.tenant, &a.name, a.action).cmp(&(b.kind, &b.tenant, &b.name, b.action)));
     (changes, unchanged)
 }
@@ -339,6 +345,66 @@ fn compare_lines(tenants: (&[Tenant], &[Tenant]), lines: (&Lines, &Lines), chang
     let aliases = |l: &Lines| l.aliases.iter().map(|a| ((a.tenant, a.name.clone()), line::alias(&all, a))).collect();
     kind(ObjectKind::Alias, (aliases(lines.0), aliases(lines.1)), line::plain_lists());
     unchanged
+}
+
+/// Tables of rates by their trunks: not each prefix, but how many of them there are and how many are different.
+fn compare_rates(tenants: (&[Tenant], &[Tenant]), lines: (&Lines, &Lines), changes: &mut Vec<Change>) -> usize {
+    let mut unchanged = 0;
+    let ids: BTreeSet<TrunkId> = lines.0.rates.keys().chain(lines.1.rates.keys()).copied().collect();
+    for id in ids {
+        let pair = Pair { before: lines.0.rates.get(&id), after: lines.1.rates.get(&id) };
+        if pair.before == pair.after {
+            unchanged += 1;
+            continue;
+        }
+        let trunk = lines.1.trunks.get(&id).or_else(|| lines.0.trunks.get(&id));
+        let tenant = trunk.and_then(|trunk| tenants.1.iter().chain(tenants.0).find(|t| t.id == trunk.tenant));
+        let mut fields = Fields::default();
+        if let Some(after) = pair.after {
+            rate_fields(&mut fields, pair.before.map(|table| &**table), after);
+        }
+        changes.push(Change {
+            action: pair.action(),
+            kind: ObjectKind::Rates,
+            name: trunk.map_or_else(String::new, |trunk| trunk.name.clone()),
+            tenant: tenant.map(|t| t.name.clone()),
+            fields: fields.0,
+        });
+    }
+    unchanged
+}
+
+fn rate_fields(fields: &mut Fields, before: Option<&RateTable>, after: &RateTable) {
+    let counted = |table: &RateTable| grouped(table.rates.len());
+    fields.field("currency", before.map(|t| t.currency.clone()), Some(after.currency.clone()));
+    fields.field("prefixes", before.map(counted), Some(counted(after)));
+    let Some(before) = before else { return };
+    let (mut changed, mut new) = (0, 0);
+    for rate in &after.rates {
+        match before.rates.binary_search_by(|old| old.prefix.cmp(&rate.prefix)) {
+            Ok(at) => changed += usize::from(before.rates[at] != *rate),
+            Err(_) => new += 1,
+        }
+    }
+    let gone = before.rates.len() + new - after.rates.len();
+    for (name, count) in [("changed", changed), ("new", new), ("gone", gone)] {
+        if count > 0 {
+            fields.field(name, None, Some(format!("{} of {}", grouped(count), counted(after))));
+        }
+    }
+}
+
+/// `120,031`.
+pub(super) fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// With the name of the one before each.

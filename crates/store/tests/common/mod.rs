@@ -80,6 +80,7 @@ pub fn started(call: u64) -> Cdr {
         quality: Vec::new(),
         trunks: CallTrunks::default(),
         more: CallMore::default(),
+        cost: None,
     }
 }
 

@@ -37,6 +37,7 @@ impl Switch {
         self.servers.remove(&call.invite);
         self.count_extension(&call, -1);
         self.free_line(&mut call);
+        self.settle(now, &mut call);
         for (at, timer) in [(call.ring_timer.take(), Timer::Ring(id)), (call.max_timer.take(), Timer::MaxDuration(id))]
         {
             if let Some(at) = at {
@@ -233,5 +234,6 @@ fn cause_rule(cause: EndCause) -> &'static str {
         EndCause::Shutdown => "shutdown",
         EndCause::Crash => "crash",
         EndCause::Internal => "internal",
+        EndCause::Spending => "spending",
     }
 }

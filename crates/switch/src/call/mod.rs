@@ -5,6 +5,7 @@ mod arrival;
 mod ending;
 pub(crate) mod outcome;
 mod outside;
+mod paying;
 mod progress;
 mod session;
 mod setup;
@@ -17,6 +18,7 @@ use ringfort_sip::endpoint::{ClientTx, ServerTx};
 use ringfort_sip::write::Headers;
 
 pub(crate) use self::outside::{Way, loose_route};
+pub(crate) use self::paying::{Paying, Purse};
 pub(crate) use self::setup::{session_description, shorten};
 use crate::model::{CallId, Context, ExtensionId, LegId, ProfileId, TenantId, TrunkId};
 use crate::record::Cdr;
@@ -175,6 +177,8 @@ pub(crate) struct Call {
     pub way: Option<Box<Way>>,
     /// The trunk whose place it has.
     pub line: Option<TrunkId>,
+    /// Set while it costs money.
+    pub paying: Option<Box<Paying>>,
 }
 
 impl Call {

@@ -16,6 +16,7 @@ use ringfort_sip::method::Method;
 use ringfort_sip::uri::{Scheme, Uri};
 use ringfort_sip::write::{Body, Headers};
 
+use super::paying::Hold;
 use super::setup::Refusal;
 use super::{ClientUse, Leg, LegState};
 use crate::Switch;
@@ -70,6 +71,13 @@ pub(crate) struct Way {
     pub ring_for: Option<Duration>,
     /// What was tried, for the record.
     pub tried: Vec<String>,
+    /// In E.164 with `+`: what is paid by.
+    canonical: Option<String>,
+    emergency: bool,
+    /// What is set aside for the trunk that is tried.
+    pub hold: Option<Box<Hold>>,
+    /// The rule of spending by which a trunk was passed over.
+    unpaid: Option<&'static str>,
 }
 
 /// Whether a refusal is the trouble of the one who gave it, so that another trunk may do better: never a person's word
@@ -81,7 +89,8 @@ pub(crate) fn fails_over(status: u16) -> bool {
 impl Way {
     pub(crate) fn by_trunks(plan: TrunkPlan, request: &Message) -> Self {
         let goal = Goal::Trunks { route: plan.route, left: plan.attempts.into_iter().collect() };
-        Self { ring_for: plan.ring_for, ..Self::new(goal, request, plan.hide) }
+        let TrunkPlan { canonical, emergency, ring_for, .. } = plan;
+        Self { ring_for, canonical, emergency, ..Self::new(goal, request, plan.hide) }
     }
 
     pub(crate) fn to_domain(uri: String, request: &Message, hide: bool) -> Self {
@@ -102,7 +111,23 @@ impl Way {
             authorized: false,
             ring_for: None,
             tried: Vec::new(),
+            canonical: None,
+            emergency: false,
+            hold: None,
+            unpaid: None,
         }
+    }
+
+    /// The trunks that are left to try, where calls by them are paid for: not for another domain, and never for help.
+    pub(super) fn trunks_to_pay(&self) -> Option<impl Iterator<Item = TrunkId> + '_> {
+        match &self.goal {
+            Goal::Trunks { left, .. } if !self.emergency => Some(left.iter().map(|attempt| attempt.trunk)),
+            Goal::Trunks { .. } | Goal::Domain { .. } => None,
+        }
+    }
+
+    pub(super) fn canonical(&self) -> Option<&str> {
+        self.canonical.as_deref()
     }
 
     /// Where it goes, for the log.
@@ -137,6 +162,20 @@ impl Switch {
 
     /// Begins the look-up of the next trunk, or of the domain.
     fn next_goal(&mut self, now: Instant, id: CallId) -> Next {
+        let way = self.calls.get(&id).and_then(|call| call.way.as_ref());
+        let paid = way.and_then(|way| way.trunks_to_pay()?.next());
+        if let Some(trunk) = paid
+            && let Err(refusal) = self.hold_for(now, id, trunk)
+        {
+            if let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()) {
+                way.unpaid = Some(refusal.rule);
+                if let Goal::Trunks { left, .. } = &mut way.goal {
+                    left.pop_front();
+                }
+            }
+            self.note_outside(id, refusal);
+            return Next::Again;
+        }
         let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()) else { return Next::Nothing };
         let (request, name) = match &mut way.goal {
             Goal::Domain { uri } => {
@@ -198,6 +237,12 @@ impl Switch {
             let text = format!("the domain's records lead to {}, an address of our own side", target.address.ip());
             return Err(Refusal::new(403, "route.inner_address", text));
         }
+        if let Some(trunk) = &trunk {
+            // A target before it may still answer, and has what was held.
+            self.hold_for(now, id, trunk.id)?;
+        }
+        let call = self.calls.get(&id).expect("its owner has just seen it");
+        let way = call.way.as_ref().expect("its owner has just seen it");
         let profile = trunk.as_ref().and_then(|t| t.profile.as_deref());
         let Some(listener) = self.listener_for(profile, &target) else {
             let text = format!("no listener for {} to {}", target.transport, target.address);
@@ -284,6 +329,7 @@ impl Switch {
             return;
         }
         self.leave_branch(now, id, leg, Outcome::TimedOut);
+        self.stray(id, tx);
         self.clients.insert(tx, ClientUse::Abandoned);
         self.endpoint.cancel(now, tx, crossing::reason("SIP", 408, "No answer"));
         self.note_outside(id, Refusal::new(408, "route.no_answer", "no answer in time"));
@@ -393,9 +439,12 @@ impl Switch {
     /// The trunk that was tried is left: its place is free again.
     fn leave_line(&mut self, id: CallId) {
         let way = self.calls.get_mut(&id).and_then(|call| call.way.as_mut());
-        if let Some(line) = way.and_then(|way| way.line.take()) {
+        let Some(way) = way else { return };
+        let (line, hold) = (way.line.take(), way.hold.take());
+        if let Some(line) = line {
             self.lines.give_back(line.trunk);
         }
+        self.drop_hold(hold);
     }
 
     /// Something did not work out: it is logged, and the best word for the caller is kept.
@@ -406,7 +455,7 @@ impl Switch {
         if call.best.as_ref().is_none_or(|(best, _)| outside_rank(refusal.status) > outside_rank(*best)) {
             call.best = Some((refusal.status, refusal.headers));
         }
-        let text = format!("{what}: {}", refusal.text);
+        let text = if what.is_empty() { refusal.text } else { format!("{what}: {}", refusal.text) };
         self.notice(Level::Info, Some(tenant), Some(id), refusal.rule, text);
     }
 
@@ -419,7 +468,16 @@ impl Switch {
             headers.append(&crossing::reason("Q.850", 38, "No line could be reached"));
         }
         self.counters.calls_failed += 1;
-        self.end_call(now, id, None, status, EndCause::Rejected, &headers, "no line could be reached");
+        let unpaid = call.way.as_ref().and_then(|way| way.unpaid).filter(|_| status == 403);
+        let (cause, why) = match unpaid {
+            Some(_) => (EndCause::Refused, "what may be spent does not cover the call"),
+            None => (EndCause::Rejected, "no line could be reached"),
+        };
+        if let Some(rule) = unpaid {
+            call.cdr.rule = Some(rule.to_owned());
+            self.purse.counts.count_refused(rule);
+        }
+        self.end_call(now, id, None, status, cause, &headers, why);
     }
 
     /// Media towards a trunk or a stranger (CALL-4, CALL-5).
@@ -525,9 +583,11 @@ impl Switch {
             Some(line) => self.lines.give_back(line.trunk),
             None => {}
         }
+        let hold = way.hold.take();
         if matches!(way.goal, Goal::Trunks { .. }) {
             call.cdr.trunks.tried = way.tried;
         }
+        self.drop_hold(hold);
     }
 
     /// The call is over: its trunk has room again.

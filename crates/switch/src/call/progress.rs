@@ -51,6 +51,9 @@ impl Switch {
                 }
             },
             ClientUse::Abandoned => {
+                if status >= 200 {
+                    self.stray_ended(now, tx, status < 300);
+                }
                 if let (200..=299, Some(dialog)) = (status, dialog) {
                     self.end_stray_answer(now, dialog);
                 }
@@ -123,7 +126,8 @@ impl Switch {
                     self.on_fork_refusal(now, tx, call, leg, status, Headers::default());
                 }
             }
-            ClientUse::Abandoned | ClientUse::Ending => {}
+            ClientUse::Abandoned => self.stray_ended(now, tx, false),
+            ClientUse::Ending => {}
             ClientUse::Withdrawn { call, .. } => self.roll_back(now, call),
             ClientUse::Relayed { call, tx: asked, offer, .. } => {
                 self.relayed.remove(&asked);
@@ -240,12 +244,14 @@ impl Switch {
             Err(reject) => {
                 let text = format!("a phone's answer cannot be used: {reject}");
                 self.notice(Level::Warn, None, Some(id), "media", text);
+                self.pay_for_nothing(now, id);
                 self.end_stray_answer(now, dialog);
                 return self.fork_over(now, id, leg, 488, warning(&reject));
             }
         };
 
         self.outside_lives(now, id);
+        self.begin_paying(now, id);
         self.way_is_over(id, true);
         let call = self.calls.get_mut(&id).expect("it was just seen");
         let late = call.late_offer;
@@ -407,6 +413,14 @@ impl Switch {
 
     /// Gives up every phone that still rings, but for `keep`.
     pub(crate) fn cancel_forks(&mut self, now: Instant, id: CallId, keep: Option<usize>, reason: &Headers) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let open = call.legs.iter().enumerate().skip(1).find_map(|(index, leg)| match leg.state {
+            LegState::Calling { tx, .. } if leg.trunk.is_some() && Some(index) != keep => Some(tx),
+            _ => None,
+        });
+        if let Some(tx) = open {
+            self.stray(id, tx);
+        }
         let Some(call) = self.calls.get_mut(&id) else { return };
         for leg in 1..call.legs.len() {
             let LegState::Calling { tx, .. } = call.legs[leg].state else { continue };

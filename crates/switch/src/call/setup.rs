@@ -28,7 +28,7 @@ use crate::wall::Proof;
 use crate::{Switch, draw};
 
 /// Why an attempt ends before a phone was tried.
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     pub status: u16,
     pub rule: &'static str,
     pub text: String,
@@ -113,7 +113,11 @@ impl Switch {
         let admitted = self.admit(now, true, flow, Reach::Local);
         let routed = admitted.and_then(|proof| match self.route(now, caller, request)? {
             // A line that costs money has a door of its own.
-            Callee::Outside(way) => Ok((Callee::Outside(way), self.admit(now, true, flow, Reach::Trunk)?)),
+            Callee::Outside(way) => {
+                let proof = self.admit(now, true, flow, Reach::Trunk)?;
+                self.may_spend(now, &way, caller)?;
+                Ok((Callee::Outside(way), proof))
+            }
             inside => Ok((inside, proof)),
         });
         match routed {
@@ -407,6 +411,7 @@ impl Switch {
                 || request.has_option(HeaderName::Supported, "100rel") && !late_offer,
             way: None,
             line,
+            paying: None,
         };
         let callee = match callee {
             Callee::Extension(callee) => callee,
@@ -629,6 +634,7 @@ impl Switch {
             quality: Vec::new(),
             trunks: CallTrunks::default(),
             more: CallMore::default(),
+            cost: None,
         })
     }
 

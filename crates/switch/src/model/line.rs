@@ -32,6 +32,10 @@ pub struct NumberPlan {
     pub callees: CalleeLimits,
     /// What guests may dial.
     pub guest_callees: CalleeLimits,
+    /// For all of its calls together.
+    pub spend: SpendLimits,
+    /// What becomes of calls to numbers without a rate where a limit of spending applies.
+    pub unrated: Unrated,
 }
 
 /// Which callees may be dialled at all, whoever has a way for them (GUARD-4). `None`: the default.
@@ -82,8 +86,38 @@ impl Default for NumberPlan {
             time_zone: "UTC".to_owned(),
             callees: CalleeLimits::default(),
             guest_callees: CalleeLimits::default(),
+            spend: SpendLimits::default(),
+            unrated: Unrated::Refuse,
         }
     }
+}
+
+/// What may be spent at most (DOM-8), in millionths of the currency that the tenant's rates have; `None`: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SpendLimits {
+    pub per_call: Option<u64>,
+    /// By the calendar of the tenant's time zone.
+    pub per_day: Option<u64>,
+    pub per_month: Option<u64>,
+}
+
+impl SpendLimits {
+    /// Whether there is one at all.
+    pub fn any(&self) -> bool {
+        self.per_call.is_some() || self.per_day.is_some() || self.per_month.is_some()
+    }
+}
+
+/// What becomes of a call whose cost nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unrated {
+    /// It may cost more than is left.
+    #[default]
+    Refuse,
+    /// It counts as free.
+    Allow,
 }
 
 /// What an extension may do beyond the house, and how it appears there.
@@ -100,6 +134,8 @@ pub struct Calling {
     pub caller_id: Option<String>,
     /// Hidden caller id on every call that leaves the house (RFC 3323, 3325).
     pub hide_caller_id: bool,
+    /// For its calls.
+    pub spend: SpendLimits,
 }
 
 /// How a trunk's far end is known.
@@ -246,6 +282,8 @@ pub struct Trunk {
     pub sign_identity: bool,
     /// What we say of our callers at the most.
     pub attest: Attest,
+    /// For the calls that leave by it.
+    pub spend: SpendLimits,
 }
 
 /// What becomes of the signature of a caller's number.
@@ -305,6 +343,7 @@ impl Trunk {
             verify_identity: VerifyIdentity::default(),
             sign_identity: true,
             attest: Attest::default(),
+            spend: SpendLimits::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::model::Hours;
+use crate::record::LocalDay;
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const MINUTES_OF_DAY: u16 = 24 * 60;
@@ -29,6 +30,19 @@ impl fmt::Display for Moment {
 /// The zone of an IANA name; `None` where there is none of that name.
 pub fn zone(name: &str) -> Option<TimeZone> {
     TimeZone::get(name).ok()
+}
+
+/// The day in Greenwich at `unix_s` seconds after 1970.
+pub fn utc_day(unix_s: u64) -> LocalDay {
+    day(&TimeZone::UTC, unix_s)
+}
+
+/// The day of the calendar at `unix_s` seconds after 1970 (UTC).
+pub(super) fn day(zone: &TimeZone, unix_s: u64) -> LocalDay {
+    let at = i64::try_from(unix_s).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX);
+    let local = zone.to_datetime(at);
+    let part = |number: i8| u32::from(number.unsigned_abs());
+    LocalDay(u32::from(local.year().unsigned_abs()) * 10_000 + part(local.month()) * 100 + part(local.day()))
 }
 
 /// What the clock on the wall shows at `unix_s` seconds after 1970 (UTC).
@@ -168,6 +182,11 @@ mod tests {
         assert_eq!(moment(&berlin, 1_774_745_999), Moment { day: 6, minute: 119 });
         assert_eq!(moment(&berlin, 1_774_746_000), Moment { day: 6, minute: 180 });
         assert!(zone("Europe/Atlantis").is_none());
+        // 22:59:59 UTC is the last second of the day before summer time, 21:59:59 that of the day it begins.
+        let days = [1_774_738_799, 1_774_738_800, 1_774_821_599, 1_774_821_600].map(|s| day(&berlin, s).0);
+        assert_eq!(days, [20_260_328, 20_260_329, 20_260_329, 20_260_330]);
+        assert_eq!(day(&berlin, 1_774_738_799).month(), 202_603);
+        let _ = day(&berlin, u64::MAX);
         let _ = moment(&berlin, u64::MAX);
     }
 

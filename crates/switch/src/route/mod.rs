@@ -23,7 +23,8 @@ use crate::model::{
     Alias, Destination, Extension, Hours, InboundRoute, NumberPlan, OutboundRoute, Pattern, Site, TenantId, Trunk,
     TrunkId, TrunkOrder,
 };
-use crate::number;
+use crate::record::LocalDay;
+use crate::{money, number};
 use explain::Log;
 use hours::{Moment, moment};
 use prefix::PrefixMap;
@@ -209,6 +210,11 @@ impl Router {
         let local: jiff::civil::DateTime = local.parse().ok()?;
         let at = self.tenants.get(&tenant)?.zone.to_timestamp(local).ok()?;
         u64::try_from(at.as_second()).ok()
+    }
+
+    /// The day at `unix_s` seconds after 1970 in the tenant's zone.
+    pub fn day(&self, tenant: TenantId, unix_s: u64) -> LocalDay {
+        hours::day(self.tenants.get(&tenant).map_or(&TimeZone::UTC, |t| &t.zone), unix_s)
     }
 
     /// What calls cost.
@@ -411,7 +417,7 @@ impl Router {
                     (TrunkOrder::Listed, _) => String::new(),
                     (TrunkOrder::LeastCost, u64::MAX) => ", no rate for the number".to_owned(),
                     (TrunkOrder::LeastCost, price) => {
-                        format!(", {}.{:06} for the first minute", price / 1_000_000, price % 1_000_000)
+                        format!(", {} for the first minute", money::text(price))
                     }
                 };
                 (!*down, format!("{state}{price}"))

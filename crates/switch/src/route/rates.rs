@@ -67,6 +67,15 @@ impl RateBook {
     }
 }
 
+impl RateTable {
+    /// The rate for a number in canonical form, without an index: a handful of binary searches.
+    pub fn rate(&self, canonical: &str) -> Option<&Rate> {
+        let digits = canonical.strip_prefix('+').unwrap_or(canonical);
+        let found = |prefix: &str| self.rates.binary_search_by(|rate| rate.prefix.as_str().cmp(prefix)).ok();
+        (1..=digits.len()).rev().filter_map(|len| digits.get(..len)).find_map(found).map(|index| &self.rates[index])
+    }
+}
+
 impl Rate {
     /// The charge for an answered call of `seconds`, in millionths of the currency unit; rounded up.
     pub fn charge(&self, seconds: u64) -> u64 {
@@ -109,6 +118,12 @@ mod tests {
         assert_eq!(of("+4930123456"), Some(99));
         assert_eq!(of("+12125550100"), None);
         assert_eq!(book.rate(other, "+442079460000"), None);
+        let mut sorted =
+            RateTable { currency: "EUR".into(), rates: vec![rate("44", 10), rate("447", 50), rate("4", 99)] };
+        sorted.rates.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+        for number in ["+447700900123", "+442079460000", "+4930123456", "+12125550100", "44", "", "+ä4"] {
+            assert_eq!(sorted.rate(number), book.rate(one, number), "{number}");
+        }
         assert_eq!(book.minutes("+447700900123").as_slice(), [(one, 50), (other, 7)]);
     }
 

@@ -1,0 +1,373 @@
+//! What a call that leaves by a trunk costs, while it runs (DOM-8): the first step is held before a trunk is tried, charged
+//! when it answers, and each further one before it begins. A call whose next step is not covered is ended; a beep is heard
+//! a minute before.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringfort_media::sound::{Part, Sound, Tone};
+use ringfort_media::types as media;
+use ringfort_sip::endpoint::ClientTx;
+use rustc_hash::FxHashMap;
+
+use super::setup::Refusal;
+use super::{CALLER, Call};
+use crate::Switch;
+use crate::crossing;
+use crate::io::{Level, Output, SpendingCounts};
+use crate::model::{CallId, ExtensionId, Rate, SpendLimits, TenantId, Trunk, TrunkId, Unrated};
+use crate::money;
+use crate::record::{Account, EndCause, JournalRecord, LocalDay, Spent};
+use crate::spend::{Limit, Meter, Payers, Room, Spending, UNRATED, accounts};
+use crate::timers::Timer;
+
+/// A step is paid for this long before it begins: the other side hangs up before its own clock begins one that is not.
+const MARGIN: Duration = Duration::from_millis(500);
+/// How much is paid for at once where steps are short: by limits that another call may reach, and without any.
+const SLICE_S: u64 = 10;
+const FREE_SLICE_S: u64 = 60;
+/// How long before its end a call is warned.
+const WARN_S: u64 = 60;
+/// Another call has ended, and there is so much more that a second warning makes sense.
+const WARN_AGAIN_S: u64 = 2 * WARN_S;
+/// Just after the answer nobody listens yet.
+const FIRST_WARNING: Duration = Duration::from_secs(2);
+/// How often is looked whether other calls use up what is left; at most and at least.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_millis(100);
+
+/// The price of a call by one trunk, held while it is tried.
+#[derive(Clone, Debug)]
+pub(crate) struct Hold {
+    tenant: TenantId,
+    trunk: TrunkId,
+    extension: Option<ExtensionId>,
+    rate: Rate,
+    currency: String,
+}
+
+/// Spending, and what of it hangs between calls.
+#[derive(Debug, Default)]
+pub(crate) struct Purse {
+    pub spending: Spending,
+    pub counts: SpendingCounts,
+    /// Branches that were given up and may still be answered: that costs the first step.
+    strays: FxHashMap<ClientTx, (CallId, Hold)>,
+}
+
+/// What an answered call pays by.
+#[derive(Debug)]
+pub(crate) struct Paying {
+    pub meter: Meter,
+    answered_at: Instant,
+    wake: Instant,
+}
+
+impl Hold {
+    fn amount(&self) -> u64 {
+        Meter::first(&self.rate)
+    }
+
+    fn accounts(&self) -> impl Iterator<Item = Account> + use<> {
+        accounts(self.tenant, self.trunk, self.extension)
+    }
+
+    fn meter(self, call: CallId) -> Meter {
+        Meter::new(call, self.tenant, self.trunk, self.extension, self.rate).in_currency(&self.currency)
+    }
+}
+
+impl Switch {
+    /// Those who pay for a call by a trunk, as the site has it now.
+    fn payers(&self, tenant: TenantId, trunk: TrunkId, extension: Option<ExtensionId>) -> Payers {
+        accounts(tenant, trunk, extension).map(|account| (account, self.limits_of(account))).collect()
+    }
+
+    fn today(&self, tenant: TenantId, now: Instant) -> LocalDay {
+        self.router.day(tenant, self.clock.unix(now).0 / 1000)
+    }
+
+    /// What would be held for a call by a trunk; `None`: nothing is known to be paid for it.
+    ///
+    /// # Errors
+    /// The limit that leaves no room for it, or that nobody knows what it costs where there is a limit.
+    pub(crate) fn price(
+        &self,
+        now: Instant,
+        trunk: &Trunk,
+        extension: Option<ExtensionId>,
+        canonical: Option<&str>,
+    ) -> Result<Option<(Hold, Payers)>, Refusal> {
+        let payers = self.payers(trunk.tenant, trunk.id, extension);
+        let table = self.router.rates().table(trunk.id);
+        let rate = canonical.and_then(|number| self.router.rates().rate(trunk.id, number));
+        let Some((table, rate)) = table.zip(rate) else {
+            let unrated = self.router.plan(trunk.tenant).map_or(Unrated::Refuse, |plan| plan.unrated);
+            let limited = payers.iter().find(|(_, limits)| limits.any());
+            return match (unrated, limited) {
+                (Unrated::Refuse, Some((account, _))) => {
+                    let whose = self.account_words(*account);
+                    let text = format!(
+                        "trunk {} has no rate for the number, and {whose} has a limit; import one, or allow calls without \
+                         (`unrated`)",
+                        trunk.name
+                    );
+                    Err(Refusal::new(403, UNRATED, text))
+                }
+                (Unrated::Refuse | Unrated::Allow, _) => Ok(None),
+            };
+        };
+        let hold = Hold {
+            tenant: trunk.tenant,
+            trunk: trunk.id,
+            extension,
+            rate: rate.clone(),
+            currency: table.currency.clone(),
+        };
+        let day = self.today(trunk.tenant, now);
+        match self.purse.spending.covers(&payers, day, 0, hold.amount()) {
+            Ok(()) => Ok(Some((hold, payers))),
+            Err(room) => {
+                let words = self.room_words(&room, &hold.currency);
+                let cost = money::text(hold.amount());
+                let text = format!("{words}; by trunk {} the first step costs {cost}", trunk.name);
+                Err(Refusal::new(403, room.limit.rule(), text))
+            }
+        }
+    }
+
+    /// Whether a call by one of these trunks may be paid for; a call for help is never asked.
+    pub(super) fn may_spend(&mut self, now: Instant, way: &super::Way, extension: ExtensionId) -> Result<(), Refusal> {
+        let mut first = None;
+        for trunk in way.trunks_to_pay().into_iter().flatten() {
+            let Some(trunk) = self.router.trunk(trunk) else { continue };
+            match self.price(now, trunk, Some(extension), way.canonical()) {
+                Ok(_) => return Ok(()),
+                Err(refusal) => first = first.or(Some(refusal)),
+            }
+        }
+        let Some(refusal) = first else { return Ok(()) };
+        self.purse.counts.count_refused(refusal.rule);
+        Err(refusal)
+    }
+
+    /// Holds what the first step by a trunk costs before it is tried.
+    ///
+    /// # Errors
+    /// It is not covered: the trunk is passed over.
+    pub(super) fn hold_for(&mut self, now: Instant, id: CallId, trunk: TrunkId) -> Result<(), Refusal> {
+        let Some(call) = self.calls.get(&id) else { return Ok(()) };
+        let Some(way) = call.way.as_ref().filter(|way| way.trunks_to_pay().is_some() && way.hold.is_none()) else {
+            return Ok(());
+        };
+        let Some(trunk) = self.router.trunk(trunk) else { return Ok(()) };
+        let Some((hold, payers)) = self.price(now, trunk, call.cdr.from_extension, way.canonical())? else {
+            return Ok(());
+        };
+        let day = self.today(hold.tenant, now);
+        let held = self.purse.spending.hold(&payers, day, hold.amount());
+        held.expect("it was just seen that there is room");
+        let way = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()).expect("it was just seen");
+        way.hold = Some(Box::new(hold));
+        Ok(())
+    }
+
+    /// The trunk was left without an answer.
+    pub(super) fn drop_hold(&mut self, hold: Option<Box<Hold>>) {
+        if let Some(hold) = hold {
+            self.purse.spending.release(hold.accounts(), hold.amount());
+        }
+    }
+
+    /// A branch is given up, and its 2xx may be on the way: what is held for it stays so until it is known.
+    pub(super) fn stray(&mut self, id: CallId, tx: ClientTx) {
+        let way = self.calls.get_mut(&id).and_then(|call| call.way.as_mut());
+        if let Some(hold) = way.and_then(|way| way.hold.take()) {
+            self.purse.strays.insert(tx, (id, *hold));
+        }
+    }
+
+    /// What became of a branch that was given up.
+    pub(super) fn stray_ended(&mut self, now: Instant, tx: ClientTx, answered: bool) {
+        let Some((call, hold)) = self.purse.strays.remove(&tx) else { return };
+        self.purse.spending.release(hold.accounts(), hold.amount());
+        if answered {
+            self.pay_first_step(now, call, hold);
+        }
+    }
+
+    /// The far end has answered, and the call comes to nothing all the same.
+    pub(super) fn pay_for_nothing(&mut self, now: Instant, id: CallId) {
+        let way = self.calls.get_mut(&id).and_then(|call| call.way.as_mut());
+        if let Some(hold) = way.and_then(|way| way.hold.take()) {
+            self.purse.spending.release(hold.accounts(), hold.amount());
+            self.pay_first_step(now, id, *hold);
+        }
+    }
+
+    fn pay_first_step(&mut self, now: Instant, id: CallId, hold: Hold) {
+        let day = self.today(hold.tenant, now);
+        let spent = hold.meter(id).answer(&mut self.purse.spending, day);
+        self.journal_spent([spent]);
+    }
+
+    /// The trunk has answered: from now on the call costs money.
+    pub(super) fn begin_paying(&mut self, now: Instant, id: CallId) {
+        let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()) else { return };
+        let Some(hold) = way.hold.take() else { return };
+        self.purse.spending.release(hold.accounts(), hold.amount());
+        let day = self.today(hold.tenant, now);
+        let mut meter = hold.meter(id);
+        let first = meter.answer(&mut self.purse.spending, day);
+        self.purse.spending.begin(meter.accounts(), meter.per_minute());
+        self.journal_spent([first]);
+        let call = self.calls.get_mut(&id).expect("it was just seen");
+        call.paying = Some(Box::new(Paying { meter, answered_at: now, wake: now }));
+        self.go_on_paying(now, id);
+    }
+
+    pub(crate) fn on_spend_wake(&mut self, now: Instant, id: CallId) {
+        if self.calls.get(&id).is_some_and(|call| call.paying.is_some()) {
+            self.go_on_paying(now, id);
+        }
+    }
+
+    /// Pays for the next steps where they are due, warns, and says when to look again; ends the call where a step is not
+    /// covered.
+    fn go_on_paying(&mut self, now: Instant, id: CallId) {
+        let Some(mut paying) = self.calls.get_mut(&id).and_then(|call| call.paying.take()) else { return };
+        let (tenant, extension) = (paying.meter.tenant(), paying.meter.extension());
+        let payers = self.payers(tenant, paying.meter.trunk(), extension);
+        let limited = payers.iter().any(|(_, limits)| limits.any());
+        let slice = if limited { SLICE_S } else { FREE_SLICE_S };
+        let answered = self.clock.unix(paying.answered_at).0;
+        let (router, spending) = (&self.router, &mut self.purse.spending);
+        let day_of = |second: u64| router.day(tenant, (answered + second * 1000) / 1000);
+        let mut spent: Vec<Spent> = Vec::new();
+        let mut short = None;
+        while short.is_none() && paying.due() <= now {
+            let advance = paying.meter.advance(spending, &payers, slice, day_of);
+            spent.extend(advance.spent);
+            short = advance.short;
+        }
+        self.journal_spent(spent);
+        if let Some(room) = short {
+            let call = self.calls.get_mut(&id).expect("it was just seen");
+            call.paying = Some(paying);
+            return self.end_unpaid(now, id, &room);
+        }
+        let day = self.today(tenant, now);
+        let paid = paying.due().saturating_duration_since(now).as_secs();
+        let further = self.purse.spending.seconds_left(&payers, day, &paying.meter);
+        let mut wake = paying.due();
+        if let Some(left) = further.map(|further| further.saturating_add(paid)) {
+            let listens = paying.answered_at + FIRST_WARNING;
+            if left > WARN_AGAIN_S {
+                paying.meter.warned = false;
+            }
+            if left <= WARN_S && !paying.meter.warned && now >= listens {
+                paying.meter.warned = true;
+                self.warn(id, left);
+            } else if !paying.meter.warned {
+                let then = Duration::from_secs(left.saturating_sub(WARN_S)).min(LOOK_EVERY);
+                wake = wake.min((now + then).max(listens).max(now + SOON));
+            }
+        }
+        paying.wake = wake;
+        self.timers.set(wake, Timer::Spend(id));
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.paying = Some(paying);
+        }
+    }
+
+    fn end_unpaid(&mut self, now: Instant, id: CallId, room: &Room) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(paying) = &call.paying else { return };
+        let currency = paying.meter.cost().currency;
+        call.cdr.rule = Some(room.limit.rule().to_owned());
+        let words = self.room_words(room, &currency);
+        self.purse.counts.ended += 1;
+        let reason = crossing::reason("Q.850", 31, "Spending limit reached");
+        self.end_call(now, id, None, 200, EndCause::Spending, &reason, &words);
+    }
+
+    /// A beep instead of the far voice for a moment, for the caller alone.
+    fn warn(&mut self, id: CallId, left: u64) {
+        const BEEP: Duration = Duration::from_millis(400);
+        let Some(call) = self.calls.get(&id) else { return };
+        let (tenant, caller) = (call.tenant, call.cdr.caller.clone());
+        let ear = call.bridge.ear(call.legs[CALLER].media);
+        self.purse.counts.warned += 1;
+        let text = format!("{caller} is warned: what may be spent is used up in {left} s");
+        self.notice(Level::Info, Some(tenant), Some(id), "spending.warning", text);
+        let Some(ear) = ear else { return };
+        let sound = Arc::new(Sound::once(vec![Part::Tone(Tone::single(1400), BEEP)]));
+        let play = media::PlayId(id.0);
+        let playback = media::Playback { id: play, payload_type: ear.payload_type, codec: ear.codec, sound };
+        let command = media::Command::Play { id: ear.stream, playback: Box::new(playback) };
+        self.outputs.push_back(Output::Media(command));
+    }
+
+    /// The call is over: what was paid ahead is given back.
+    pub(super) fn settle(&mut self, now: Instant, call: &mut Call) {
+        let Some(mut paying) = call.paying.take() else { return };
+        self.timers.clear(paying.wake, Timer::Spend(call.id));
+        let seconds = now.saturating_duration_since(paying.answered_at).as_millis().div_ceil(1000);
+        let day = self.today(call.tenant, now);
+        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        let changes = paying.meter.settle(&mut self.purse.spending, seconds, day);
+        self.purse.spending.end(paying.meter.accounts(), paying.meter.per_minute());
+        self.journal_spent(changes);
+        call.cdr.cost = Some(paying.meter.cost());
+    }
+
+    fn journal_spent(&mut self, spent: impl IntoIterator<Item = Spent>) {
+        let records = spent.into_iter().filter(|spent| spent.amount != 0);
+        self.outputs.extend(records.map(|spent| Output::Journal(JournalRecord::Spent(spent))));
+    }
+
+    /// `extension 101`, `trunk cheap`, `tenant default`.
+    pub(crate) fn account_words(&self, account: Account) -> String {
+        let site = self.directory.site();
+        match account {
+            Account::Tenant(id) => {
+                let name = site.tenants.iter().find(|t| t.id == id).map_or("", |t| t.name.as_str());
+                format!("tenant {name}")
+            }
+            Account::Extension(id) => {
+                format!("extension {}", self.directory.extension(id).map_or("", |e| e.number.as_str()))
+            }
+            Account::Trunk(id) => format!("trunk {}", self.router.trunk(id).map_or("", |t| t.name.as_str())),
+        }
+    }
+
+    /// `extension 101 has 0.20 EUR left of the 5.00 that it may spend in a day`.
+    fn room_words(&self, room: &Room, currency: &str) -> String {
+        let whose = self.account_words(room.account);
+        let (left, of) = (money::text(room.left), money::text(room.of));
+        let span = match room.limit {
+            Limit::Call => "for a call",
+            Limit::Day => "in a day",
+            Limit::Month => "in a month",
+        };
+        format!("{whose} has {left} {currency} left of the {of} that it may spend {span}")
+    }
+
+    /// The limits of an account.
+    pub(crate) fn limits_of(&self, account: Account) -> SpendLimits {
+        match account {
+            Account::Tenant(id) => self.router.plan(id).map(|plan| plan.spend),
+            Account::Extension(id) => self.directory.extension(id).map(|e| e.calling.spend),
+            Account::Trunk(id) => self.router.trunk(id).map(|trunk| trunk.spend),
+        }
+        .unwrap_or_default()
+    }
+}
+
+impl Paying {
+    /// When the next step has to be paid for.
+    fn due(&self) -> Instant {
+        let end = self.answered_at + Duration::from_secs(self.meter.paid_s());
+        end.checked_sub(MARGIN).unwrap_or(end)
+    }
+}
