@@ -2,6 +2,9 @@
 //! Written by a thread of its own over a bounded queue, so that a slow disk never holds up signalling; opened anew when
 //! somebody has moved it away.
 
+#[cfg(test)]
+mod fail2ban;
+
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,8 +13,9 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use ringfort_switch::io::OffenceReport;
 
@@ -19,6 +23,10 @@ use crate::time;
 
 /// Lines that may wait for the disk; more are counted and left out.
 const WAITING: usize = 4096;
+/// Lines that are written in a second. Whoever is banned makes no more; a source that is spared could fill the disk.
+const PER_SECOND: u32 = 500;
+/// Of those that were left out it is told at the latest after this long.
+const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// Hands lines to the thread that writes them. The file is closed when the last one is dropped.
 #[derive(Clone)]
@@ -38,8 +46,13 @@ impl OffenceLog {
         }
         let (lines, queue) = sync_channel(WAITING);
         let left_out = Arc::new(AtomicU64::new(0));
-        let writer =
-            Writer { path: path.to_owned(), file: append_to(path)?, left_out: left_out.clone(), failed: false };
+        let writer = Writer {
+            path: path.to_owned(),
+            file: append_to(path)?,
+            left_out: left_out.clone(),
+            failed: false,
+            pace: Pace::new(now()),
+        };
         let thread = std::thread::Builder::new()
             .name("offence-log".to_owned())
             .stack_size(128 * 1024)
@@ -110,21 +123,67 @@ struct Writer {
     left_out: Arc<AtomicU64>,
     /// Said once, until it works again.
     failed: bool,
+    pace: Pace,
+}
+
+/// How many lines this second may still have.
+struct Pace {
+    since: Instant,
+    left: u32,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { since: now, left: PER_SECOND }
+    }
+
+    fn allows(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
+            *self = Self::new(now);
+        }
+        let allowed = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        allowed
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the edge of the system")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 impl Writer {
     fn run(mut self, queue: &Receiver<String>) {
-        while let Ok(first) = queue.recv() {
-            let mut batch = first;
-            while batch.len() < 64 * 1024
-                && let Ok(next) = queue.try_recv()
-            {
-                batch.push_str(&next);
+        let mut told = now();
+        loop {
+            let mut batch = String::new();
+            let untold = self.left_out.load(Ordering::Relaxed) > 0;
+            let first = match untold {
+                true => queue.recv_timeout(TELL_AFTER),
+                false => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            let ended = first == Err(RecvTimeoutError::Disconnected);
+            let mut next = first.ok();
+            while let Some(line) = next {
+                match self.pace.allows(now()) {
+                    true => batch.push_str(&line),
+                    false => drop(self.left_out.fetch_add(1, Ordering::Relaxed)),
+                }
+                next = if batch.len() < 64 * 1024 { queue.try_recv().ok() } else { None };
             }
-            let left_out = self.left_out.swap(0, Ordering::Relaxed);
-            if left_out > 0 {
-                // It begins with no address: nobody is blamed for it.
-                let _ = writeln!(batch, "# {left_out} offences left out: more came than the disk took");
+            if ended || now().saturating_duration_since(told) >= TELL_AFTER {
+                told = now();
+                let left_out = self.left_out.swap(0, Ordering::Relaxed);
+                if left_out > 0 {
+                    // It begins with no address: nobody is blamed for it.
+                    let _ = writeln!(batch, "# {left_out} offences left out: more came than are written");
+                }
+            }
+            if batch.is_empty() {
+                if ended {
+                    return;
+                }
+                continue;
             }
             let result = self.follow().and_then(|()| self.file.write_all(batch.as_bytes()));
             match (result, self.failed) {
@@ -139,6 +198,9 @@ impl Writer {
                     tracing::error!(rule = "offence_log", %error, path = %self.path.display(), "offences not written");
                 }
                 (Err(_), true) => {}
+            }
+            if ended {
+                return;
             }
         }
     }
@@ -202,6 +264,35 @@ mod tests {
             let plain = line.replace("\\\\", "").replace("\\\"", "");
             assert_eq!(plain.matches('"').count(), 8, "{line}");
         }
+    }
+
+    #[test]
+    fn more_than_a_bounded_number_of_lines_a_second_is_told_as_a_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("offences.log");
+        let (log, thread) = OffenceLog::open(&path).unwrap();
+        let many = 3 * PER_SECOND as usize;
+        for _ in 0..many {
+            log.write(&report("192.168.1.7", "a", "b"));
+        }
+        drop(log);
+        thread.join().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (notes, lines): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with('#'));
+        let left_out = |note: &&str| note.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
+        let told: usize = notes.iter().map(left_out).sum();
+        assert_eq!(lines.len() + told, many);
+        // A slow machine may take a second or two for it.
+        assert!(told > 0 && lines.len() >= PER_SECOND as usize, "{} written, {told} left out", lines.len());
+        assert!(lines.iter().all(|line| line.starts_with("ip[192.168.1.7] ")));
+    }
+
+    #[test]
+    fn a_new_second_has_lines_again() {
+        let start = now();
+        let mut pace = Pace::new(start);
+        assert!((0..PER_SECOND).all(|_| pace.allows(start)) && !pace.allows(start + Duration::from_millis(999)));
+        assert!(pace.allows(start + Duration::from_secs(1)));
     }
 
     #[test]

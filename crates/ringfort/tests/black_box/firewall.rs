@@ -282,3 +282,90 @@ fn a_server_has_its_table_from_the_start_and_goes_on_without_the_right() {
         assert_eq!(pair.nft("list ruleset"), "");
     });
 }
+
+#[test]
+fn an_attackers_ban_goes_to_the_kernel_and_comes_back_with_the_server() {
+    let Some(pair) = Pair::new() else { return };
+    let mut config = String::from(
+        "[[profile]]\nname = \"a\"\nkind = \"internal\"\nlisten = [\"udp:203.0.113.1:5060\", \"udp:[2001:db8:0:1::1]:5060\", \"tcp:203.0.113.1:5060\"]\n",
+    );
+    config.push_str("[http]\nlisten = \"127.0.0.1:9099\"\n[guard]\nnftables = \"on\"\n");
+    let desk = Desk::new(&config);
+    let stop = |mut server: std::process::Child| {
+        server.kill().unwrap();
+        server.wait().unwrap();
+    };
+    let banned = || pair.nft("list table inet ringfort");
+    pair.inside(|| {
+        let other = pair.listen_on(7000);
+        let (server, log) = run(&desk, &[]);
+        assert!(log.contains("ready"), "{log}");
+
+        // Five requests that cannot be read, by TCP, which proves where they come from.
+        let start = now();
+        pair.outside(|| {
+            use std::io::{Read as _, Write as _};
+            for _ in 0..5 {
+                let from: std::net::SocketAddr = (pair.attacker4.parse::<std::net::IpAddr>().unwrap(), 0).into();
+                let mut stream = connect_from(from, ([203, 0, 113, 1], 5060).into());
+                stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+                let _ = stream.write_all(b"INVITE nonsense\r\nContent-Length: 0\r\n\r\n");
+                // Closed, answered or silent: whatever comes of it.
+                let _ = stream.read(&mut [0; 500]);
+            }
+        });
+        wait_for("the attacker's ban in the kernel", || banned().contains(pair.attacker4));
+        println!("five offences and the ban in the kernel: {:?}", now() - start);
+        assert!(!pair.reaches(&other, pair.attacker4), "dropped for every port, not for ours alone");
+        assert!(pair.reaches(&other, pair.good4));
+
+        // An operator's ban, and the time from the command to the kernel.
+        let start = now();
+        desk.place.ok(&format!("ctl guard ban {} --for 1h", pair.attacker6));
+        wait_for("the ban by hand", || banned().contains("2001:db8:0:1::"));
+        println!("ctl to kernel, the command's start included: {:?}", now() - start);
+        assert!(!pair.reaches(&other, pair.good6), "the whole /64");
+        desk.place.ok(&format!("ctl guard allow {}/128", pair.good6));
+        wait_for("the exception", || banned().contains(pair.good6));
+        assert!(pair.reaches(&other, pair.good6) && !pair.reaches(&other, pair.attacker6));
+
+        // Killed: the kernel keeps them. Started: the server tells them again, also after somebody took them away.
+        stop(server);
+        assert!(!pair.reaches(&other, pair.attacker4));
+        desk.ok("firewall remove-bans");
+        assert!(pair.reaches(&other, pair.attacker4));
+        let (server, _) = run(&desk, &[]);
+        wait_for("the bans after the restart", || banned().contains(pair.attacker4) && banned().contains(pair.good6));
+        assert!(!pair.reaches(&other, pair.attacker4) && !pair.reaches(&other, pair.attacker6));
+        assert!(pair.reaches(&other, pair.good6));
+
+        desk.place.ok(&format!("ctl guard unban {}", pair.attacker4));
+        wait_for("the pardon", || !banned().contains(pair.attacker4));
+        assert!(pair.reaches(&other, pair.attacker4));
+        assert!(desk.place.page("/metrics").contains("\nringfort_kernel_bans 1\n"));
+        stop(server);
+    });
+}
+
+/// A connection from that address: the standard library has no such call.
+fn connect_from(from: std::net::SocketAddr, to: std::net::SocketAddr) -> TcpStream {
+    use std::os::fd::FromRawFd as _;
+    let (std::net::SocketAddr::V4(from), std::net::SocketAddr::V4(to)) = (from, to) else { panic!("IPv4") };
+    let raw = |address: &std::net::SocketAddrV4| libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
+        sin_zero: [0; 8],
+    };
+    let (from, to) = (raw(&from), raw(&to));
+    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: both structures live through their calls, and the descriptor has no other owner.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        assert!(socket >= 0);
+        let stream = TcpStream::from_raw_fd(socket);
+        assert_eq!(libc::bind(socket, (&raw const from).cast(), length), 0);
+        assert_eq!(libc::connect(socket, (&raw const to).cast(), length), 0);
+        stream
+    }
+}
