@@ -332,12 +332,6 @@ pub struct SpendingCounts {
     pub warned: u64,
 }
 
-impl SpendingCounts {
-    pub(crate) fn count_refused(&mut self, rule: &str) {
-        *self.refused.entry(rule.to_owned()).or_default() += 1;
-    }
-}
-
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub revision: u64,

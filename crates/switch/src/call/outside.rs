@@ -475,7 +475,7 @@ impl Switch {
         };
         if let Some(rule) = unpaid {
             call.cdr.rule = Some(rule.to_owned());
-            self.purse.counts.count_refused(rule);
+            *self.refusals.entry(rule).or_default() += 1;
         }
         self.end_call(now, id, None, status, cause, &headers, why);
     }

@@ -14,7 +14,7 @@ use super::setup::Refusal;
 use super::{CALLER, Call};
 use crate::Switch;
 use crate::crossing;
-use crate::io::{Level, Output, SpendingCounts};
+use crate::io::{Level, Output};
 use crate::model::{CallId, ExtensionId, Rate, SpendLimits, TenantId, Trunk, TrunkId, Unrated};
 use crate::money;
 use crate::record::{Account, EndCause, JournalRecord, LocalDay, Spent};
@@ -50,7 +50,9 @@ pub(crate) struct Hold {
 #[derive(Debug, Default)]
 pub(crate) struct Purse {
     pub spending: Spending,
-    pub counts: SpendingCounts,
+    /// Calls that were ended as their money was gone, and those that were warned of it.
+    pub ended: u64,
+    pub warned: u64,
     /// Branches that were given up and may still be answered: that costs the first step.
     strays: FxHashMap<ClientTx, (CallId, Hold)>,
 }
@@ -137,7 +139,7 @@ impl Switch {
     }
 
     /// Whether a call by one of these trunks may be paid for; a call for help is never asked.
-    pub(super) fn may_spend(&mut self, now: Instant, way: &super::Way, extension: ExtensionId) -> Result<(), Refusal> {
+    pub(super) fn may_spend(&self, now: Instant, way: &super::Way, extension: ExtensionId) -> Result<(), Refusal> {
         let mut first = None;
         for trunk in way.trunks_to_pay().into_iter().flatten() {
             let Some(trunk) = self.router.trunk(trunk) else { continue };
@@ -146,9 +148,7 @@ impl Switch {
                 Err(refusal) => first = first.or(Some(refusal)),
             }
         }
-        let Some(refusal) = first else { return Ok(()) };
-        self.purse.counts.count_refused(refusal.rule);
-        Err(refusal)
+        first.map_or(Ok(()), Err)
     }
 
     /// Holds what the first step by a trunk costs before it is tried.
@@ -286,7 +286,7 @@ impl Switch {
         let currency = paying.meter.cost().currency;
         call.cdr.rule = Some(room.limit.rule().to_owned());
         let words = self.room_words(room, &currency);
-        self.purse.counts.ended += 1;
+        self.purse.ended += 1;
         let reason = crossing::reason("Q.850", 31, "Spending limit reached");
         self.end_call(now, id, None, 200, EndCause::Spending, &reason, &words);
     }
@@ -297,7 +297,7 @@ impl Switch {
         let Some(call) = self.calls.get(&id) else { return };
         let (tenant, caller) = (call.tenant, call.cdr.caller.clone());
         let ear = call.bridge.ear(call.legs[CALLER].media);
-        self.purse.counts.warned += 1;
+        self.purse.warned += 1;
         let text = format!("{caller} is warned: what may be spent is used up in {left} s");
         self.notice(Level::Info, Some(tenant), Some(id), "spending.warning", text);
         let Some(ear) = ear else { return };

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::Switch;
-use crate::io::{CommandReply, RouteAnswer, RouteTrunk, SpendingItem};
+use crate::io::{CommandReply, RouteAnswer, RouteTrunk, SpendingCounts, SpendingItem};
 use crate::model::{Extension, SpendLimits, TenantId};
 use crate::money::{self, Millionths};
 use crate::record::{Account, LocalDay};
@@ -33,7 +33,16 @@ impl Switch {
                     format!("expected an extension's number, trunk:NAME or tenant:NAME, got {name:?}, which is none");
                 CommandReply::Refused { error }
             }
-            _ => CommandReply::Spending { items, counts: self.purse.counts.clone() },
+            _ => CommandReply::Spending { items, counts: self.spending_counts() },
+        }
+    }
+
+    fn spending_counts(&self) -> SpendingCounts {
+        let refused = self.refusals.iter().filter(|(rule, _)| rule.starts_with("spending."));
+        SpendingCounts {
+            refused: refused.map(|(rule, count)| ((*rule).to_owned(), *count)).collect(),
+            ended: self.purse.ended,
+            warned: self.purse.warned,
         }
     }
 
