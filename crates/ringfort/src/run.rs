@@ -86,6 +86,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut switch =
         Switch::new(switch_config.clone(), site.clone(), Clock { instant: now, unix: time::now() }, random::seed()?);
     switch.restore(now, recovered.bindings, recovered.next_call);
+    switch.restore_blacklists(recovered.blacklist);
     switch.restore_guard(now, recovered.guard);
     let offence_log = config.guard.offence_log.as_ref().map(|file| log_dir.join(file));
     let (offences, offence_writer) = match &offence_log {
@@ -268,6 +269,7 @@ fn switch_answer(reply: CommandReply, handle: &Handle, access: &Value) -> Answer
         CommandReply::Bans { items } => json!({ "items": items }),
         CommandReply::Offences { items } => json!({ "items": items }),
         CommandReply::GuardWhy(why) => json!(why),
+        CommandReply::Blacklist(reply) => json!(reply),
         CommandReply::Done { changed } => json!({ "changed": changed }),
         CommandReply::Refused { error } => return Answer::Error(error),
     })

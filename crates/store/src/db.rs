@@ -18,6 +18,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_site", include_str!("../migrations/0001_site.sql")),
     ("0002_cdr", include_str!("../migrations/0002_cdr.sql")),
     ("0003_lines", include_str!("../migrations/0003_lines.sql")),
+    ("0004_blacklist", include_str!("../migrations/0004_blacklist.sql")),
 ];
 
 /// What went wrong in the database. All but `Newer` and `OtherKey` are the machine's (disk, permissions, damage).

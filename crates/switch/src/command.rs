@@ -23,6 +23,7 @@ impl Switch {
             Command::TrunkTest { name, number } => self.begin_trial(now, &name, number.as_deref()),
             Command::TrunkTestResult { test } => self.trial(test),
             Command::Guard(command) => self.guard_command(now, command),
+            Command::Blacklist { tenant, ask } => self.blacklist_command(now, tenant.as_deref(), ask),
             Command::Drain => {
                 self.draining = true;
                 self.trunks_leave(now);
@@ -51,8 +52,10 @@ impl Switch {
             registrations: self.registrar.len(),
             calls: self.calls.len(),
             calls_answered: self.calls.values().filter(|c| c.is_answered()).count(),
+            announcements: self.announcements.len(),
             transactions: counts.client + counts.server,
             dialogs: counts.dialogs,
+            blacklist_entries: self.blocking.len(),
             media_streams: self.streams.len(),
             media_ports: self.streams.ports.open_ports(),
             counters: self.counters,

@@ -204,6 +204,8 @@ pub enum Ctl {
     /// Attackers: who failed, who is banned, and what to do about it
     #[command(subcommand)]
     Guard(GuardVerb),
+    /// Numbers whose calls are stopped: lists, single entries, files
+    Blacklist(super::blacklist::BlacklistArgs),
     /// Read certificates and the site again; no call is touched
     Reload,
     /// Take no new calls

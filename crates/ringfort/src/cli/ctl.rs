@@ -103,6 +103,7 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
             };
             print_answer(json, &switch(SwitchCommand::Guard(command))?, words)?;
         }
+        Ctl::Blacklist(command) => super::blacklist::blacklist(&dir, json, command)?,
         Ctl::Reload => {
             let words = |value: &Value| format!("Read again; revision {} in force.\n", value["revision"]);
             print_answer(json, &process(AdminRequest::Reload)?, words)?;

@@ -56,6 +56,15 @@ pub enum AdminRequest {
         revision: Option<u64>,
     },
     Revisions,
+    /// Entries of blacklists from the database, and how many each list has. `after`: where the next page begins.
+    #[serde(rename = "blacklists")]
+    Blacklist {
+        tenant: Option<String>,
+        list: Option<String>,
+        after: Option<ringfort_store::blacklist::Cursor>,
+        limit: u32,
+        unmasked: bool,
+    },
     /// What a phone needs to know to register: listeners, domain, fingerprint.
     Access,
     /// Two extensions for a self-test, known to the switch alone: nothing is stored, no revision is made.
@@ -78,7 +87,7 @@ pub struct Fields {
     pub enabled: Option<bool>,
 }
 
-const ADMIN: [&str; 16] = [
+const ADMIN: [&str; 17] = [
     "cdr",
     "extension_list",
     "extension_show",
@@ -90,6 +99,7 @@ const ADMIN: [&str; 16] = [
     "export",
     "rollback",
     "revisions",
+    "blacklists",
     "access",
     "selftest_begin",
     "selftest_end",
@@ -152,6 +162,13 @@ mod tests {
             AdminRequest::Export { with_secrets: false },
             AdminRequest::Rollback { revision: Some(2) },
             AdminRequest::Revisions,
+            AdminRequest::Blacklist {
+                tenant: None,
+                list: Some("allow".into()),
+                after: Some((Some(3), vec![1, 255])),
+                limit: 10,
+                unmasked: false,
+            },
             AdminRequest::Access,
             AdminRequest::SelftestBegin,
             AdminRequest::SelftestEnd,

@@ -38,10 +38,11 @@ pub(crate) enum FrameKind {
     Guard,
     /// As `CallEndedOutside`, with everything else that is known of the call, as JSON.
     CallEndedMore,
+    Blacklist,
 }
 
 impl FrameKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Bound,
         Self::Unbound,
         Self::CallStarted,
@@ -52,6 +53,7 @@ impl FrameKind {
         Self::BoundInstance,
         Self::Guard,
         Self::CallEndedMore,
+        Self::Blacklist,
     ];
 
     pub(crate) fn of(record: &JournalRecord) -> Self {
@@ -65,6 +67,7 @@ impl FrameKind {
             JournalRecord::CallEnded(_) => Self::CallEnded,
             JournalRecord::CallQuality { .. } => Self::CallQuality,
             JournalRecord::Guard(_) => Self::Guard,
+            JournalRecord::Blacklist(_) => Self::Blacklist,
         }
     }
 
@@ -80,6 +83,7 @@ impl FrameKind {
             Self::BoundInstance => 8,
             Self::Guard => 9,
             Self::CallEndedMore => 10,
+            Self::Blacklist => 11,
         }
     }
 

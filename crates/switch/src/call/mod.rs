@@ -1,7 +1,9 @@
 //! A call: the caller's leg, one leg for each phone that is tried, and the bridge that joins their media. One loop
 //! owns all of them, so that what touches several legs is an ordinary function.
 
+mod announce;
 mod arrival;
+mod blacklist;
 mod ending;
 pub(crate) mod outcome;
 mod outside;
@@ -16,6 +18,7 @@ use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, ServerTx};
 use ringfort_sip::write::Headers;
 
+pub(crate) use self::announce::{Announcements, Announcing};
 pub(crate) use self::outside::{Way, loose_route};
 pub(crate) use self::setup::shorten;
 use crate::model::{CallId, Context, ExtensionId, LegId, ProfileId, TenantId, TrunkId};
@@ -141,6 +144,8 @@ pub(crate) enum Phase {
     Setup,
     /// `legs[winner]` talks to the caller.
     Answered { winner: usize },
+    /// The system itself does.
+    Announced,
 }
 
 /// A call.
@@ -175,6 +180,8 @@ pub(crate) struct Call {
     pub way: Option<Box<Way>>,
     /// The trunk whose place it has.
     pub line: Option<TrunkId>,
+    /// Set where the system itself is the other side.
+    pub announcing: Option<Box<Announcing>>,
 }
 
 impl Call {
@@ -183,7 +190,7 @@ impl Call {
         match self.phase {
             Phase::Answered { winner } if leg == CALLER => Some(winner),
             Phase::Answered { winner } if leg == winner => Some(CALLER),
-            Phase::Answered { .. } => None,
+            Phase::Answered { .. } | Phase::Announced => None,
             Phase::Setup if leg != CALLER => Some(CALLER),
             Phase::Setup => {
                 let mut open = (1..self.legs.len()).filter(|&i| {
@@ -196,7 +203,7 @@ impl Call {
     }
 
     pub fn is_answered(&self) -> bool {
-        matches!(self.phase, Phase::Answered { .. })
+        matches!(self.phase, Phase::Answered { .. } | Phase::Announced)
     }
 
     /// Phones that have not refused yet.
@@ -207,6 +214,7 @@ impl Call {
     /// What `ctl calls` calls its state.
     pub fn state_name(&self) -> &'static str {
         match self.phase {
+            Phase::Announced => "announcing",
             Phase::Answered { .. } => "answered",
             Phase::Setup if self.progress_told => "ringing",
             Phase::Setup => "trying",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringfort_guard::callee::CalleeRules;
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, SrtpPolicy, TenantId, TrunkId};
+use super::{BlacklistPlan, NumberForm, Secret, SrtpPolicy, TenantId, Treatment, TrunkId};
 
 /// How numbers are written in the country that a tenant's phones stand in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,7 @@ pub struct NumberPlan {
     pub hide_code: String,
     /// IANA name of the time zone of time conditions, for example `Europe/Berlin`.
     pub time_zone: String,
+    pub blacklists: BlacklistPlan,
     /// What extensions may dial (GUARD-4).
     pub callees: CalleeLimits,
     /// What guests may dial.
@@ -82,6 +83,7 @@ impl Default for NumberPlan {
             time_zone: "UTC".to_owned(),
             callees: CalleeLimits::default(),
             guest_callees: CalleeLimits::default(),
+            blacklists: BlacklistPlan::default(),
         }
     }
 }
@@ -240,6 +242,10 @@ pub struct Trunk {
     pub pass_extensions: bool,
     /// Lists that its callers are checked against (BLACK-4).
     pub blacklists: Vec<u32>,
+    /// The form of its callers' numbers on lists; `None`: the tenant's.
+    pub blacklist_form: Option<NumberForm>,
+    /// What a caller hears who is on one of them.
+    pub blocked: Treatment,
 }
 
 impl Trunk {
@@ -274,6 +280,8 @@ impl Trunk {
             answer_within: Self::ANSWER_WITHIN,
             pass_extensions: false,
             blacklists: Vec::new(),
+            blacklist_form: None,
+            blocked: Treatment::Busy,
         }
     }
 }
