@@ -341,6 +341,20 @@ impl Blacklists {
         &mut self.allow
     }
 
+    /// Entries of all lists, the allow-list too.
+    pub fn len(&self) -> usize {
+        self.allow.len() + self.lists.values().map(List::len).sum::<usize>()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether no list stops the number.
+    pub fn is_allowed(&mut self, now: UnixSeconds, number: &str) -> bool {
+        self.allow.check(now, number).is_some()
+    }
+
     /// The first of these lists that has the number, unless it is allowed.
     pub fn check(&mut self, now: UnixSeconds, lists: &[ListId], number: &str) -> Option<Hit> {
         let hit = lists.iter().find_map(|id| {

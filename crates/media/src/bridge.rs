@@ -364,6 +364,15 @@ impl Bridge {
         Some(leg.write(leg.slots.len()))
     }
 
+    /// The same where nobody but this system talks to the peer: whatever is on hold, both may speak.
+    pub fn offer_ourselves(&mut self, to: LegIx) -> Option<Bytes> {
+        self.refresh_offer(to)?;
+        let leg = self.legs.get_mut(&to)?;
+        let on = leg.slots.iter_mut().filter_map(|slot| slot.local.as_mut()).filter(|local| local.active);
+        on.for_each(|local| local.direction = Direction::SEND_RECV);
+        Some(leg.write(leg.slots.len()))
+    }
+
     /// The latest exchange failed (a re-INVITE or UPDATE got a failure): its legs are as before it. Not to be called for an
     /// offer that `offer_received` or `pass_offer` refused: that began no exchange.
     pub fn rollback(&mut self, now: Instant, ports: &mut PortPool) {
@@ -443,6 +452,15 @@ impl Bridge {
         if let Some(leg) = self.legs.get_mut(&leg) {
             leg.policy = policy;
         }
+    }
+
+    /// From now on the leg's peer is proven, or is not: whether RTP may go to the address of its SDP before any came from
+    /// there (CALL-5).
+    pub fn trust(&mut self, now: Instant, leg: LegIx, trusted: bool, ports: &mut PortPool) {
+        if let Some(leg) = self.legs.get_mut(&leg) {
+            leg.policy.trusted = trusted;
+        }
+        self.sync(now, ports);
     }
 
     /// The streams of a leg in the order of its m-lines.

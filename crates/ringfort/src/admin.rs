@@ -8,15 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ringfort_net::Handle;
+use ringfort_store::blacklist::Cursor;
 use ringfort_store::service::Rotate;
 use ringfort_store::site::export::Secrets;
 use ringfort_store::{
-    Applied, CdrFilter, CdrItem, CdrStore, Change, ChangeNote, ExtensionFields, MaintenanceHandle, Plan, Service,
-    ServiceError, Store, StoreOptions, site,
+    Applied, BlacklistStore, CdrFilter, CdrItem, CdrStore, Change, ChangeNote, ExtensionFields, MaintenanceHandle,
+    Plan, Service, ServiceError, Store, StoreOptions, site,
 };
 use ringfort_switch::model::{
     Calling, Extension, ExtensionId, Secret, SipCredentials, Site, SrtpPolicy, TenantId, mask,
 };
+use ringfort_switch::record::{BlacklistChange, Listed};
 use serde_json::{Value, json};
 
 use crate::control::{AdminRequest, Answer, Fields};
@@ -29,6 +31,7 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 pub struct Admin {
     service: Arc<Service>,
     cdrs: Arc<CdrStore>,
+    blacklists: Arc<BlacklistStore>,
     place: Place,
     /// Extensions that only the switch knows, while a self-test runs. The lock also keeps changes in order on their way
     /// to the switch.
@@ -64,7 +67,13 @@ impl Admin {
         process: Box<dyn Process>,
     ) -> Self {
         let place = Place::Online { handle, maintenance, process };
-        Self { service: store.service.clone(), cdrs: store.cdrs.clone(), place, guests: Mutex::default() }
+        Self {
+            service: store.service.clone(),
+            cdrs: store.cdrs.clone(),
+            blacklists: store.blacklists.clone(),
+            place,
+            guests: Mutex::default(),
+        }
     }
 
     /// Opens the store of a data folder that no server uses.
@@ -73,8 +82,8 @@ impl Admin {
     /// Another process has it, or it cannot be read.
     pub fn offline(data_dir: &Path) -> anyhow::Result<Self> {
         let store = Store::open(data_dir, StoreOptions::default(), random::seed()?)?;
-        let (service, cdrs) = (store.service.clone(), store.cdrs.clone());
-        Ok(Self { service, cdrs, place: Place::Offline { store }, guests: Mutex::default() })
+        let (service, cdrs, blacklists) = (store.service.clone(), store.cdrs.clone(), store.blacklists.clone());
+        Ok(Self { service, cdrs, blacklists, place: Place::Offline { store }, guests: Mutex::default() })
     }
 
     pub fn answer(&self, request: AdminRequest) -> Answer {
@@ -142,6 +151,9 @@ impl Admin {
             AdminRequest::Revisions => {
                 let revisions = self.service.revisions(1000).map_err(words)?;
                 serde_json::to_value(revisions).map(|items| json!({ "items": items })).map_err(|e| e.to_string())
+            }
+            AdminRequest::Blacklist { tenant, list, after, limit, unmasked } => {
+                self.blacklists(tenant.as_deref(), list.as_deref(), after.as_ref(), limit, unmasked)
             }
             AdminRequest::Access => self.process().map(Process::access),
             AdminRequest::Reload => {
@@ -245,7 +257,8 @@ impl Admin {
         Ok(value)
     }
 
-    fn call_records(&self, limit: u32, number: Option<String>, unmasked: bool) -> Result<Value, String> {
+    /// What the journal has goes into the database.
+    fn catch_up(&self) -> Result<(), String> {
         match &self.place {
             // Whatever is late comes with the next question.
             Place::Online { maintenance, .. } => drop(maintenance.catch_up(CATCH_UP)),
@@ -253,6 +266,62 @@ impl Admin {
                 self.cdrs.ingest(&store.dir().journal()).map_err(|error| error.to_string())?;
             }
         }
+        Ok(())
+    }
+
+    fn blacklists(
+        &self,
+        tenant: Option<&str>,
+        list: Option<&str>,
+        after: Option<&Cursor>,
+        limit: u32,
+        unmasked: bool,
+    ) -> Result<Value, String> {
+        if after.is_none() {
+            self.catch_up()?;
+        }
+        let site = self.service.site();
+        let found = match tenant {
+            Some(name) => site.tenants.iter().find(|t| t.name == name),
+            None => site.tenants.first(),
+        };
+        let known = || site.tenants.iter().map(|t| t.name.as_str()).collect::<Vec<_>>().join(", ");
+        let tenant = found
+            .ok_or_else(|| format!("expected one of the tenants {}, got {:?}", known(), tenant.unwrap_or_default()))?;
+        let plan = &tenant.numbers.blacklists;
+        let wanted = match list {
+            None => None,
+            Some("allow") => Some(None),
+            Some(text) => Some(Some(plan.list(text).ok_or_else(|| {
+                format!("list {text:?}: expected the number of a list, a name, or allow; got none of these")
+            })?)),
+        };
+        let (now, words) = (time::now().0 / 1000, |error: ringfort_store::db::DbError| error.to_string());
+        let name = |list: Option<u32>| list.and_then(|list| plan.names.get(&list)).cloned().unwrap_or_default();
+        // Counting a million entries for each page of an export would take longer than the pages.
+        let counts = if after.is_none() { self.blacklists.counts(tenant.id, now).map_err(words)? } else { Vec::new() };
+        let lists: Vec<Value> =
+            counts.into_iter().map(|c| json!({ "list": c.list, "name": name(c.list), "entries": c.entries })).collect();
+        let (page, next) = self.blacklists.page(tenant.id, wanted, after, limit, now).map_err(words)?;
+        let item = |change: BlacklistChange| {
+            let entry = change.entry.reveal();
+            let expires = match change.listed {
+                Listed::Until(end) => Some(end),
+                Listed::ForEver | Listed::Gone => None,
+            };
+            json!({
+                "list": change.list,
+                "name": name(change.list),
+                "entry": if unmasked { entry.clone() } else { mask(entry) },
+                "expires": expires,
+            })
+        };
+        let items: Vec<Value> = page.into_iter().map(item).collect();
+        Ok(json!({ "lists": lists, "items": items, "next": next }))
+    }
+
+    fn call_records(&self, limit: u32, number: Option<String>, unmasked: bool) -> Result<Value, String> {
+        self.catch_up()?;
         let filter = CdrFilter { number, limit, ..CdrFilter::default() };
         let found = self.cdrs.list(&filter).map_err(|error| error.to_string())?;
         let items: Vec<CdrItem> =

@@ -65,6 +65,8 @@ fn text(status: &Status, net: &NetStats, media: &MediaStats, uptime: f64, memory
         ("extensions", "Extensions of the site.", status.extensions as u64),
         ("registrations", "Registered contacts.", status.registrations as u64),
         ("calls", "Calls that run.", status.calls as u64),
+        ("blacklist_entries", "Entries of all blacklists.", status.blacklist_entries as u64),
+        ("announcing", "Calls in which the system itself speaks.", status.announcements as u64),
         ("calls_talking", "Calls that run and are answered.", status.calls_answered as u64),
         ("sip_transactions", "SIP transactions.", status.transactions as u64),
         ("sip_dialogs", "SIP dialogs.", status.dialogs as u64),
@@ -193,7 +195,7 @@ fn label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 17] {
+fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 20] {
     let Counters {
         requests,
         responses,
@@ -213,6 +215,9 @@ fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 17] {
         refused_acl,
         guest_calls,
         guest_calls_wrong,
+        announcements,
+        announcements_full,
+        calls_blacklisted,
     } = *counters;
     [
         ("requests", "SIP requests received.", requests),
@@ -236,6 +241,13 @@ fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 17] {
         ("refused_acl", "Requests to a profile whose access list does not name their source.", refused_acl),
         ("guest_calls", "Calls of strangers to published names.", guest_calls),
         ("guest_calls_wrong", "Calls of strangers to anything else.", guest_calls_wrong),
+        ("announcements", "Calls that the system itself spoke in.", announcements),
+        (
+            "announcements_full",
+            "Calls refused plainly because too many were told something already.",
+            announcements_full,
+        ),
+        ("calls_blacklisted", "Calls of trunks whose caller is on a blacklist.", calls_blacklisted),
     ]
 }
 

@@ -89,6 +89,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     switch.set_stir(stir);
     switch.restore(now, recovered.bindings, recovered.next_call);
     switch.restore_spending(&store.spent(time::now())?);
+    switch.restore_blacklists(recovered.blacklist);
     switch.restore_guard(now, recovered.guard);
     let offence_log = config.guard.offence_log.as_ref().map(|file| log_dir.join(file));
     let (offences, offence_writer) = match &offence_log {
@@ -272,6 +273,7 @@ fn switch_answer(reply: CommandReply, handle: &Handle, access: &Value) -> Answer
         CommandReply::Offences { items } => json!({ "items": items }),
         CommandReply::GuardWhy(why) => json!(why),
         CommandReply::Spending { items, counts } => json!({ "items": items, "counts": counts }),
+        CommandReply::Blacklist(reply) => json!(reply),
         CommandReply::Done { changed } => json!({ "changed": changed }),
         CommandReply::Refused { error } => return Answer::Error(error),
     })

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::blacklist;
 use crate::db::{Db, DbError};
 use crate::journal::{Files, FrameKind, JournalError, SegmentReader, Step, segment_path};
 use crate::keys::{Keys, Purpose};
@@ -21,6 +22,9 @@ use crate::spent;
 
 /// Records taken into one transaction.
 const BATCH: usize = 4096;
+
+/// Entries of blacklists that are enough for one.
+const ENTRIES: usize = 16_384;
 
 /// Bytes without a call in them that are rather read again than written about: a write to the database costs a flush.
 const STRIDE: u64 = 256 << 10;
@@ -251,7 +255,7 @@ impl CdrStore {
         Ok(done)
     }
 
-    /// Puts a batch of `CallEnded` and `CallQuality` records in, with the position behind them.
+    /// Puts a batch of `CallEnded`, `CallQuality` and `Blacklist` records in, with the position behind them.
     fn store(&self, batch: &[JournalRecord], position: Position) -> Result<u64, CdrError> {
         self.db.write(|tx| {
             let mut calls = 0;
@@ -260,6 +264,7 @@ impl CdrStore {
                     JournalRecord::CallEnded(cdr) => calls += self.insert(tx, cdr)?,
                     JournalRecord::CallQuality { call, directions } => insert_quality(tx, *call, directions)?,
                     JournalRecord::Spent(spent) => spent::add(tx, spent)?,
+                    JournalRecord::Blacklist(changes) => blacklist::put(tx, &self.keys, changes)?,
                     JournalRecord::Bound(_)
                     | JournalRecord::Unbound { .. }
                     | JournalRecord::CallStarted(_)
@@ -436,10 +441,10 @@ impl CdrStore {
     }
 }
 
-/// Ended calls and quality up to a batch; `true` where the file has no more.
+/// Ended calls, quality and entries of blacklists up to a batch; `true` where the file has no more.
 fn collect(reader: &mut SegmentReader) -> (Vec<JournalRecord>, bool) {
-    let mut batch = Vec::new();
-    while batch.len() < BATCH {
+    let (mut batch, mut entries) = (Vec::new(), 0);
+    while batch.len() < BATCH && entries < ENTRIES {
         match reader.step() {
             Step::Frame(
                 kind @ (FrameKind::CallEnded
@@ -448,6 +453,12 @@ fn collect(reader: &mut SegmentReader) -> (Vec<JournalRecord>, bool) {
                 | FrameKind::CallQuality
                 | FrameKind::Spent),
             ) => batch.extend(reader.open_record(kind)),
+            Step::Frame(kind @ FrameKind::Blacklist) => {
+                if let Some(JournalRecord::Blacklist(changes)) = reader.open_record(kind) {
+                    entries += changes.len();
+                    batch.push(JournalRecord::Blacklist(changes));
+                }
+            }
             Step::Frame(
                 FrameKind::Bound
                 | FrameKind::BoundInstance

@@ -18,6 +18,7 @@ pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_site", include_str!("../migrations/0001_site.sql")),
     ("0002_cdr", include_str!("../migrations/0002_cdr.sql")),
     ("0003_lines", include_str!("../migrations/0003_lines.sql")),
+    ("0004_blacklist", include_str!("../migrations/0004_blacklist.sql")),
     ("0005_spending", include_str!("../migrations/0005_spending.sql")),
 ];
 

@@ -2,6 +2,7 @@
 //! in progress in an append-only journal, all secrets and numbers encrypted by a key file. The only crate that knows
 //! SQL. Called by the `ringfort` command (start, console) and by the shard thread (`journal::JournalWriter`).
 
+pub mod blacklist;
 pub mod cdr;
 pub mod credentials;
 pub mod datadir;
@@ -15,6 +16,7 @@ pub mod site;
 mod open;
 mod spent;
 
+pub use blacklist::BlacklistStore;
 pub use cdr::{CdrFilter, CdrItem, CdrStore};
 pub use datadir::DataDir;
 pub use journal::{JournalOptions, JournalWriter, Recovered};

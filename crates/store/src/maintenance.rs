@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use ringfort_switch::record::UnixMillis;
 
+use crate::blacklist::BlacklistStore;
 use crate::cdr::{CdrError, CdrStore, Ingested};
 use crate::journal::{self, Compacted, Files, JournalError, JournalOptions, segment_path};
 use crate::keys::{Keys, sync_parent};
@@ -27,14 +28,21 @@ pub struct Maintenance {
     dir: PathBuf,
     keys: Arc<Keys>,
     cdrs: Arc<CdrStore>,
+    blacklists: Arc<BlacklistStore>,
     options: JournalOptions,
     /// The newest segment that was flushed to disk, and its size then.
     synced: (u64, u64),
 }
 
 impl Maintenance {
-    pub fn new(dir: PathBuf, keys: Arc<Keys>, cdrs: Arc<CdrStore>, options: JournalOptions) -> Self {
-        Self { dir, keys, cdrs, options, synced: (0, 0) }
+    pub fn new(
+        dir: PathBuf,
+        keys: Arc<Keys>,
+        cdrs: Arc<CdrStore>,
+        blacklists: Arc<BlacklistStore>,
+        options: JournalOptions,
+    ) -> Self {
+        Self { dir, keys, cdrs, blacklists, options, synced: (0, 0) }
     }
 
     /// One round: what was flushed before it is on the disk for good after it, and ended calls are in the database.
@@ -44,6 +52,7 @@ impl Maintenance {
     pub fn tick(&mut self, now: UnixMillis) -> Result<Tick, CdrError> {
         self.sync()?;
         let ingested = self.cdrs.ingest(&self.dir)?;
+        self.blacklists.purge(now.0 / 1000)?;
         let below = self.cdrs.position()?.segment;
         let compacted = journal::compact(&self.dir, &self.keys, &self.options, now, below)?;
         Ok(Tick { ingested, compacted })

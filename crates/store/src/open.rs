@@ -9,6 +9,7 @@ use ringfort_switch::record::{SpentTotal, UnixMillis};
 use ringfort_switch::route::hours;
 use thiserror::Error;
 
+use crate::blacklist::BlacklistStore;
 use crate::cdr::{CdrError, CdrStore};
 use crate::datadir::{DataDir, DataDirError};
 use crate::db::{Db, DbError};
@@ -47,6 +48,7 @@ pub struct StoreOptions {
 pub struct Store {
     pub service: Arc<Service>,
     pub cdrs: Arc<CdrStore>,
+    pub blacklists: Arc<BlacklistStore>,
     keys: Arc<Keys>,
     options: StoreOptions,
     db: Arc<Db>,
@@ -96,9 +98,10 @@ impl Store {
     fn open_database(dir: DataDir, keys: Arc<Keys>, options: StoreOptions, seed: [u8; 32]) -> Result<Self, StoreError> {
         let db = Arc::new(Db::open(&dir.database(), &keys)?);
         let cdrs = Arc::new(CdrStore::new(Arc::clone(&db), Arc::clone(&keys)));
+        let blacklists = Arc::new(BlacklistStore::new(Arc::clone(&db), Arc::clone(&keys)));
         let service =
             Arc::new(Service::open(Arc::clone(&db), Arc::clone(&keys), options.default_domains.clone(), seed)?);
-        Ok(Self { service, cdrs, keys, options, db, dir })
+        Ok(Self { service, cdrs, blacklists, keys, options, db, dir })
     }
 
     /// Opens the journal: what outlived the last process, the writer for the shard thread, and the background work to
@@ -123,7 +126,17 @@ impl Store {
         let (writer, mut recovered) = JournalWriter::begin(&dir, keys, self.options.journal, read, after, now)?;
         let CallId(next) = self.cdrs.next_call()?;
         recovered.next_call = recovered.next_call.max(CallId(next));
-        let maintenance = Maintenance::new(dir, Arc::clone(&self.keys), Arc::clone(&self.cdrs), self.options.journal);
+        // What the journal says comes after: it may repeat what the database has, and its last word holds.
+        let mut blacklist = self.blacklists.load(now.0 / 1000)?;
+        blacklist.append(&mut recovered.blacklist);
+        recovered.blacklist = blacklist;
+        let maintenance = Maintenance::new(
+            dir,
+            Arc::clone(&self.keys),
+            Arc::clone(&self.cdrs),
+            Arc::clone(&self.blacklists),
+            self.options.journal,
+        );
         Ok((writer, recovered, maintenance))
     }
 

@@ -24,6 +24,7 @@ impl Switch {
             Command::TrunkTestResult { test } => self.trial(test),
             Command::Guard(command) => self.guard_command(now, command),
             Command::Spending { account, extensions } => self.spending_items(now, account.as_deref(), extensions),
+            Command::Blacklist { tenant, ask } => self.blacklist_command(now, tenant.as_deref(), ask),
             Command::Drain => {
                 self.draining = true;
                 self.trunks_leave(now);
@@ -52,8 +53,10 @@ impl Switch {
             registrations: self.registrar.len(),
             calls: self.calls.len(),
             calls_answered: self.calls.values().filter(|c| c.is_answered()).count(),
+            announcements: self.announcements.len(),
             transactions: counts.client + counts.server,
             dialogs: counts.dialogs,
+            blacklist_entries: self.blocking.len(),
             media_streams: self.streams.len(),
             media_ports: self.streams.ports.open_ports(),
             counters: self.counters,

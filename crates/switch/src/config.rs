@@ -77,6 +77,11 @@ pub struct CallConfig {
     pub session_expires: Duration,
     /// Min-SE: a shorter interval is refused with 422 (RFC 4028 §4: not below 90 s).
     pub min_se: Duration,
+    /// Calls at once in which the system itself speaks (prompts, tones); strangers have half of them at most.
+    pub max_announcements: u32,
+    /// Of one source, where that is a phone of ours or a trunk, and where it is a stranger.
+    pub announcements_per_source: u32,
+    pub announcements_per_stranger: u32,
 }
 
 impl Default for CallConfig {
@@ -88,6 +93,9 @@ impl Default for CallConfig {
             media_timeout: Duration::from_secs(120),
             session_expires: Duration::from_secs(1800),
             min_se: Duration::from_secs(90),
+            max_announcements: 200,
+            announcements_per_source: 50,
+            announcements_per_stranger: 2,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::Switch;
 use crate::io::{CommandReply, RouteAnswer};
 use crate::model::{Destination, Extension, TenantId, Trunk, TrunkId};
 use crate::number;
-use crate::route::{Ask, Decision, InboundDecision, Step};
+use crate::route::{Ask, Decision, InboundDecision, Step, describe_code};
 
 impl Switch {
     /// `from` is an extension's number, or `trunk:NAME` for a call that comes in; `to` what is dialled, `user@domain` too;
@@ -81,6 +81,7 @@ impl Switch {
                 answer.hidden = plan.hide;
                 answer.trunks = self.explain_cost(now, caller, &plan, &mut answer);
             }
+            Decision::Blacklist(code) => answer.outcome = format!("is {}", describe_code(&code)),
             Decision::Domain { hide } => {
                 answer.outcome = format!("goes to sip:{address}, located by its domain's DNS records");
                 answer.hidden = hide;

@@ -225,6 +225,11 @@ pub enum Command {
         account: Option<String>,
         extensions: bool,
     },
+    /// Blacklists of a tenant (`None`: the first).
+    Blacklist {
+        tenant: Option<String>,
+        ask: BlacklistAsk,
+    },
     /// Take no new calls; `Status` tells how many are left.
     Drain,
     /// End what is left with BYE and a Reason.
@@ -259,6 +264,7 @@ pub enum CommandReply {
         items: Vec<SpendingItem>,
         counts: SpendingCounts,
     },
+    Blacklist(BlacklistReply),
     Done {
         changed: usize,
     },
@@ -266,6 +272,67 @@ pub enum CommandReply {
     Refused {
         error: String,
     },
+}
+
+/// What is asked about blacklists. A list is named by its number or its name; `allow` is the allow-list, none is list 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlacklistAsk {
+    Add {
+        list: Option<String>,
+        entry: String,
+        hours: Option<u32>,
+    },
+    Delete {
+        list: Option<String>,
+        entry: String,
+    },
+    /// Which lists have a number.
+    Check {
+        number: String,
+    },
+    /// Entries of an import: all of them, or none where one is wrong. `dry_run`: only tells which are.
+    Put {
+        rows: Vec<BlacklistRow>,
+        dry_run: bool,
+    },
+}
+
+/// One entry as it is imported and exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlacklistRow {
+    /// `None`: the allow-list.
+    pub list: Option<u32>,
+    pub entry: String,
+    /// Seconds since 1970; `None`: never.
+    pub expires: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BlacklistReply {
+    /// The number or entry in the form that lists have it in.
+    pub number: String,
+    /// Entries that are new, or gone. One that got another end only is not counted.
+    pub changed: usize,
+    /// The allow-list has the number: no list stops it.
+    pub allowed: bool,
+    pub hits: Vec<BlacklistHit>,
+    /// Rows of an import that are no entries.
+    pub wrong: Vec<BlacklistWrong>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlacklistWrong {
+    /// Its place in what was sent, from 0.
+    pub row: usize,
+    pub words: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlacklistHit {
+    pub list: u32,
+    pub name: String,
+    pub entry: String,
 }
 
 /// Which way a call would go.
@@ -340,8 +407,11 @@ pub struct Status {
     pub registrations: usize,
     pub calls: usize,
     pub calls_answered: usize,
+    /// Calls in which the system itself speaks.
+    pub announcements: usize,
     pub transactions: usize,
     pub dialogs: usize,
+    pub blacklist_entries: usize,
     pub media_streams: usize,
     pub media_ports: usize,
     pub counters: Counters,
@@ -373,6 +443,11 @@ pub struct Counters {
     pub refused_acl: u64,
     pub guest_calls: u64,
     pub guest_calls_wrong: u64,
+    /// Calls in which the system itself spoke, and those in which it would have, had there been fewer of them.
+    pub announcements: u64,
+    pub announcements_full: u64,
+    /// Calls of trunks whose caller is on a blacklist.
+    pub calls_blacklisted: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -392,7 +467,7 @@ pub struct CallItem {
     pub call: CallId,
     pub from: String,
     pub to: String,
-    /// `trying`, `ringing`, `answered`, `held`, `ending`.
+    /// `trying`, `ringing`, `answered`, `announcing`, `held`, `ending`.
     pub state: String,
     pub seconds: u64,
     pub legs: usize,

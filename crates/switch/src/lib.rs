@@ -4,6 +4,7 @@
 
 mod arrival;
 mod auth;
+mod blacklist;
 mod call;
 pub mod clock;
 mod command;
@@ -48,7 +49,8 @@ use rustc_hash::FxHashMap;
 
 use crate::arrival::Sources;
 use crate::auth::Challengers;
-use crate::call::{Call, ClientUse, DialogUse, Purse};
+use crate::blacklist::Blocking;
+use crate::call::{Announcements, Call, ClientUse, DialogUse, Purse};
 pub use crate::clock::Clock;
 use crate::config::{ProfileKind, SwitchConfig};
 use crate::directory::Directory;
@@ -88,6 +90,8 @@ pub struct Switch {
     gruus: Gruus,
     own_addresses: Vec<SocketAddr>,
     calls: FxHashMap<CallId, Call>,
+    announcements: Announcements,
+    blocking: Blocking,
     /// Who waits for the answer to what we sent.
     clients: FxHashMap<ClientTx, ClientUse>,
     /// Callers that have no final answer yet.
@@ -133,6 +137,8 @@ impl Switch {
             own_addresses: config.listeners.iter().map(|l| l.sip.local).collect(),
             streams: Streams::new(&config.media),
             calls: FxHashMap::default(),
+            announcements: Announcements::default(),
+            blocking: Blocking::default(),
             clients: FxHashMap::default(),
             servers: FxHashMap::default(),
             dialogs: FxHashMap::default(),
@@ -251,7 +257,10 @@ impl Switch {
 
     pub fn handle_media(&mut self, now: Instant, event: media::Event) {
         match event {
-            media::Event::Learned { id, .. } => self.streams.learned(id),
+            media::Event::Learned { id, .. } => {
+                self.streams.learned(id);
+                self.on_announcement_learned(now, id);
+            }
             media::Event::Closed { id, report } => {
                 if let Some(done) = self.streams.closed(id, &report) {
                     self.finish_quality(done);
@@ -264,7 +273,8 @@ impl Switch {
                 self.notice(Level::Debug, None, None, "media.port", text);
             }
             media::Event::PortFailed { id, port } => self.on_port_failed(now, id, port),
-            media::Event::Played { .. } | media::Event::Report { .. } => {}
+            media::Event::Played { id, play } => self.on_played(now, id, play),
+            media::Event::Report { .. } => {}
         }
         self.handle_events(now);
     }
@@ -314,6 +324,7 @@ impl Switch {
                         self.finish_quality(done);
                     }
                 }
+                Timer::Announce(call) => self.on_announce_due(now, call),
                 Timer::Refresh(dialog) => self.on_refresh_due(now, dialog),
                 Timer::Sweep => self.sweep(now),
                 Timer::Trunk(trunk, wake) => self.on_trunk_wake(now, trunk, wake),
@@ -377,7 +388,11 @@ impl Switch {
                 Event::Ack { dialog, ack } => self.on_ack(now, dialog, &ack),
                 Event::Acknowledged { mark, ack, flow } => self.on_acknowledged(now, mark, &ack, &flow),
                 Event::AckTimeout { dialog } => self.on_ack_timeout(now, dialog),
-                Event::ReliableAcked { .. } => {}
+                Event::ReliableAcked { tx, .. } => {
+                    if let Some(&call) = self.servers.get(&tx) {
+                        self.on_announcement_proven(now, call);
+                    }
+                }
                 Event::ReliableTimeout { tx } => self.on_reliable_timeout(now, tx),
                 Event::Response { tx, dialog, response } => self.on_response(now, tx, dialog, &response),
                 Event::Failed { tx, dialog, cause } => self.on_failed(now, tx, dialog, cause),

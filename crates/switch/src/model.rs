@@ -1,6 +1,7 @@
 //! What an administrator manages, as the switch sees it: an immutable `Site` per revision (CALL-11: everything
 //! belongs to a tenant). `store` makes it from rows; a change is a new `Arc<Site>` that the shard swaps in.
 
+mod blacklist;
 mod line;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use blacklist::{BlacklistCode, BlacklistPlan, NumberForm, Treatment};
 pub use line::{
     Alias, Attest, CalledIn, CalleeLimits, Calling, Destination, FromUser, HeaderRules, Hours, InboundRoute,
     NumberFormat, NumberPlan, OutboundRoute, Pattern, Rate, RateTable, Rates, SpendLimits, Trunk, TrunkCredentials,

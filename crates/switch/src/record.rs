@@ -29,6 +29,9 @@ pub enum JournalRecord {
     Guard(GuardRecord),
     /// A call has cost something. The journal keeps it by itself.
     Spent(Spent),
+    /// Entries of blacklists were added, given another end, or deleted. Those that have run out are not told: their time
+    /// says so.
+    Blacklist(Vec<BlacklistChange>),
 }
 
 /// What of the guard outlives a restart. Times are seconds since 1970; an IPv6 source is the first address of its /64.
@@ -112,6 +115,27 @@ pub struct Cost {
     /// Millionths.
     pub amount: u64,
     pub currency: String,
+}
+
+/// How long an entry is on a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Listed {
+    /// While the seconds since 1970 are fewer.
+    Until(u64),
+    ForEver,
+    /// Not any more.
+    Gone,
+}
+
+/// One entry of one list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlacklistChange {
+    pub tenant: TenantId,
+    /// `None`: the allow-list.
+    pub list: Option<u32>,
+    /// As `guard::blacklist` writes it.
+    pub entry: Pii<String>,
+    pub listed: Listed,
 }
 
 /// A registered contact (RFC 3261 §10), enough of it to reach the phone after a restart.

@@ -23,6 +23,8 @@ pub(crate) enum Timer {
     Spend(CallId),
     /// The relay did not report on a closed call's media in time.
     Quality(CallId),
+    /// The next step of an announcement.
+    Announce(CallId),
     /// A session refresh that could not be sent is due again.
     Refresh(DialogId),
     /// A trunk's host is to be located, or again.

@@ -213,6 +213,7 @@ impl Audit {
                     self.violate(format!("call {call} ended twice"));
                 }
             }
+            JournalRecord::Blacklist(_) => {}
             JournalRecord::CallQuality { call, .. } => {
                 if !self.ended.contains_key(&call) && !self.started.contains_key(&call) {
                     self.violate(format!("quality of call {call}, which never was"));
@@ -277,7 +278,8 @@ impl Audit {
                 | JournalRecord::CallEnded(_)
                 | JournalRecord::CallQuality { .. }
                 | JournalRecord::Guard(_)
-                | JournalRecord::Spent(_) => {}
+                | JournalRecord::Spent(_)
+                | JournalRecord::Blacklist(_) => {}
             }
         }
         live.into_values().collect()

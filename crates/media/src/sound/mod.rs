@@ -2,6 +2,7 @@
 //! [`Voice`] turns it into frames of a codec. Called by the packet path, which plays them into a stream.
 
 mod prompt;
+mod spoken;
 mod tones;
 mod voice;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use prompt::{Prompt, PromptError};
+pub use spoken::Spoken;
 pub use tones::{Country, Signal};
 pub use voice::{Voice, VoiceCodec};
 
@@ -59,6 +61,20 @@ impl Sound {
     /// These again and again.
     pub fn repeated(parts: Vec<Part>) -> Self {
         Self { parts, repeat: true, longest: None }
+    }
+
+    /// How long it is heard; `None`: until it is stopped.
+    pub fn length(&self) -> Option<Duration> {
+        let part = |part: &Part| match part {
+            Part::Silence(length) | Part::Tone(_, length) => *length,
+            Part::Prompt(prompt) => prompt.length(),
+        };
+        let once = self.parts.iter().map(part).sum();
+        match self.longest {
+            Some(longest) if self.repeat => Some(longest),
+            Some(longest) => Some(longest.min(once)),
+            None => (!self.repeat).then_some(once),
+        }
     }
 
     pub fn at_most(mut self, longest: Duration) -> Self {

@@ -212,6 +212,8 @@ pub enum Ctl {
         /// An extension's number, trunk:NAME or tenant:NAME [default: all that have a limit or have spent]
         account: Option<String>,
     },
+    /// Numbers whose calls are stopped: lists, single entries, files
+    Blacklist(super::blacklist::BlacklistArgs),
     /// Read certificates and the site again; no call is touched
     Reload,
     /// Take no new calls

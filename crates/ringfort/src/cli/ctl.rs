@@ -108,6 +108,7 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
         Ctl::Spending { account } => {
             print_answer(json, &switch(SwitchCommand::Spending { account, extensions: true })?, show::spending)?;
         }
+        Ctl::Blacklist(command) => super::blacklist::blacklist(&dir, json, command)?,
         Ctl::Reload => {
             let words = |value: &Value| format!("Read again; revision {} in force.\n", value["revision"]);
             print_answer(json, &process(AdminRequest::Reload)?, words)?;

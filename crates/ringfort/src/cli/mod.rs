@@ -3,6 +3,7 @@
 
 pub mod args;
 mod audit;
+mod blacklist;
 mod ctl;
 mod guard;
 mod show;

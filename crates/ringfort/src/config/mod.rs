@@ -469,6 +469,15 @@ fn calls(table: &mut Table<'_, '_>) -> (CallConfig, Duration) {
         session_expires: table.duration("session_expires", seconds(90, 86_400), true).map_or(d.session_expires, of),
         // RFC 4028 §4: Min-SE is never below 90 seconds.
         min_se: table.duration("min_se", seconds(90, 86_400), false).map_or(d.min_se, of),
+        max_announcements: table
+            .integer("announcements", "a number of calls", 0..=100_000)
+            .map_or(d.max_announcements, of),
+        announcements_per_source: table
+            .integer("announcements_per_source", "a number of calls", 0..=100_000)
+            .map_or(d.announcements_per_source, of),
+        announcements_per_stranger: table
+            .integer("announcements_per_stranger", "a number of calls", 0..=100_000)
+            .map_or(d.announcements_per_stranger, of),
     };
     if !config.session_expires.is_zero() && config.session_expires < config.min_se {
         table.conflict(&table.here(), "session_expires is below min_se: our own calls would be refused");

@@ -180,6 +180,14 @@ pub const NODE: &[Key] = &[
     ),
     key("calls.min_se", "duration", Toml("\"90s\""), "The shortest session timer that is taken; others get 422."),
     key(
+        "calls.announcements",
+        "number",
+        Toml("200"),
+        "Calls at once in which the system itself speaks (prompts, tones, feature codes). Beyond it a caller is refused plainly; strangers have half of them at most.",
+    ),
+    key("calls.announcements_per_source", "number", Toml("50"), "The same for one address, of a phone or a trunk."),
+    key("calls.announcements_per_stranger", "number", Toml("2"), "The same for the address (IPv6: /64) of a stranger."),
+    key(
         "calls.drain_for",
         "duration",
         Toml("\"30s\""),
@@ -431,6 +439,26 @@ const SITE: &[Key] = &[
         "The same for guests. They reach published aliases and nothing else in any case.",
     ),
     key(
+        "tenant[].blacklist_form",
+        "`e164`, `russia`, `asis`",
+        Toml("\"e164\""),
+        "The one form that numbers on blacklists and callers' numbers are brought to: `+442079460000`, `89161234567`, as they came.",
+    ),
+    key("tenant[].blacklist_names", "list of `NUMBER=NAME`", Toml("[]"), "Names of blacklists: `\"1=salesmen\"`."),
+    key(
+        "tenant[].blacklist_add_code",
+        "digits, `*`, `#`",
+        Toml("\"*30\""),
+        "A phone that dials it, a list digit and a number puts the number on the list; empty: no such code.",
+    ),
+    key("tenant[].blacklist_delete_code", "digits, `*`, `#`", Toml("\"*31\""), "The same, takes it off."),
+    key(
+        "tenant[].blacklist_add_all_code",
+        "digits, `*`, `#`",
+        Toml("\"*40\""),
+        "Before a number: puts it on lists 1, 2 and 3.",
+    ),
+    key(
         "extension[].number",
         "digits or a name",
         Words("must be there"),
@@ -587,6 +615,24 @@ const SITE: &[Key] = &[
     key("trunk[].spend_per_call", "amount in quotes", Words("no limit"), "What one call by it may cost."),
     key("trunk[].spend_per_day", "amount in quotes", Words("no limit"), "What all calls by it may cost in a day."),
     key("trunk[].spend_per_month", "amount in quotes", Words("no limit"), "The same in a calendar month."),
+    key(
+        "trunk[].blacklists",
+        "list of list numbers or names",
+        Toml("[]"),
+        "Blacklists that its callers are checked against.",
+    ),
+    key(
+        "trunk[].blacklist_form",
+        "`e164`, `russia`, `asis`",
+        Words("the tenant's"),
+        "The form of its callers' numbers on them.",
+    ),
+    key(
+        "trunk[].blocked",
+        "`busy`, `reject`, `reject-608`, `prompt`",
+        Toml("\"busy\""),
+        "What a caller hears who is on one: ringing for 5 s, busy for 5 s, then 486; 603 at once; 608 at once; a prompt, then 603.",
+    ),
     key("trunk[].pass_extensions", "true or false", Toml("false"), "RTP header extensions and padding pass."),
     key("trunk[].enabled", "true or false", Toml("true"), "`false`: keeps it, but no call uses it."),
     key(

@@ -76,6 +76,15 @@ pub enum AdminRequest {
         number: Option<String>,
     },
     Revisions,
+    /// Entries of blacklists from the database, and how many each list has. `after`: where the next page begins.
+    #[serde(rename = "blacklists")]
+    Blacklist {
+        tenant: Option<String>,
+        list: Option<String>,
+        after: Option<ringfort_store::blacklist::Cursor>,
+        limit: u32,
+        unmasked: bool,
+    },
     /// What a phone needs to know to register: listeners, domain, fingerprint.
     Access,
     /// Two extensions for a self-test, known to the switch alone: nothing is stored, no revision is made.
@@ -98,7 +107,7 @@ pub struct Fields {
     pub enabled: Option<bool>,
 }
 
-const ADMIN: [&str; 20] = [
+const ADMIN: [&str; 21] = [
     "cdr",
     "extension_list",
     "extension_show",
@@ -114,6 +123,7 @@ const ADMIN: [&str; 20] = [
     "rates_export",
     "rates_show",
     "revisions",
+    "blacklists",
     "access",
     "selftest_begin",
     "selftest_end",
@@ -186,6 +196,13 @@ mod tests {
             AdminRequest::RatesExport { trunk: "a".into() },
             AdminRequest::RatesShow { trunk: None, number: Some("1".into()) },
             AdminRequest::Revisions,
+            AdminRequest::Blacklist {
+                tenant: None,
+                list: Some("allow".into()),
+                after: Some((Some(3), vec![1, 255])),
+                limit: 10,
+                unmasked: false,
+            },
             AdminRequest::Access,
             AdminRequest::SelftestBegin,
             AdminRequest::SelftestEnd,

@@ -40,10 +40,11 @@ pub(crate) enum FrameKind {
     CallEndedMore,
     /// What a call has cost.
     Spent,
+    Blacklist,
 }
 
 impl FrameKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Bound,
         Self::Unbound,
         Self::CallStarted,
@@ -55,6 +56,7 @@ impl FrameKind {
         Self::Guard,
         Self::CallEndedMore,
         Self::Spent,
+        Self::Blacklist,
     ];
 
     pub(crate) fn of(record: &JournalRecord) -> Self {
@@ -69,6 +71,7 @@ impl FrameKind {
             JournalRecord::CallQuality { .. } => Self::CallQuality,
             JournalRecord::Guard(_) => Self::Guard,
             JournalRecord::Spent(_) => Self::Spent,
+            JournalRecord::Blacklist(_) => Self::Blacklist,
         }
     }
 
@@ -85,6 +88,7 @@ impl FrameKind {
             Self::Guard => 9,
             Self::CallEndedMore => 10,
             Self::Spent => 20,
+            Self::Blacklist => 11,
         }
     }
 

@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ringfort_switch::model::CallId;
-use ringfort_switch::record::{Binding, Cdr, GuardRecord, JournalRecord, UnixMillis};
+use ringfort_switch::record::{Binding, BlacklistChange, Cdr, GuardRecord, JournalRecord, UnixMillis};
 use thiserror::Error;
 
 use crate::keys::Keys;
@@ -78,6 +78,8 @@ pub struct Recovered {
     pub crashed: Vec<CallId>,
     /// One more than the highest call of the journal; the database may know a higher one.
     pub next_call: CallId,
+    /// Entries of blacklists: what the database has, and then what the journal says, in order.
+    pub blacklist: Vec<BlacklistChange>,
     /// Records read.
     pub records: u64,
     /// Bytes that were skipped because a record in them was damaged. A record cut short by a kill is not damage.

@@ -205,7 +205,8 @@ impl SegmentReader {
             | FrameKind::CallEnded
             | FrameKind::CallQuality
             | FrameKind::NextCall
-            | FrameKind::Guard => self.open(),
+            | FrameKind::Guard
+            | FrameKind::Blacklist => self.open(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use hashbrown::HashTable;
 use ringfort_switch::model::{CallId, ExtensionId};
-use ringfort_switch::record::{Binding, Cdr, GuardRecord, JournalRecord, UnixMillis};
+use ringfort_switch::record::{Binding, BlacklistChange, Cdr, GuardRecord, JournalRecord, UnixMillis};
 use rustc_hash::FxBuildHasher;
 
 use super::frame::FrameKind;
@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) open_calls: BTreeMap<CallId, Cdr>,
     /// One more than the highest call that was seen.
     pub(crate) next_call: u64,
+    /// In their order. The database has the earlier ones, and those that it has taken over may be here once more.
+    blacklist: Vec<BlacklistChange>,
     records: u64,
     damaged: u64,
 }
@@ -75,7 +77,8 @@ impl State {
             | FrameKind::CallEnded
             | FrameKind::CallEndedOutside
             | FrameKind::CallEndedMore
-            | FrameKind::Guard => {
+            | FrameKind::Guard
+            | FrameKind::Blacklist => {
                 if let Some(record) = reader.open_record(kind) {
                     self.apply_record(record);
                 }
@@ -97,6 +100,7 @@ impl State {
                 self.next_call = self.next_call.max(cdr.call.0.saturating_add(1));
                 self.open_calls.remove(&cdr.call);
             }
+            JournalRecord::Blacklist(changes) => self.blacklist.extend(changes),
             JournalRecord::CallQuality { .. } | JournalRecord::Spent(_) => {}
             JournalRecord::Guard(record) => self.guard.apply(record),
         }
@@ -120,6 +124,7 @@ impl State {
             guard: self.guard(),
             crashed: self.open_calls.keys().copied().collect(),
             next_call: CallId(self.next_call.max(1)),
+            blacklist: self.blacklist,
             records: self.records,
             damaged: self.damaged,
         }

@@ -66,6 +66,11 @@ pub(super) const NUMBERS: &[Key] = &[
     ("spend_per_day", Form::Text),
     ("spend_per_month", Form::Text),
     ("unrated", Form::Text),
+    ("blacklist_form", Form::Text),
+    ("blacklist_names", Form::Texts),
+    ("blacklist_add_code", Form::Text),
+    ("blacklist_delete_code", Form::Text),
+    ("blacklist_add_all_code", Form::Text),
 ];
 pub(super) const CALLING: &[Key] = &[
     ("groups", Form::Texts),
@@ -113,6 +118,9 @@ pub(super) const TRUNK: &[Key] = &[
     ("spend_per_call", Form::Text),
     ("spend_per_day", Form::Text),
     ("spend_per_month", Form::Text),
+    ("blacklists", Form::Texts),
+    ("blacklist_form", Form::Text),
+    ("blocked", Form::Text),
     ("enabled", Form::Flag),
 ];
 pub(super) const ROUTE: &[Key] = &[
@@ -186,6 +194,8 @@ fn spend(limits: &SpendLimits) -> Shown {
 }
 
 pub(super) fn numbers(n: &NumberPlan) -> Shown {
+    let b = &n.blacklists;
+    let names: Vec<String> = b.names.iter().map(|(id, name)| format!("{id}={name}")).collect();
     let mut out = vec![
         ("country", text(&n.country)),
         ("area", text(&n.area)),
@@ -194,6 +204,11 @@ pub(super) fn numbers(n: &NumberPlan) -> Shown {
         ("emergency", texts(&n.emergency)),
         ("hide_code", text(&n.hide_code)),
         ("time_zone", text(&n.time_zone)),
+        ("blacklist_form", text(word(b.form))),
+        ("blacklist_names", texts(&names)),
+        ("blacklist_add_code", text(&b.add_code)),
+        ("blacklist_delete_code", text(&b.delete_code)),
+        ("blacklist_add_all_code", text(&b.add_all_code)),
     ];
     let keys = [
         ["longest_number", "denied_prefixes", "allowed_prefixes"],
@@ -243,6 +258,7 @@ pub(super) fn trunk(tenants: &[Tenant], t: &Trunk) -> Shown {
     optional("from_domain", t.from_domain.as_ref());
     optional("inbound_user", t.inbound_credentials.as_ref().map(|c| &c.user));
     optional("caller_id", t.caller_id.as_ref());
+    out.extend(t.blacklist_form.map(|form| ("blacklist_form", text(word(form)))));
     out.extend(t.credentials.as_ref().map(|c| ("password", Val::Secret(c.password.clone()))));
     out.extend(t.inbound_credentials.as_ref().map(|c| ("inbound_password", Val::Secret(c.password.clone()))));
     let h = &t.headers;
@@ -266,6 +282,8 @@ pub(super) fn trunk(tenants: &[Tenant], t: &Trunk) -> Shown {
         ("calls_per_second", Val::Count(t.calls_per_second)),
         ("answer_within", Val::Duration(t.answer_within)),
         ("pass_extensions", Val::Flag(t.pass_extensions)),
+        ("blacklists", texts(&t.blacklists)),
+        ("blocked", text(word(t.blocked))),
         ("enabled", Val::Flag(t.enabled)),
     ]);
     out.extend(spend(&t.spend));

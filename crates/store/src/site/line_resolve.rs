@@ -9,8 +9,9 @@ use std::time::Duration;
 use ringfort_media::codec::CodecAllowList;
 use ringfort_sip::Uri;
 use ringfort_switch::model::{
-    Alias, CalleeLimits, Calling, Destination, HeaderRules, InboundRoute, NumberPlan, OutboundRoute, Pattern, Secret,
-    SipCredentials, SpendLimits, TenantId, Trunk, TrunkCredentials, TrunkId, TrunkKind,
+    Alias, BlacklistPlan, CalleeLimits, Calling, Destination, HeaderRules, InboundRoute, NumberForm, NumberPlan,
+    OutboundRoute, Pattern, Secret, SipCredentials, SpendLimits, TenantId, Treatment, Trunk, TrunkCredentials, TrunkId,
+    TrunkKind,
 };
 use ringfort_switch::route::hours::zone;
 use ringfort_switch::{money, number};
@@ -213,6 +214,35 @@ fn destination(text: &str) -> Option<Destination> {
     }
 }
 
+const FORMS: &str = "e164, russia, asis";
+
+/// What a tenant says about its blacklists.
+fn blacklists(given: &mut Given<'_>, plan: &mut BlacklistPlan) {
+    plan.form = given.word("blacklist_form", FORMS);
+    for text in given.texts("blacklist_names") {
+        let read = text.value.split_once('=').and_then(|(id, name)| Some((id.trim().parse().ok()?, name.trim())));
+        let is_free = |name: &str| !plan.names.values().any(|n| n == name) && name != "allow";
+        match read {
+            Some((id, name)) if is_name(name, MAX_TENANT) && is_free(name) && name.parse::<u32>().is_err() => {
+                plan.names.insert(id, name.to_owned());
+            }
+            Some(_) | None => {
+                let expected = "a list's number and a name of its own, of a-z 0-9 . _ -";
+                given.wrong("blacklist_names", text.at, expected, &text.value, "write it like \"1=salesmen\"");
+            }
+        }
+    }
+    let help = "for example *30; \"\" where there is to be no such code";
+    let codes = [plan.add_code.clone(), plan.delete_code.clone(), plan.add_all_code.clone()];
+    let keys = ["blacklist_add_code", "blacklist_delete_code", "blacklist_add_all_code"];
+    for (index, (key, code)) in keys.into_iter().zip(&codes).enumerate() {
+        given.check_digits(key, code, "*#", 8, help);
+        if !code.is_empty() && codes[..index].contains(code) {
+            given.wrong(key, given.at(key), "a code of its own", code, "each code does one thing");
+        }
+    }
+}
+
 impl Resolver<'_> {
     /// `country` and what else a tenant says about its numbers.
     pub(super) fn numbers(&mut self, key: &str, values: &Values) -> NumberPlan {
@@ -227,6 +257,13 @@ impl Resolver<'_> {
             hide_code: text(&mut given, "hide_code", default.hide_code),
             time_zone: text(&mut given, "time_zone", default.time_zone),
             emergency: default.emergency,
+            blacklists: BlacklistPlan {
+                add_code: text(&mut given, "blacklist_add_code", default.blacklists.add_code),
+                delete_code: text(&mut given, "blacklist_delete_code", default.blacklists.delete_code),
+                add_all_code: text(&mut given, "blacklist_add_all_code", default.blacklists.add_all_code),
+                form: default.blacklists.form,
+                names: default.blacklists.names,
+            },
             callees: given.callee_limits("longest_number", "denied_prefixes", "allowed_prefixes"),
             guest_callees: given.callee_limits(
                 "guest_longest_number",
@@ -236,6 +273,7 @@ impl Resolver<'_> {
             spend: given.spend(),
             unrated: given.word("unrated", "refuse, allow"),
         };
+        blacklists(&mut given, &mut plan.blacklists);
         if values.contains_key("emergency") {
             plan.emergency = given.plain_texts("emergency");
         }
@@ -401,6 +439,7 @@ impl Resolver<'_> {
             called: given.word("called_in", "request-uri, to, called-party-id"),
             number_format: given.word("number_format", "e164, digits, national, asis"),
         };
+        let (blacklists, blacklist_form, blocked) = self.blacklists_of_trunk(&mut given, tenant);
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
         let trunk = Trunk {
             enabled: given.flag("enabled", true),
@@ -425,7 +464,9 @@ impl Resolver<'_> {
             answer_within: given.duration("answer_within", Trunk::ANSWER_WITHIN, second, second * 32),
             pass_extensions: given.flag("pass_extensions", false),
             spend: given.spend(),
-            blacklists: old.map(|t| t.blacklists.clone()).unwrap_or_default(),
+            blacklists,
+            blacklist_form,
+            blocked,
             ..Trunk::new(id, tenant, &raw.name.value, server)
         };
         if trunk.max_calls == 0 {
@@ -433,6 +474,38 @@ impl Resolver<'_> {
         }
         self.errors.append(&mut given.errors);
         trunk
+    }
+
+    /// Lists that a trunk's callers are checked against, and what those hear who are on one.
+    fn blacklists_of_trunk(
+        &mut self,
+        given: &mut Given<'_>,
+        tenant: TenantId,
+    ) -> (Vec<u32>, Option<NumberForm>, Treatment) {
+        let plan = self.target.tenants.iter().find(|t| t.id == tenant).map(|t| t.numbers.blacklists.clone());
+        let plan = plan.unwrap_or_default();
+        let mut lists = Vec::new();
+        for text in given.texts("blacklists") {
+            match plan.list(&text.value) {
+                Some(list) if !lists.contains(&list) => lists.push(list),
+                Some(_) => {}
+                None => {
+                    let expected = "the number of a list, or a name of the tenant's blacklist_names";
+                    given.wrong("blacklists", text.at, expected, &text.value, "write it like \"0\"");
+                }
+            }
+        }
+        let has_form = given.values.contains_key("blacklist_form");
+        let form = given.word("blacklist_form", FORMS);
+        const TREATMENTS: &str = "busy, reject, reject-608, prompt";
+        let blocked = if given.text("blocked") == Some("voicemail") {
+            let help = "there is no voicemail yet: choose one of the others";
+            given.wrong("blocked", given.at("blocked"), &format!("one of {TREATMENTS}"), "voicemail", help);
+            Treatment::default()
+        } else {
+            given.word("blocked", TREATMENTS)
+        };
+        (lists, has_form.then_some(form), blocked)
     }
 
     /// What is absent is kept, or made where a user is named for the first time.

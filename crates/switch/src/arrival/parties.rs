@@ -59,6 +59,31 @@ pub(crate) fn of_trunk(plan: &NumberPlan, rules: &HeaderRules, request: &Message
     Party { address, name, hidden: hidden_by_remote || wants_privacy(request), verstat: None }
 }
 
+/// Every number that a trunk's call tells of its caller: the one that is believed first, then all others of
+/// P-Asserted-Identity, Remote-Party-ID and From, believed or not (a list stops whoever is on it by any of them).
+/// `anonymous` where there is none.
+pub(crate) fn numbers(
+    caller: &Party,
+    rules: &HeaderRules,
+    plan: Option<&NumberPlan>,
+    request: &Message,
+) -> Vec<String> {
+    let asserted = identities(request, HeaderName::PAssertedIdentity, true);
+    let remote = identities(request, HeaderName::RemotePartyId, true);
+    let told = asserted.chain(remote).chain([request.from()]).filter_map(|who| user_of(&who));
+    let written = |user: String| plan.map_or(user.clone(), |plan| number::caller_from_trunk(plan, rules, &user));
+    let mut numbers: Vec<String> = caller.address.iter().cloned().collect();
+    for number in told.map(written) {
+        if !numbers.contains(&number) {
+            numbers.push(number);
+        }
+    }
+    if numbers.is_empty() {
+        numbers.push("anonymous".to_owned());
+    }
+    numbers
+}
+
 /// The caller of a stranger's call. `is_ours`: whether a host is one of our domains: nobody outside is at home there.
 pub(crate) fn guest(request: &Message, is_ours: impl Fn(&str) -> bool) -> Party {
     let from = request.from();

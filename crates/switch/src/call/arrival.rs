@@ -110,6 +110,10 @@ impl Switch {
             Ok((callee, proof)) => {
                 let mut side = self.arriving(tx, tenant, Some(trunk), &caller, flow);
                 side.policy.trusted = proven || by_contact || self.may_send_first(trunk, request, flow);
+                let numbers = arrival::numbers(&caller, &trunk.headers, self.router.plan(tenant), request);
+                if let Some(hit) = self.blocked(now, trunk, &numbers) {
+                    return self.turn_blocked(now, proof, tx, cdr, side, (trunk, &hit), request, flow);
+                }
                 self.start_call(now, proof, tx, cdr, side, callee, request);
             }
             Err(refusal) => self.turn_away(now, tx, cdr, refusal, Heard::Kept, request, flow),
@@ -286,7 +290,7 @@ fn believed(trunk: &Trunk, verdict: Option<&Verdict>) -> Result<(), Refusal> {
 }
 
 /// All addresses that media are asked for at, RTCP's (RFC 3605) too; empty where one of them is no address.
-fn media_addresses(body: &[u8]) -> Vec<IpAddr> {
+pub(super) fn media_addresses(body: &[u8]) -> Vec<IpAddr> {
     let Ok(sdp) = Sdp::parse(body) else { return Vec::new() };
     let of_lines = sdp.media().map(|line| line.connection());
     let all = std::iter::once(sdp.session().connection()).chain(of_lines).flatten();

@@ -50,6 +50,16 @@ impl Switch {
         call.cdr.cause = Some(cause);
         call.cdr.ended = Some(self.clock.unix(now));
         call.cdr.reason = said(words).unwrap_or_else(|| why.to_owned());
+        if let Some(announcing) = call.announcing.take() {
+            self.announcement_over(id, &announcing);
+            if cause == EndCause::Normal {
+                call.cdr.cause = Some(announcing.cause());
+            }
+            // The Reason is our own.
+            if by.is_none() {
+                call.cdr.reason = why.to_owned();
+            }
+        }
         let seconds = call.answered_at.map_or(0, |at| now.saturating_duration_since(at).as_secs());
         let text =
             format!("{} to {} ended after {seconds} s: {why} ({})", call.cdr.caller, call.cdr.callee, call.cdr.status);

@@ -1,7 +1,9 @@
 //! A call: the caller's leg, one leg for each phone that is tried, and the bridge that joins their media. One loop
 //! owns all of them, so that what touches several legs is an ordinary function.
 
+mod announce;
 mod arrival;
+mod blacklist;
 mod ending;
 pub(crate) mod outcome;
 mod outside;
@@ -17,6 +19,7 @@ use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, ServerTx};
 use ringfort_sip::write::Headers;
 
+pub(crate) use self::announce::{Announcements, Announcing};
 pub(crate) use self::outside::{Way, loose_route};
 pub(crate) use self::paying::{Paying, Purse};
 pub(crate) use self::setup::{session_description, shorten};
@@ -143,6 +146,8 @@ pub(crate) enum Phase {
     Setup,
     /// `legs[winner]` talks to the caller.
     Answered { winner: usize },
+    /// The system itself does.
+    Announced,
 }
 
 /// A call.
@@ -179,6 +184,8 @@ pub(crate) struct Call {
     pub line: Option<TrunkId>,
     /// Set while it costs money.
     pub paying: Option<Box<Paying>>,
+    /// Set where the system itself is the other side.
+    pub announcing: Option<Box<Announcing>>,
 }
 
 impl Call {
@@ -187,7 +194,7 @@ impl Call {
         match self.phase {
             Phase::Answered { winner } if leg == CALLER => Some(winner),
             Phase::Answered { winner } if leg == winner => Some(CALLER),
-            Phase::Answered { .. } => None,
+            Phase::Answered { .. } | Phase::Announced => None,
             Phase::Setup if leg != CALLER => Some(CALLER),
             Phase::Setup => {
                 let mut open = (1..self.legs.len()).filter(|&i| {
@@ -200,7 +207,7 @@ impl Call {
     }
 
     pub fn is_answered(&self) -> bool {
-        matches!(self.phase, Phase::Answered { .. })
+        matches!(self.phase, Phase::Answered { .. } | Phase::Announced)
     }
 
     /// Phones that have not refused yet.
@@ -211,6 +218,7 @@ impl Call {
     /// What `ctl calls` calls its state.
     pub fn state_name(&self) -> &'static str {
         match self.phase {
+            Phase::Announced => "announcing",
             Phase::Answered { .. } => "answered",
             Phase::Setup if self.progress_told => "ringing",
             Phase::Setup => "trying",

@@ -199,7 +199,7 @@ impl Switch {
     }
 
     /// The caller's dialog begins with our first answer that has a tag (RFC 3261 §12.1.1).
-    fn note_caller_dialog(&mut self, id: CallId, asked: ServerTx) {
+    pub(super) fn note_caller_dialog(&mut self, id: CallId, asked: ServerTx) {
         let Some(dialog) = self.endpoint.dialog_of(asked) else { return };
         if let Some(call) = self.calls.get_mut(&id) {
             call.legs[CALLER].dialog = Some(dialog);
@@ -377,6 +377,9 @@ impl Switch {
     pub(crate) fn on_ring_timeout(&mut self, now: Instant, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.ring_timer = None;
+        if call.announcing.is_some() {
+            return self.finish_announcement(now, id);
+        }
         if call.is_answered() {
             return;
         }

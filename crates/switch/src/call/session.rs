@@ -92,6 +92,9 @@ impl Switch {
     /// A re-INVITE or UPDATE with a session description, or a re-INVITE without one.
     fn on_offer(&mut self, now: Instant, id: CallId, leg: usize, tx: ServerTx, request: &Message, method: Method<'_>) {
         let Some(call) = self.calls.get_mut(&id) else { return self.answer(now, tx, 481) };
+        if call.announcing.is_some() {
+            return self.on_announcement_offer(now, id, tx, request, method);
+        }
         let Some(peer) = call.peer_of(leg) else { return self.try_again(now, tx) };
         let Some(dialog) = call.legs[peer].dialog else { return self.try_again(now, tx) };
         let sdp = session_description(request);
@@ -335,6 +338,9 @@ impl Switch {
         call.legs[leg].acked = true;
         if leg == CALLER {
             self.servers.remove(&call.invite);
+        }
+        if call.announcing.is_some() {
+            return self.on_announcement_acked(now, id, ack);
         }
         let owed = call.owes_answer_to.filter(|owed| call.peer_of(*owed) == Some(leg));
         let Some(owed) = owed.filter(|_| ack.cseq().number == call.owes_answer_cseq) else {

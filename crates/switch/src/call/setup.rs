@@ -19,7 +19,9 @@ use super::{Call, ClientUse, Leg, LegState, Phase, Way};
 use crate::auth::Identity;
 use crate::crossing;
 use crate::io::{Level, Output};
-use crate::model::{CallId, Context, Extension, ExtensionId, LegId, Pii, ProfileId, SrtpPolicy, TenantId};
+use crate::model::{
+    BlacklistCode, CallId, Context, Extension, ExtensionId, LegId, Pii, ProfileId, SrtpPolicy, TenantId,
+};
 use crate::out_of_dialog::{max_breadth, next_hop, refusal};
 use crate::record::{CallMore, CallTrunks, Cdr, EndCause, JournalRecord};
 use crate::route::{Ask, Decision};
@@ -28,6 +30,7 @@ use crate::wall::Proof;
 use crate::{Switch, draw};
 
 /// Why an attempt ends before a phone was tried.
+#[derive(Debug)]
 pub(crate) struct Refusal {
     pub status: u16,
     pub rule: &'static str,
@@ -60,6 +63,20 @@ pub(super) enum Callee {
     Extension(ExtensionId),
     /// By a trunk, or to another domain.
     Outside(Box<Way>),
+}
+
+/// What the rules say of a number that no extension has.
+enum ByRules<'s> {
+    Extension(&'s Extension),
+    Way(Box<Way>),
+    Blacklist(BlacklistCode),
+}
+
+/// What a phone of ours asks for.
+enum Wanted {
+    Call(Callee),
+    /// A change of blacklists.
+    Blacklist(BlacklistCode),
 }
 
 impl Refusal {
@@ -113,19 +130,24 @@ impl Switch {
         let admitted = self.admit(now, true, flow, Reach::Local);
         let routed = admitted.and_then(|proof| match self.route(now, caller, request)? {
             // A line that costs money has a door of its own.
-            Callee::Outside(way) => {
+            Wanted::Call(Callee::Outside(way)) => {
                 let proof = self.admit(now, true, flow, Reach::Trunk)?;
                 self.may_spend(now, &way, caller)?;
-                Ok((Callee::Outside(way), proof))
+                Ok((Wanted::Call(Callee::Outside(way)), proof))
             }
             inside => Ok((inside, proof)),
         });
         match routed {
-            Ok((callee, proof)) => {
+            Ok((wanted, proof)) => {
                 let srtp = self.directory.extension(caller).map_or(SrtpPolicy::Offer, |e| e.srtp);
                 let policy = self.leg_policy(flow.listener, flow.local, flow.remote, srtp);
                 let side = CallerSide { leg, policy, from: self.identity(tenant, caller) };
-                self.start_call(now, proof, tx, cdr, side, callee, request);
+                match wanted {
+                    Wanted::Call(callee) => self.start_call(now, proof, tx, cdr, side, callee, request),
+                    Wanted::Blacklist(code) => {
+                        self.on_blacklist_code(now, proof, tx, cdr, side, &code, request, flow);
+                    }
+                }
             }
             Err(refusal) => self.turn_away(now, tx, cdr, refusal, Heard::Kept, request, flow),
         }
@@ -243,7 +265,7 @@ impl Switch {
     }
 
     /// The limits and the route of a phone's call: who is called.
-    fn route(&self, now: Instant, caller: ExtensionId, request: &Message) -> Result<Callee, Refusal> {
+    fn route(&self, now: Instant, caller: ExtensionId, request: &Message) -> Result<Wanted, Refusal> {
         self.has_room()?;
         let caller = self.directory.extension(caller).expect("it was just authenticated");
         if self.calls_of(caller.id) >= caller.max_calls {
@@ -253,11 +275,12 @@ impl Switch {
         let callee = match self.called(now, caller.tenant, request.request_uri()) {
             Some(callee) => callee,
             None => match self.route_by_rules(now, caller, request)? {
-                Ok(callee) => callee,
-                Err(way) => return Ok(Callee::Outside(way)),
+                ByRules::Extension(callee) => callee,
+                ByRules::Way(way) => return Ok(Wanted::Call(Callee::Outside(way))),
+                ByRules::Blacklist(code) => return Ok(Wanted::Blacklist(code)),
             },
         };
-        self.may_ring(now, callee, request)
+        self.may_ring(now, callee, request).map(Wanted::Call)
     }
 
     /// Whether the system takes calls at all.
@@ -295,12 +318,7 @@ impl Switch {
     }
 
     /// Where a number leads that no extension has: to the extension of an alias, or out.
-    fn route_by_rules(
-        &self,
-        now: Instant,
-        caller: &Extension,
-        request: &Message,
-    ) -> Result<Result<&Extension, Box<Way>>, Refusal> {
+    fn route_by_rules(&self, now: Instant, caller: &Extension, request: &Message) -> Result<ByRules<'_>, Refusal> {
         let nowhere = || Refusal::new(404, "route.no_such_number", "no extension has that number");
         let uri = Uri::parse(request.request_uri()).map_err(|_| nowhere())?;
         let here = self.dialled(caller.tenant, request.request_uri());
@@ -324,12 +342,14 @@ impl Switch {
         };
         match self.router.outbound(&ask) {
             Decision::Extension(extension) => {
-                Ok(Ok(self.directory.extension(extension.id).expect("it was just found there")))
+                let found = self.directory.extension(extension.id).expect("it was just found there");
+                Ok(ByRules::Extension(found))
             }
-            Decision::Trunks(plan) => Ok(Err(Box::new(Way::by_trunks(plan, request)))),
+            Decision::Trunks(plan) => Ok(ByRules::Way(Box::new(Way::by_trunks(plan, request)))),
+            Decision::Blacklist(code) => Ok(ByRules::Blacklist(code)),
             Decision::Domain { hide } => {
                 let uri = Self::domain_uri(request.request_uri()).ok_or_else(nowhere)?;
-                Ok(Err(Box::new(Way::to_domain(uri, request, hide))))
+                Ok(ByRules::Way(Box::new(Way::to_domain(uri, request, hide))))
             }
             Decision::Refused { status, rule, text } => {
                 let refusal = Refusal::new(status, rule, text);
@@ -412,6 +432,7 @@ impl Switch {
             way: None,
             line,
             paying: None,
+            announcing: None,
         };
         let callee = match callee {
             Callee::Extension(callee) => callee,
@@ -451,7 +472,7 @@ impl Switch {
         self.go_on_outside(now, id);
     }
 
-    fn call_begins(&mut self, now: Instant, tx: ServerTx, mut call: Call, ring_for: Duration, text: String) {
+    pub(super) fn call_begins(&mut self, now: Instant, tx: ServerTx, mut call: Call, ring_for: Duration, text: String) {
         let (id, tenant) = (call.id, call.tenant);
         let ring = now + ring_for;
         self.timers.set(ring, Timer::Ring(id));

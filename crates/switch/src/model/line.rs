@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringfort_guard::callee::CalleeRules;
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, SrtpPolicy, TenantId, TrunkId};
+use super::{BlacklistPlan, NumberForm, Secret, SrtpPolicy, TenantId, Treatment, TrunkId};
 
 /// How numbers are written in the country that a tenant's phones stand in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,7 @@ pub struct NumberPlan {
     pub hide_code: String,
     /// IANA name of the time zone of time conditions, for example `Europe/Berlin`.
     pub time_zone: String,
+    pub blacklists: BlacklistPlan,
     /// What extensions may dial (GUARD-4).
     pub callees: CalleeLimits,
     /// What guests may dial.
@@ -88,6 +89,7 @@ impl Default for NumberPlan {
             guest_callees: CalleeLimits::default(),
             spend: SpendLimits::default(),
             unrated: Unrated::Refuse,
+            blacklists: BlacklistPlan::default(),
         }
     }
 }
@@ -284,6 +286,10 @@ pub struct Trunk {
     pub attest: Attest,
     /// For the calls that leave by it.
     pub spend: SpendLimits,
+    /// The form of its callers' numbers on lists; `None`: the tenant's.
+    pub blacklist_form: Option<NumberForm>,
+    /// What a caller hears who is on one of them.
+    pub blocked: Treatment,
 }
 
 /// What becomes of the signature of a caller's number.
@@ -344,6 +350,8 @@ impl Trunk {
             sign_identity: true,
             attest: Attest::default(),
             spend: SpendLimits::default(),
+            blacklist_form: None,
+            blocked: Treatment::Busy,
         }
     }
 }

@@ -20,8 +20,8 @@ pub use explain::{Explanation, Step};
 pub use pattern::PatternError;
 
 use crate::model::{
-    Alias, Destination, Extension, Hours, InboundRoute, NumberPlan, OutboundRoute, Pattern, Site, TenantId, Trunk,
-    TrunkId, TrunkOrder,
+    Alias, BlacklistCode, Destination, Extension, Hours, InboundRoute, NumberPlan, OutboundRoute, Pattern, Site,
+    TenantId, Trunk, TrunkId, TrunkOrder,
 };
 use crate::record::LocalDay;
 use crate::{money, number};
@@ -73,6 +73,8 @@ pub struct TrunkPlan {
 pub enum Decision<'a> {
     Extension(&'a Extension),
     Trunks(TrunkPlan),
+    /// A code that changes blacklists (BLACK-3).
+    Blacklist(BlacklistCode),
     /// Out to `sip:user@host`, located by RFC 3263.
     Domain {
         hide: bool,
@@ -276,6 +278,20 @@ impl Router {
         } else {
             log.step("alias", || (false, format!("no alias has the name {dialled}")));
         }
+        if let Some(code) = tenant.plan.blacklists.code(dialled) {
+            match tenant.route_for_code(&code.code, dialled) {
+                Some(route) => log.step("feature.blacklist", || {
+                    (
+                        false,
+                        format!("the route {} names numbers that begin with {}: it goes first", route.name, code.code),
+                    )
+                }),
+                None => {
+                    log.step("feature.blacklist", || (true, describe_code(&code)));
+                    return Decision::Blacklist(code);
+                }
+            }
+        }
         // What this house has itself may be called anything.
         if let Some(denied) = tenant.denies(ask, dialled, log) {
             return denied;
@@ -468,6 +484,12 @@ impl TenantRoutes {
         if upper { self.aliases.get(&name.to_ascii_lowercase()) } else { None }
     }
 
+    /// The route that an administrator has written for numbers with a code in front: his word goes before the code.
+    fn route_for_code(&self, code: &str, dialled: &str) -> Option<&OutboundRoute> {
+        let names_it = |pattern: &Pattern| pattern.literal().starts_with(code) && pattern.matches(dialled);
+        self.outbound.iter().find(|route| route.patterns.iter().any(names_it))
+    }
+
     /// Routes of which a pattern fits, in their order, each once.
     fn candidates(&self, dialled: &str) -> SmallVec<[u32; 8]> {
         let mut found: SmallVec<[u32; 8]> = SmallVec::new();
@@ -518,6 +540,18 @@ impl TenantRoutes {
         }
         let now = *now.get_or_insert_with(|| moment(&self.zone, unix_s));
         hours.iter().any(|h| h.contains(now))
+    }
+}
+
+/// In words, for `ctl route explain`.
+pub(crate) fn describe_code(code: &BlacklistCode) -> String {
+    let lists = list(&code.lists);
+    match (&code.number, code.deletes) {
+        (Some(number), false) => format!("a code that puts {number} on blacklist {lists}"),
+        (Some(number), true) => format!("a code that takes {number} off blacklist {lists}"),
+        (None, _) => {
+            "a code that changes blacklists, without a list or number: it is answered with the error tone".into()
+        }
     }
 }
 
