@@ -74,7 +74,7 @@ fn what_else_is_known_of_a_call_is_kept_through_the_journal_and_in_the_database(
         rule: "stir.passed".into(),
         attest: Some("A".into()),
     };
-    let whole = Cdr { more: CallMore { identity: Some(identity), ..CallMore::default() }, ..ended(1) };
+    let whole = Cdr { more: CallMore { identity: Some(identity) }, ..ended(1) };
     let mut first = system(dir.path(), 1 << 20);
     first.writer.append(&JournalRecord::CallStarted(Box::new(ended(1)))).unwrap();
     first.end(whole.clone());

@@ -169,9 +169,12 @@ fn a_number_that_was_signed_for_another_caller_is_told_or_refused_as_the_trunk_w
     }
 }
 
+/// What is done, and the status, the phrase and the rule of the refusal.
+type Case = (fn(&mut Signed), u16, &'static str, &'static str);
+
 #[test]
 fn where_a_signature_is_required_each_failure_has_the_answer_of_rfc_8224() {
-    let cases: [(fn(&mut Signed), u16, &str, &str); 4] = [
+    let cases: [Case; 4] = [
         (|s| s.call(&format!("+{CALLER}"), None), 428, "Use Identity Header", "stir.absent"),
         (
             |s| {

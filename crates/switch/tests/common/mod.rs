@@ -153,12 +153,12 @@ impl World {
         World::with(config(), site())
     }
 
-    #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
     pub fn with(config: SwitchConfig, site: Site) -> World {
         World::at(1_790_000_000_000, config, site)
     }
 
     /// At that many milliseconds since 1970.
+    #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
     pub fn at(unix: u64, config: SwitchConfig, site: Site) -> World {
         let now = Instant::now();
         let clock = Clock { instant: now, unix: UnixMillis(unix) };
