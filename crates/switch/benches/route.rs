@@ -43,6 +43,7 @@ fn site() -> Site {
         name: format!("i{index}"),
         trunk: None,
         called: Pattern::Exact(format!("+4420{index:07}")),
+        identity: Vec::new(),
         hours: Vec::new(),
         to: Destination::Extension("101".into()),
     };
@@ -108,7 +109,7 @@ fn inbound(bencher: Bencher<'_, '_>) {
     let mut next = 0;
     bencher.bench_local(|| {
         next = (next + 1) % numbers.len();
-        router.inbound(TenantId(1), TrunkId(1), black_box(&numbers[next]), 1_795_780_800)
+        router.inbound(TenantId(1), TrunkId(1), black_box(&numbers[next]), None, 1_795_780_800)
     });
 }
 

@@ -99,7 +99,7 @@ impl Switch {
         let bare = number::without_separators(called);
         let plan = self.router.plan(trunk.tenant);
         answer.canonical = plan.and_then(|plan| number::from_trunk(plan, trunk.headers.number_format, &bare));
-        match self.router.inbound(trunk.tenant, trunk.id, called, unix_s) {
+        match self.router.inbound(trunk.tenant, trunk.id, called, None, unix_s) {
             InboundDecision::To { route, destination } => {
                 answer.outcome = match destination {
                     Destination::Extension(number) => format!("rings extension {number}"),

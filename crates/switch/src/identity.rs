@@ -12,12 +12,13 @@ use ringfort_sip::write::Headers;
 use ringfort_stir::passport::Attestation;
 use ringfort_stir::sign::{OrigId, Outgoing};
 use ringfort_stir::{
-    Event, Fetch, Fingerprint, Now, Party, QueryId, Question, Signer, UnixTime, Verdict, VerificationId, Verifier,
+    Event, Fetch, Fingerprint, Now, Outcome, Party, QueryId, Question, Signer, UnixTime, Verdict, VerificationId,
+    Verifier,
 };
 use rustc_hash::FxHashMap;
 
 use crate::io::{Level, Output};
-use crate::model::{Attest, Trunk, TrunkId, VerifyIdentity};
+use crate::model::{Attest, Trunk, TrunkId, Verified, VerifyIdentity};
 use crate::record::IdentityNote;
 use crate::{Switch, arrival, number};
 
@@ -191,6 +192,15 @@ impl Switch {
                 None
             }
         }
+    }
+}
+
+/// A verdict for the inbound routes.
+pub(crate) fn worth(verdict: Option<&Verdict>) -> Verified {
+    match verdict.map(|verdict| &verdict.outcome) {
+        Some(Outcome::Passed(_)) => Verified::Passed,
+        Some(Outcome::Failed(_)) => Verified::Failed,
+        Some(Outcome::NotValidated(_)) | None => Verified::None,
     }
 }
 

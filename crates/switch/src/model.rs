@@ -13,7 +13,7 @@ pub use blacklist::{BlacklistCode, BlacklistPlan, NumberForm, Treatment};
 pub use line::{
     Alias, Attest, CalledIn, CalleeLimits, Calling, Destination, FromUser, HeaderRules, Hours, InboundRoute,
     NumberFormat, NumberPlan, OutboundRoute, Pattern, Rate, RateTable, Rates, SpendLimits, Trunk, TrunkCredentials,
-    TrunkKind, TrunkOrder, Unrated, VerifyIdentity,
+    TrunkKind, TrunkOrder, Unrated, Verified, VerifyIdentity,
 };
 
 macro_rules! id {

@@ -25,7 +25,7 @@ const TWO: TrunkId = TrunkId(2);
 const DID: &str = "sip:+442079460000@192.0.2.1:5080";
 
 fn inbound(name: &str, trunk: Option<TrunkId>, called: Pattern, to: Destination) -> InboundRoute {
-    InboundRoute { tenant: TenantId(1), name: name.into(), trunk, called, hours: Vec::new(), to }
+    InboundRoute { tenant: TenantId(1), name: name.into(), trunk, called, identity: Vec::new(), hours: Vec::new(), to }
 }
 
 fn alias(name: &str, extension: &str, published: bool) -> Alias {

@@ -38,6 +38,7 @@ fn site_with(change: impl FnOnce(&mut Trunk)) -> Site {
         name: "main".into(),
         trunk: Some(TRUNK),
         called: Pattern::Any,
+        identity: Vec::new(),
         hours: Vec::new(),
         to: Destination::Extension("102".into()),
     });

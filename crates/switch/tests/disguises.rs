@@ -46,6 +46,7 @@ fn house() -> Site {
         name: "in".into(),
         trunk: None,
         called: Pattern::Any,
+        identity: Vec::new(),
         hours: vec![],
         to: Destination::Extension("102".into()),
     });

@@ -52,6 +52,7 @@ fn house(verify: VerifyIdentity) -> Site {
         name: "in".into(),
         trunk: None,
         called: Pattern::Any,
+        identity: Vec::new(),
         hours: vec![],
         to: Destination::Extension("102".into()),
     });
@@ -251,6 +252,29 @@ fn a_certificate_that_never_comes_holds_a_call_for_two_seconds_and_a_caller_who_
     s.w.pass(Duration::from_secs(40));
     assert!(s.w.nothing_for(DESK));
     assert!(s.w.switch.is_idle());
+}
+
+#[test]
+fn a_verdict_chooses_the_inbound_route() {
+    let mut s = signed(VerifyIdentity::Note);
+    let mut site = house(VerifyIdentity::Note);
+    site.revision = 2;
+    let doubted = InboundRoute {
+        name: "doubted".into(),
+        identity: vec![Verified::Failed, Verified::None],
+        to: Destination::Reject(603),
+        ..site.inbound[0].clone()
+    };
+    site.inbound.insert(0, doubted);
+    s.w.apply(site);
+    s.call(&format!("+{CALLER}"), None);
+    assert_eq!(s.w.take_final(PROVIDER).status(), 603);
+    let identity = s.identity();
+    s.call("+12155559999", Some(&identity));
+    assert_eq!(s.w.take_final(PROVIDER).status(), 603);
+    s.call(&format!("+{CALLER}"), Some(&identity));
+    s.fetched(s.certificate());
+    s.rung();
 }
 
 #[test]

@@ -747,6 +747,7 @@ fn a_call_to_the_contact_of_a_registration_is_that_trunks_wherever_it_comes_from
         name: name.into(),
         trunk: Some(trunk),
         called: called.parse().expect(called),
+        identity: Vec::new(),
         hours: Vec::new(),
         to: Destination::Extension(to.into()),
     };

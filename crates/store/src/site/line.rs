@@ -138,6 +138,7 @@ pub(super) const INBOUND: &[Key] = &[
     ("tenant", Form::Text),
     ("trunk", Form::Text),
     ("called", Form::Text),
+    ("identity", Form::Texts),
     ("hours", Form::Texts),
     ("to", Form::Text),
 ];
@@ -310,7 +311,13 @@ pub(super) fn route(tenants: &[Tenant], trunks: &BTreeMap<TrunkId, Trunk>, r: &O
 pub(super) fn inbound(tenants: &[Tenant], trunks: &BTreeMap<TrunkId, Trunk>, r: &InboundRoute) -> Shown {
     let mut out: Shown = tenant_name(tenants, r.tenant).into_iter().collect();
     out.extend(r.trunk.and_then(|id| trunks.get(&id)).map(|t| ("trunk", text(&t.name))));
-    out.extend([("called", text(r.called.to_string())), ("hours", texts(&r.hours)), ("to", text(leads_to(&r.to)))]);
+    let identity: Vec<String> = r.identity.iter().map(|one| word(*one)).collect();
+    out.extend([
+        ("called", text(r.called.to_string())),
+        ("identity", texts(&identity)),
+        ("hours", texts(&r.hours)),
+        ("to", text(leads_to(&r.to))),
+    ]);
     out
 }
 

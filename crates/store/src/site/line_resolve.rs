@@ -623,10 +623,17 @@ impl Resolver<'_> {
                 Pattern::Any
             }
         };
+        let mut identity = Vec::new();
+        for text in given.texts("identity") {
+            match from_word(&text.value) {
+                Some(one) => identity.push(one),
+                None => given.wrong("identity", text.at, "passed, failed or none", &text.value, "choose of these"),
+            }
+        }
         let hours = given.parsed("hours", "days and times");
         let to = self.leads_to(&mut given, tenant, raw);
         self.errors.append(&mut given.errors);
-        InboundRoute { tenant, name: raw.name.value.clone(), trunk, called, hours, to }
+        InboundRoute { tenant, name: raw.name.value.clone(), trunk, called, identity, hours, to }
     }
 
     fn alias(&mut self, key: &str, tenant: TenantId, raw: &RawLine) -> Alias {

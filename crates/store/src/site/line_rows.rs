@@ -172,6 +172,7 @@ fn plain_inbound() -> InboundRoute {
         name: String::new(),
         trunk: None,
         called: Pattern::Any,
+        identity: Vec::new(),
         hours: Vec::new(),
         to: Destination::Reject(404),
     }

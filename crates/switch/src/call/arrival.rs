@@ -20,7 +20,7 @@ use crate::arrival::{self, Party};
 use crate::auth::LineIdentity;
 use crate::identity::{self, Held};
 use crate::io::{Level, Output};
-use crate::model::{CalledIn, Destination, HeaderRules, Pii, TenantId, Trunk, VerifyIdentity};
+use crate::model::{CalledIn, Destination, HeaderRules, Pii, TenantId, Trunk, Verified, VerifyIdentity};
 use crate::record::{EndCause, JournalRecord};
 use crate::route::InboundDecision;
 
@@ -104,7 +104,16 @@ impl Switch {
         let admitted = self.admit(now, true, flow, Reach::Local);
         let routed = admitted.and_then(|proof| {
             believed(trunk, verdict)?;
-            Ok((self.route_of_trunk(now, trunk, called.as_deref().unwrap_or_default(), request)?, proof))
+            Ok((
+                self.route_of_trunk(
+                    now,
+                    trunk,
+                    called.as_deref().unwrap_or_default(),
+                    identity::worth(verdict),
+                    request,
+                )?,
+                proof,
+            ))
         });
         match routed {
             Ok((callee, proof)) => {
@@ -196,17 +205,24 @@ impl Switch {
                     || self.directory.tenant_of_domain(host) == Some(trunk.tenant)
             });
             let routed = arrival::called(&trunk.headers, request).is_some_and(|called| {
-                self.router.inbound(trunk.tenant, trunk.id, &called, unix_s) != InboundDecision::None
+                self.router.inbound(trunk.tenant, trunk.id, &called, None, unix_s) != InboundDecision::None
             });
             Reverse((account, domain, routed, self.sources.is_exactly_at(trunk.id, flow.remote)))
         })
     }
 
     /// Where the inbound routes send a trunk's call.
-    fn route_of_trunk(&self, now: Instant, trunk: &Trunk, called: &str, request: &Message) -> Result<Callee, Refusal> {
+    fn route_of_trunk(
+        &self,
+        now: Instant,
+        trunk: &Trunk,
+        called: &str,
+        identity: Verified,
+        request: &Message,
+    ) -> Result<Callee, Refusal> {
         self.has_room()?;
         let unix_s = self.clock.unix(now).0 / 1000;
-        match self.router.inbound(trunk.tenant, trunk.id, called, unix_s) {
+        match self.router.inbound(trunk.tenant, trunk.id, called, Some(identity), unix_s) {
             InboundDecision::To { route, destination } => {
                 self.route_inside(now, trunk.tenant, destination, &format!("route {route}"), request)
             }

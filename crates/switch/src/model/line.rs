@@ -418,6 +418,16 @@ pub enum Destination {
     Reject(u16),
 }
 
+/// What the signature of a caller's number was worth (RFC 8224). Where none is looked at, it is `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verified {
+    Passed,
+    Failed,
+    #[default]
+    None,
+}
+
 /// Where calls from trunks go. The first that fits wins, in the order of the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboundRoute {
@@ -428,6 +438,8 @@ pub struct InboundRoute {
     pub trunk: Option<TrunkId>,
     /// On the called number in canonical form (E.164 with `+`, where the number plan has a country).
     pub called: Pattern,
+    /// What the signature of the caller's number has to be worth, one of these; empty: anything.
+    pub identity: Vec<Verified>,
     pub hours: Vec<Hours>,
     pub to: Destination,
 }

@@ -21,7 +21,7 @@ pub use pattern::PatternError;
 
 use crate::model::{
     Alias, BlacklistCode, Destination, Extension, Hours, InboundRoute, NumberPlan, OutboundRoute, Pattern, Site,
-    TenantId, Trunk, TrunkId, TrunkOrder,
+    TenantId, Trunk, TrunkId, TrunkOrder, Verified,
 };
 use crate::record::LocalDay;
 use crate::{money, number};
@@ -443,8 +443,16 @@ impl Router {
         ordered.iter().map(|(_, _, trunk)| Attempt { trunk: trunk.id, number: written(trunk) }).collect()
     }
 
-    /// The way of a call from a trunk. `called`: the number as the trunk gave it.
-    pub fn inbound(&self, tenant: TenantId, trunk: TrunkId, called: &str, unix_s: u64) -> InboundDecision<'_> {
+    /// The way of a call from a trunk. `called`: the number as the trunk gave it. `identity`: what the signature of the
+    /// caller's number was worth; `None`: whatever a route asks of it.
+    pub fn inbound(
+        &self,
+        tenant: TenantId,
+        trunk: TrunkId,
+        called: &str,
+        identity: Option<Verified>,
+        unix_s: u64,
+    ) -> InboundDecision<'_> {
         let Some(tenant) = self.tenants.get(&tenant) else { return InboundDecision::None };
         let format = self.trunks.get(&trunk).map(|t| t.headers.number_format).unwrap_or_default();
         let bare = number::without_separators(called);
@@ -461,7 +469,10 @@ impl Router {
         for index in candidates {
             let route = &tenant.inbound[index as usize];
             let fits = [canonical, digits, &bare].into_iter().any(|number| route.called.matches(number));
-            if route.trunk.is_none_or(|id| id == trunk) && fits && tenant.in_hours(&route.hours, unix_s, &mut now) {
+            let believed =
+                route.identity.is_empty() || identity.is_none_or(|identity| route.identity.contains(&identity));
+            let here = route.trunk.is_none_or(|id| id == trunk);
+            if here && fits && believed && tenant.in_hours(&route.hours, unix_s, &mut now) {
                 return InboundDecision::To { route: &route.name, destination: &route.to };
             }
         }

@@ -320,6 +320,7 @@ fn an_incoming_call_goes_by_trunk_number_and_hour() {
         name: name.into(),
         trunk,
         called: pattern(called),
+        identity: Vec::new(),
         hours: Vec::new(),
         to: Destination::Extension(to.into()),
     };
@@ -336,11 +337,11 @@ fn an_incoming_call_goes_by_trunk_number_and_hour() {
         inbound("short", None, "exact:9100", "105"),
     ];
     let w = World::new(s);
-    let to = |trunk, called: &str, at| match w.router.inbound(ACME, trunk, called, at) {
+    let to = |trunk, called: &str, at| match w.router.inbound(ACME, trunk, called, None, at) {
         InboundDecision::To { route, .. } => route.to_owned(),
         InboundDecision::None => "none".to_owned(),
     };
-    assert_eq!(to(CHEAP, "+442079460001", FRIDAY_NOON), "number");
+    assert_eq!(to(CHEAP, "+442079460001", None, FRIDAY_NOON), "number");
     assert_eq!(to(DEAR, "442079460001", FRIDAY_NOON), "dear alone");
     assert_eq!(to(CHEAP, "02079460001", FRIDAY_NOON), "number", "as it is dialled within the country");
     assert_eq!(to(CHEAP, "+442079460002", FRIDAY_NOON), "plain", "a pattern without the plus");
@@ -348,7 +349,7 @@ fn an_incoming_call_goes_by_trunk_number_and_hour() {
     assert_eq!(to(CHEAP, "9100", FRIDAY_NOON), "short");
     assert_eq!(to(CHEAP, "+442079469999", FRIDAY_NOON), "none");
     assert_eq!(to(CHEAP, "+442079469999", FRIDAY_NOON + 86_400), "weekend");
-    assert_eq!(w.router.inbound(TenantId(2), CHEAP, "+442079460001", FRIDAY_NOON), InboundDecision::None);
+    assert_eq!(w.router.inbound(TenantId(2), CHEAP, "+442079460001", None, FRIDAY_NOON), InboundDecision::None);
 }
 
 #[test]

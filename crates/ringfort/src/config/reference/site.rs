@@ -325,6 +325,12 @@ pub(super) const SITE: &[Key] = &[
         Toml("\"any\""),
         "Of the called number in full (`+442079460101`), as in `[[route]]`.",
     ),
+    key(
+        "inbound[].identity",
+        "list of `passed`, `failed`, `none`",
+        Toml("[]"),
+        "What the signature of the caller's number has to be worth (`verify_identity` of the trunk); `none` where there is none, or none is looked at. Empty: anything.",
+    ),
     key("inbound[].hours", "list of days and times", Toml("[]"), "As in `[[route]]`."),
     key(
         "inbound[].to",
