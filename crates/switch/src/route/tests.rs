@@ -341,7 +341,7 @@ fn an_incoming_call_goes_by_trunk_number_and_hour() {
         InboundDecision::To { route, .. } => route.to_owned(),
         InboundDecision::None => "none".to_owned(),
     };
-    assert_eq!(to(CHEAP, "+442079460001", None, FRIDAY_NOON), "number");
+    assert_eq!(to(CHEAP, "+442079460001", FRIDAY_NOON), "number");
     assert_eq!(to(DEAR, "442079460001", FRIDAY_NOON), "dear alone");
     assert_eq!(to(CHEAP, "02079460001", FRIDAY_NOON), "number", "as it is dialled within the country");
     assert_eq!(to(CHEAP, "+442079460002", FRIDAY_NOON), "plain", "a pattern without the plus");
