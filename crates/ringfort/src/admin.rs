@@ -26,6 +26,8 @@ use crate::{random, time};
 
 /// How long a question for call records waits for the newest ones to reach the database.
 const CATCH_UP: Duration = Duration::from_secs(2);
+/// The same where nothing may be missing: shorter than a client's own patience.
+const CATCH_UP_WHOLE: Duration = Duration::from_secs(25);
 
 /// Answers administrators.
 pub struct Admin {
@@ -257,16 +259,15 @@ impl Admin {
         Ok(value)
     }
 
-    /// What the journal has goes into the database.
-    fn catch_up(&self) -> Result<(), String> {
+    /// What the journal has goes into the database. `false`: it takes longer.
+    fn catch_up(&self, patience: Duration) -> Result<bool, String> {
         match &self.place {
-            // Whatever is late comes with the next question.
-            Place::Online { maintenance, .. } => drop(maintenance.catch_up(CATCH_UP)),
+            Place::Online { maintenance, .. } => Ok(maintenance.catch_up(patience)),
             Place::Offline { store } => {
-                self.cdrs.ingest(&store.dir().journal()).map_err(|error| error.to_string())?;
+                let taken = self.cdrs.ingest(&store.dir().journal());
+                taken.map(|_| true).map_err(|error| error.to_string())
             }
         }
-        Ok(())
     }
 
     fn blacklists(
@@ -277,8 +278,9 @@ impl Admin {
         limit: u32,
         unmasked: bool,
     ) -> Result<Value, String> {
-        if after.is_none() {
-            self.catch_up()?;
+        // Half of a file that was imported just now would be taken for all of it.
+        if after.is_none() && !self.catch_up(CATCH_UP_WHOLE)? {
+            return Err("the latest entries are still on their way into the database; ask again in a moment".to_owned());
         }
         let site = self.service.site();
         let found = match tenant {
@@ -321,7 +323,8 @@ impl Admin {
     }
 
     fn call_records(&self, limit: u32, number: Option<String>, unmasked: bool) -> Result<Value, String> {
-        self.catch_up()?;
+        // Whatever is late comes with the next question.
+        self.catch_up(CATCH_UP)?;
         let filter = CdrFilter { number, limit, ..CdrFilter::default() };
         let found = self.cdrs.list(&filter).map_err(|error| error.to_string())?;
         let items: Vec<CdrItem> =

@@ -109,26 +109,40 @@ impl BlacklistStore {
         now: u64,
     ) -> Result<(Vec<BlacklistChange>, Option<Cursor>), DbError> {
         let failed = DbError::sql("reading blacklists");
-        let (from_list, from_index) = match after {
-            Some((list, index)) => (number(*list), index.clone()),
-            None => (i64::MIN, Vec::new()),
-        };
-        let (first, last) = list.map_or((i64::MIN, i64::MAX), |list| (number(list), number(list)));
         self.db.read(|c| {
+            // List by list: so both the page and where it begins are found by the primary key.
+            let mut next_list = c
+                .prepare_cached("SELECT min(list) FROM blacklist WHERE tenant_id = $1 AND list >= $2")
+                .map_err(&failed)?;
             let mut statement = c
                 .prepare_cached(
                     "SELECT tenant_id, list, entry_index, expires_s, sealed FROM blacklist WHERE tenant_id = $1 \
-                     AND (list > $2 OR (list = $2 AND entry_index > $3)) AND list BETWEEN $4 AND $5 \
-                     AND (expires_s IS NULL OR expires_s > $6) ORDER BY list, entry_index LIMIT $7",
+                     AND list = $2 AND entry_index > $3 AND (expires_s IS NULL OR expires_s > $4) \
+                     ORDER BY entry_index LIMIT $5",
                 )
                 .map_err(&failed)?;
-            let values = params![tenant.0, from_list, from_index, first, last, now.cast_signed(), limit];
-            let mut rows = statement.query(values).map_err(&failed)?;
             let (mut entries, mut next) = (Vec::new(), None);
-            while let Some(row) = rows.next().map_err(&failed)? {
-                let (index, entry) = self.entry(row)?;
-                next = Some((entry.list, index));
-                entries.push(entry);
+            let (mut of, mut index) = match (after, list) {
+                (Some((list, index)), _) => (number(*list), index.clone()),
+                (None, Some(list)) => (number(list), Vec::new()),
+                (None, None) => (ALLOW, Vec::new()),
+            };
+            loop {
+                let left = limit as usize - entries.len();
+                let values = params![tenant.0, of, index, now.cast_signed(), left as i64];
+                let mut rows = statement.query(values).map_err(&failed)?;
+                while let Some(row) = rows.next().map_err(&failed)? {
+                    let (index, entry) = self.entry(row)?;
+                    next = Some((entry.list, index));
+                    entries.push(entry);
+                }
+                if entries.len() == limit as usize || list.is_some() {
+                    break;
+                }
+                let found: Option<i64> =
+                    next_list.query_row(params![tenant.0, of + 1], |row| row.get(0)).map_err(&failed)?;
+                let Some(found) = found else { break };
+                (of, index) = (found, Vec::new());
             }
             let is_last = entries.len() < limit as usize;
             Ok((entries, next.filter(|_| !is_last)))

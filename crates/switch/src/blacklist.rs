@@ -185,12 +185,13 @@ impl Switch {
 
     fn note_change(&mut self, tenant: TenantId, reply: &BlacklistReply) {
         if reply.changed > 0 {
-            let text = if reply.number.is_empty() {
-                format!("{} entries imported", reply.changed)
+            // A file comes in many pieces.
+            let (level, text) = if reply.number.is_empty() {
+                (Level::Debug, format!("{} entries imported", reply.changed))
             } else {
-                format!("{} changed by the operator", mask(&reply.number))
+                (Level::Info, format!("{} changed by the operator", mask(&reply.number)))
             };
-            self.notice(Level::Info, Some(tenant), None, "blacklist", text);
+            self.notice(level, Some(tenant), None, "blacklist", text);
         }
     }
 }

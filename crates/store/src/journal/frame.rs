@@ -40,6 +40,7 @@ pub(crate) enum FrameKind {
     CallEndedMore,
     /// What a call has cost.
     Spent,
+    /// Entries of blacklists.
     Blacklist,
 }
 
@@ -112,6 +113,7 @@ pub(crate) fn seal_record(out: &mut Vec<u8>, key: &LessSafeKey, sequence: u64, r
             seal(out, key, sequence, kind, &(binding, binding.gruu_epoch));
         }
         JournalRecord::Spent(spent) => seal(out, key, sequence, kind, spent),
+        JournalRecord::Blacklist(changes) => seal(out, key, sequence, kind, changes),
         record => seal(out, key, sequence, kind, record),
     }
 }

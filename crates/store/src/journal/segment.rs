@@ -199,14 +199,14 @@ impl SegmentReader {
                 Some(JournalRecord::Bound(binding))
             }
             FrameKind::Spent => self.open().map(JournalRecord::Spent),
+            FrameKind::Blacklist => self.open().map(JournalRecord::Blacklist),
             FrameKind::Bound
             | FrameKind::Unbound
             | FrameKind::CallStarted
             | FrameKind::CallEnded
             | FrameKind::CallQuality
             | FrameKind::NextCall
-            | FrameKind::Guard
-            | FrameKind::Blacklist => self.open(),
+            | FrameKind::Guard => self.open(),
         }
     }
 
