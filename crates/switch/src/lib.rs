@@ -21,6 +21,7 @@ pub mod model;
 pub mod money;
 pub mod number;
 mod out_of_dialog;
+pub mod reach;
 pub mod record;
 pub mod registrar;
 pub mod route;
