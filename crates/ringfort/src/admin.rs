@@ -357,21 +357,23 @@ fn mask_numbers(text: &str) -> String {
     out + rest
 }
 
-/// Whether a site file would be taken by an empty system.
+/// The site that a file makes of an empty system, and how many objects it names.
 ///
 /// # Errors
 /// Every mistake, in words.
-pub fn check_site(file: &str, text: &str) -> Result<String, String> {
+pub fn check_site(file: &str, text: &str) -> Result<(Arc<Site>, usize), String> {
     let raw = site::parse(file, text).map_err(|errors| errors.to_string())?;
     let scratch = std::env::temp_dir().join(format!("ringfort-check-{}-{:x}", std::process::id(), random::number()));
-    let plan = random::seed().map_err(|error| error.to_string()).and_then(|seed| {
+    let applied = random::seed().map_err(|error| error.to_string()).and_then(|seed| {
         let store = Store::open(&scratch, StoreOptions::default(), seed).map_err(|error| error.to_string())?;
-        store.service.plan(&raw, false).map_err(|error| error.to_string())
+        let plan = store.service.plan(&raw, false).map_err(|error| error.to_string())?;
+        let named = plan.changes.len();
+        let applied = store.service.apply(plan, &note("check".to_owned())).map_err(|error| error.to_string())?;
+        Ok((applied.site, named))
     });
     // It is ours alone, and empty but for what was just made.
     let _ = std::fs::remove_dir_all(&scratch);
-    let named = plan?.changes.len();
-    Ok(format!("good ({named} objects)"))
+    applied
 }
 
 /// Two extensions with random logins and ids that no stored one has.

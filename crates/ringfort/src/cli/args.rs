@@ -30,7 +30,7 @@ pub enum Command {
     Revisions(ListArgs),
     /// Ask the running server, or tell it something.
     Ctl(CtlArgs),
-    /// Read the configuration without touching anything, and name every mistake.
+    /// Read the configuration without touching anything: every mistake, every call of a stranger that would cost money, weak spots.
     Check(CheckArgs),
     /// DNS records of a domain: what to publish, what is published, where a call would go
     Dns(crate::dns::args::DnsArgs),

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
+use ringfort_switch::reach;
 use serde_json::Value;
 
 use crate::admin::Admin;
@@ -160,6 +161,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let default = Path::new(DEFAULT_CONFIG);
     let mut good = String::new();
     let mut wrong = Vec::new();
+    let mut reachable = Reachability::default();
     let mut say = |name: &str, result: Result<String, String>| match result {
         Ok(words) => good.push_str(&format!("{name}: {words}\n")),
         Err(words) => wrong.push(words),
@@ -178,13 +180,47 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.site {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: cannot be read: {error}"));
-        say(&name, text.and_then(|text| crate::admin::check_site(&name, &text)));
+        let site = text.and_then(|text| crate::admin::check_site(&name, &text));
+        say(&name, site.as_ref().map(|(_, named)| format!("good ({named} objects)")).map_err(Clone::clone));
+        if let Ok((site, _)) = &site {
+            reachable = check_reach(args.config.as_deref(), site);
+        }
     }
-    print(&good)?;
+    print(&(good + &reachable.notes))?;
+    wrong.extend(reachable.paths);
     for words in &wrong {
         eprintln!("{words}");
     }
     Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the search for calls that cost somebody else's money came to, in words.
+#[derive(Default)]
+struct Reachability {
+    notes: String,
+    /// Each is a mistake.
+    paths: Vec<String>,
+}
+
+/// Every way from somebody without credentials to a trunk, and what is easy to misuse (GUARD-13). A configuration that
+/// cannot be read has been named; the site is then looked at as the defaults would serve it.
+fn check_reach(config: Option<&Path>, site: &ringfort_switch::model::Site) -> Reachability {
+    let config = Config::load(config.unwrap_or(Path::new(DEFAULT_CONFIG))).unwrap_or_default();
+    let config = node::switch_config(&config, [0; 32], |_| None);
+    #[allow(clippy::disallowed_methods, reason = "the edge of the system")]
+    let report = reach::check(std::time::Instant::now(), &config, site);
+    let mut notes = match report.paths.is_empty() {
+        true => "reach: nobody without credentials reaches a trunk\n".to_owned(),
+        false => String::new(),
+    };
+    for weak in &report.weak {
+        notes.push_str(&format!("{}: {}\n  mend: {}\n", weak.level, weak.text, weak.mend));
+    }
+    let paths = report
+        .paths
+        .iter()
+        .map(|path| format!("reach: anybody can call at your expense by trunk {}:\n  {path}", path.name()));
+    Reachability { notes, paths: paths.collect() }
 }
 
 /// The file, and those that it names.

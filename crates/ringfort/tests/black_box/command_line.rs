@@ -55,6 +55,23 @@ fn check_names_every_mistake_of_both_files() {
 }
 
 #[test]
+fn check_says_what_strangers_reach_and_what_is_weak_guard_13() {
+    let place = Place::new();
+    let site = "[[extension]]\nnumber = \"101\"\ninternational = true\n\
+        [[trunk]]\nname = \"acme\"\nkind = \"peer\"\nserver = \"sip:203.0.113.1\"\nsources = [\"0.0.0.0/0\"]\n";
+    std::fs::write(place.path().join("site.toml"), site).unwrap();
+    let said = place.ok("check --site site.toml");
+    for words in [
+        "reach: nobody without credentials reaches a trunk\n",
+        "warning: trunk acme takes calls from all of 0.0.0.0/0 without credentials",
+        "warning: extensions that may call abroad, and nothing limits what they spend: 101",
+        "  mend: ",
+    ] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+}
+
+#[test]
 fn check_reads_the_files_that_the_configuration_names() {
     let place = Place::new();
     std::fs::write(place.path().join("not.pem"), "nothing").unwrap();
