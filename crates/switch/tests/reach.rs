@@ -126,7 +126,15 @@ fn random_site(rng: &mut ChaCha12Rng) -> Site {
         for number in 0..rng.random_range(0..=4) {
             let trunk = if trunks.is_empty() || rng.random_bool(0.6) { None } else { Some(*one_of(rng, &trunks)) };
             let (called, to) = (one_of(rng, &PATTERNS).parse().unwrap(), destination(rng));
-            site.inbound.push(InboundRoute { tenant, name: format!("in{number}"), trunk, called, hours: vec![], to });
+            site.inbound.push(InboundRoute {
+                tenant,
+                name: format!("in{number}"),
+                trunk,
+                called,
+                identity: vec![],
+                hours: vec![],
+                to,
+            });
         }
         // Whatever gets as far leaves the house.
         site.outbound.push(OutboundRoute {

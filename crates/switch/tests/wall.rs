@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use ringfort_guard::{BanChange, Until};
+use ringfort_media::types as media;
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_switch::io::{Command, CommandReply, GuardCommand, GuardStatus, GuardWhy, Level};
@@ -303,6 +304,53 @@ fn a_good_guest_call_is_told_and_is_no_offence() {
     let told = w.notices.iter().find(|n| n.text.starts_with("Good call IP=203.0.113.99"));
     assert_eq!(told.map(|n| n.level), Some(Level::Notice));
     assert!(w.offences.is_empty() && w.penalised.is_empty());
+}
+
+#[test]
+fn a_stranger_who_dialled_wrongly_is_told_so_and_hung_up_and_his_ack_counts_dom_5() {
+    let mut cfg = config();
+    cfg.calls.announcements_per_stranger = 2;
+    let mut w = World::with(cfg, site());
+    let uri = "sip:nobody@pbx.example";
+    for n in 0..5 {
+        assert!(!is_banned(&w, ATTACKER));
+        let invite =
+            request("INVITE", uri, ATTACKER, n, "Content-Type: application/sdp\r\n") + &sdp("203.0.113.7", 4000, "0 8");
+        w.send_to(1, OUTSIDE, ATTACKER, &invite);
+        let ok = w.take_final(ATTACKER);
+        assert_eq!(ok.status(), 200, "answered, or his phone would play nothing");
+        assert_eq!(w.offences.len(), n, "nothing is proven yet");
+        let plays = |w: &World| w.media.iter().filter(|command| matches!(command, media::Command::Play { .. })).count();
+        assert_eq!(plays(&w), n, "nothing is played to somebody who may be forged (CALL-5)");
+        let tag = ok.to_tag().expect("a tag").to_owned();
+        w.send_to(
+            1,
+            OUTSIDE,
+            ATTACKER,
+            &format!(
+                "ACK {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {ATTACKER};branch=z9hG4bKack{n};rport\r\nFrom: <sip:100@{DOMAIN}>;tag=w\r\n\
+                 To: <{uri}>;tag={tag}\r\nCall-ID: w{n}\r\nCSeq: 1 ACK\r\nMax-Forwards: 70\r\n\r\n"
+            ),
+        );
+        assert_eq!((w.offences.len(), plays(&w)), (n + 1, n + 1), "proven: heard, and counted");
+        let play = w.media.iter().rev().find_map(|command| match command {
+            media::Command::Play { id, playback } => Some((*id, playback.id)),
+            _ => None,
+        });
+        let (id, play) = play.expect("the prompt");
+        w.media_event(media::Event::Played { id, play });
+        let bye = w.take_starting(ATTACKER, "BYE");
+        w.send_to(1, OUTSIDE, ATTACKER, &reply(&bye, 200, "", "", ""));
+        let record = w.cdrs().last().map(|cdr| (cdr.rule.clone().unwrap_or_default(), cdr.context.clone()));
+        assert_eq!(record, Some(("context.public".to_owned(), "public".to_owned())));
+        w.report_closed();
+    }
+    assert!(is_banned(&w, ATTACKER));
+    // A scanner is not entertained.
+    let invite = request("INVITE", uri, VICTIM, 99, "User-Agent: sipvicious\r\nContent-Type: application/sdp\r\n")
+        + &sdp("203.0.113.99", 4000, "0 8");
+    w.send_to(1, OUTSIDE, VICTIM, &invite);
+    assert_eq!(w.take_final(VICTIM).status(), 404);
 }
 
 #[test]

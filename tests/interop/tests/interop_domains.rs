@@ -130,7 +130,17 @@ fn strangers_reach_published_names_only_and_a_certificate_that_is_not_trusted_en
     let systems = two(&place, &["alpha.test", "beta.test"])?;
     let mut anna = phone("anna", "101", place.ip(3), 1000, 22_000, false).start(&place, &systems.alpha)?;
     anna.dial_uri("sip:102@beta.test")?;
-    anna.process.wait_said("404", Duration::from_secs(15))?;
+    anna.process.wait_said("Call established", Duration::from_secs(15))?;
+    anna.process.wait_said("terminated (duration", Duration::from_secs(20))?;
+    systems.beta.wait_idle()?;
+    let record = systems.beta.records(1)?.remove(0);
+    assert_eq!(record["rule"], "context.public", "{record:#}");
+    let log = systems.beta.log();
+    ensure!(log.contains(&format!("Wrong call IP={}", place.ip(0))), "{log}");
+    // He was told that there is nobody of that name (DOM-5): some seconds of a voice.
+    let (rate, samples) = anna.heard()?;
+    let loud = samples.iter().filter(|sample| sample.unsigned_abs() > 1000).count();
+    ensure!(loud > rate as usize / 2, "{loud} loud samples of {}", samples.len());
     drop((anna, systems));
 
     let place = Place::new()?;

@@ -8,12 +8,14 @@ use std::time::Instant;
 use ringfort_guard::callee::{self, CalleeRefusal};
 use ringfort_guard::{Offence, Reach};
 use ringfort_media::sdp::{RtcpAttribute, Sdp};
+use ringfort_media::sound::Spoken;
 use ringfort_sip::endpoint::ServerTx;
 use ringfort_sip::flow::Flow;
 use ringfort_sip::message::Message;
 use ringfort_sip::uri::Uri;
 use ringfort_stir::Verdict;
 
+use super::announce::Announcement;
 use super::setup::{Callee, CallerSide, Heard, Refusal, session_description, shorten};
 use crate::Switch;
 use crate::arrival::{self, Party};
@@ -152,6 +154,15 @@ impl Switch {
                     let ip = flow.remote.ip();
                     let text = format!("Wrong call IP={ip} from {} to {}: {}", cdr.caller, cdr.callee, refusal.text);
                     self.notice(Level::Warn, Some(tenant), Some(cdr.call), refusal.rule, text);
+                    // Whoever dialled wrongly is told so (DOM-5); a program that looks for victims hears the status alone.
+                    if !self.is_scanner(request)
+                        && let Ok(proof) = self.admit(now, false, flow, Reach::Local)
+                    {
+                        let side = self.arriving(tx, tenant, None, &caller, flow);
+                        let plan = Announcement::answer(Spoken::NoSuchUser.sound(), refusal);
+                        self.start_announcement(now, proof, tx, cdr, side, plan, request, flow);
+                        return;
+                    }
                 }
                 self.turn_away(now, tx, cdr, refusal, Heard::Once, request, flow);
             }

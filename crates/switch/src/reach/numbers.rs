@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{InboundRoute, Pattern, Site, TenantId, TrunkId};
+use crate::model::{InboundRoute, Pattern, Site, TenantId, TrunkId, Verified};
 use crate::route::{InboundDecision, Router};
 
 /// More times than this are not told apart: all of the week's hours at which routes begin or end.
@@ -19,9 +19,12 @@ pub(super) fn routes_in(router: &Router, site: &Site, tenant: TenantId, trunk: T
     let mut taken: BTreeSet<&str> = BTreeSet::new();
     for number in &numbers {
         for &time in &times {
-            match router.inbound(tenant, trunk, number, time) {
-                InboundDecision::To { route, .. } => drop(taken.insert(route)),
-                InboundDecision::None => {}
+            // A caller's number may be signed well, badly or not at all.
+            for worth in [Verified::Passed, Verified::Failed, Verified::None] {
+                match router.inbound(tenant, trunk, number, Some(worth), time) {
+                    InboundDecision::To { route, .. } => drop(taken.insert(route)),
+                    InboundDecision::None => {}
+                }
             }
         }
     }
@@ -116,6 +119,7 @@ mod tests {
                 name: (*name).into(),
                 trunk: trunk.map(TrunkId),
                 called: pattern.parse().unwrap(),
+                identity: vec![],
                 hours: vec![],
                 to: Destination::Reject(603),
             })

@@ -102,7 +102,8 @@ pub fn config() -> SwitchConfig {
             listener(2, 0, Transport::Tls, "192.0.2.1:5061"),
         ],
         registrar: RegistrarConfig::default(),
-        calls: CallConfig { session_expires: Duration::ZERO, ..CallConfig::default() },
+        // What strangers are told is tested where it is meant; elsewhere they hear a status.
+        calls: CallConfig { session_expires: Duration::ZERO, announcements_per_stranger: 0, ..CallConfig::default() },
         media: MediaConfig {
             advertised_v4: None,
             advertised_v6: None,
