@@ -21,8 +21,10 @@ use ringfort_switch::model::{
 use ringfort_switch::record::{BlacklistChange, Listed};
 use serde_json::{Value, json};
 
+use crate::cli::DEFAULT_CONFIG;
+use crate::config::Config;
 use crate::control::{AdminRequest, Answer, Fields};
-use crate::{random, time};
+use crate::{node, random, reach_gate, time};
 
 /// How long a question for call records waits for the newest ones to reach the database.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -84,6 +86,9 @@ impl Admin {
     /// Another process has it, or it cannot be read.
     pub fn offline(data_dir: &Path) -> anyhow::Result<Self> {
         let store = Store::open(data_dir, StoreOptions::default(), random::seed()?)?;
+        // As this node would serve it. A configuration that cannot be read is named by whoever starts it.
+        let config = Config::load(Path::new(DEFAULT_CONFIG)).unwrap_or_default();
+        store.service.set_gate(reach_gate::gate(node::switch_config(&config, [0; 32], |_| None)));
         let (service, cdrs, blacklists) = (store.service.clone(), store.cdrs.clone(), store.blacklists.clone());
         Ok(Self { service, cdrs, blacklists, place: Place::Offline { store }, guests: Mutex::default() })
     }
@@ -131,7 +136,9 @@ impl Admin {
                 let extension = self.change(rotate, |(_, applied)| applied)?.0;
                 Ok(extension_value(&self.service.site(), &extension, true))
             }
-            AdminRequest::Apply { file, text, dry_run, prune } => self.apply(&file, &text, dry_run, prune),
+            AdminRequest::Apply { file, text, dry_run, prune, allow_reach } => {
+                self.apply(&file, &text, dry_run, prune, allow_reach)
+            }
             AdminRequest::Export { with_secrets } => {
                 let secrets = if with_secrets { Secrets::Include } else { Secrets::Omit };
                 Ok(json!({ "text": self.service.export(secrets) }))
@@ -228,9 +235,17 @@ impl Admin {
         }
     }
 
-    fn apply(&self, file: &str, text: &str, dry_run: bool, prune: bool) -> Result<Value, String> {
+    fn apply(
+        &self,
+        file: &str,
+        text: &str,
+        dry_run: bool,
+        prune: bool,
+        allow_reach: Vec<String>,
+    ) -> Result<Value, String> {
         let raw = site::parse(file, text).map_err(|errors| errors.to_string())?;
-        let plan = self.service.plan(&raw, prune).map_err(|error| error.to_string())?;
+        let mut plan = self.service.plan(&raw, prune).map_err(|error| error.to_string())?;
+        plan.allow = allow_reach;
         self.planned(plan, dry_run, &format!("apply {file}"))
     }
 
@@ -464,7 +479,7 @@ mod tests {
     }
 
     fn apply(text: &str, dry_run: bool) -> AdminRequest {
-        AdminRequest::Apply { file: "site.toml".into(), text: text.into(), dry_run, prune: false }
+        AdminRequest::Apply { file: "site.toml".into(), text: text.into(), dry_run, prune: false, allow_reach: vec![] }
     }
 
     #[test]

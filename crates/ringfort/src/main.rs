@@ -16,6 +16,7 @@ mod metrics;
 mod node;
 mod offence_log;
 mod random;
+mod reach_gate;
 mod run;
 mod selftest;
 mod stir;

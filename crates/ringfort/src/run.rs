@@ -29,7 +29,7 @@ use crate::control::{self, AdminRequest, Answer, Request};
 use crate::demo::{self, Account, Welcome};
 use crate::guard_edge::{BanList, GuardEdge};
 use crate::offence_log::OffenceLog;
-use crate::{http, kernel_bans, logging, metrics, node, random, selftest, stir, time};
+use crate::{http, kernel_bans, logging, metrics, node, random, reach_gate, selftest, stir, time};
 
 /// How often the store's background work is done.
 const MAINTENANCE_EVERY: Duration = Duration::from_millis(500);
@@ -82,6 +82,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let switch_config =
         node::switch_config(&config, store.derived_key("temporary GRUU"), |listener| bound.local(listener));
     let fingerprint = bound.certificate_fingerprint();
+    store.service.set_gate(reach_gate::gate(switch_config.clone()));
     let now = clock();
     let site = store.service.site();
     let mut switch =

@@ -22,6 +22,6 @@ pub use datadir::DataDir;
 pub use journal::{JournalOptions, JournalWriter, Recovered};
 pub use maintenance::{Maintenance, MaintenanceHandle};
 pub use open::{Store, StoreError, StoreOptions};
-pub use service::{Applied, ChangeNote, ExtensionFields, RatesFile, RevisionInfo, Service, ServiceError};
+pub use service::{Applied, ChangeNote, ExtensionFields, Gate, RatesFile, RevisionInfo, Service, ServiceError};
 pub use site::{Action, Change, FieldChange, ObjectKind, Plan};
 pub use site::{RawSite, SiteErrors};

@@ -4,7 +4,7 @@
 mod rates;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
@@ -29,6 +29,9 @@ use crate::site::{
 pub enum ServiceError {
     #[error("{0}")]
     Site(#[from] SiteErrors),
+    /// The gate says no, in its words. Nothing was stored.
+    #[error("{0}")]
+    Gate(String),
     #[error(
         "the site was changed meanwhile: expected to apply onto revision {base}, got revision {current}; make the \
          plan anew, look at it, and apply that"
@@ -143,7 +146,20 @@ pub struct Service {
     /// Domains of the default tenant where the site names none: `domains` of the node's configuration.
     default_domains: Vec<String>,
     state: Mutex<State>,
+    gate: Gatehouse,
 }
+
+#[derive(Default)]
+struct Gatehouse(OnceLock<Gate>);
+
+impl std::fmt::Debug for Gatehouse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.get().is_some() { "Gate" } else { "no gate" })
+    }
+}
+
+/// Looks at a state of the site before it comes into force: the state, and what the operator allows by name.
+pub type Gate = Box<dyn Fn(&Site, &[String]) -> Result<(), String> + Send + Sync>;
 
 #[derive(Debug)]
 struct State {
@@ -176,7 +192,7 @@ impl Service {
             site: Arc::new(site),
             rng: ChaCha20Rng::from_seed(seed),
         };
-        Ok(Self { db, keys, default_domains, state: Mutex::new(state) })
+        Ok(Self { db, keys, default_domains, state: Mutex::new(state), gate: Gatehouse::default() })
     }
 
     /// The present site.
@@ -392,6 +408,11 @@ impl Service {
         Ok((state.find(tenant, number)?.clone(), applied))
     }
 
+    /// From now on every change is looked at by `gate` before it is stored. Once; a second one is passed over.
+    pub fn set_gate(&self, gate: Gate) {
+        let _ = self.gate.0.set(gate);
+    }
+
     fn apply_locked(&self, state: &mut State, plan: Plan, note: &ChangeNote) -> Result<Applied, ServiceError> {
         let base = state.site.revision;
         if plan.base != base {
@@ -401,6 +422,12 @@ impl Service {
             return Ok(Applied { revision: base, site: Arc::clone(&state.site), changes: Vec::new() });
         }
         let revision = base + 1;
+        let tenants = with_default_domains(&plan.target.tenants, &self.default_domains);
+        let site = Site { revision, tenants, extensions: plan.target.extensions.clone(), ..Site::default() };
+        let site = plan.target.lines.clone().within(site);
+        if let Some(gate) = self.gate.0.get() {
+            gate(&site, &plan.allow).map_err(ServiceError::Gate)?;
+        }
         self.db.write(|tx| -> Result<(), ServiceError> {
             // Somebody with a database tool may have been at it.
             let current = rows::revision(tx)?;
@@ -412,9 +439,7 @@ impl Service {
             Ok(rows::save(tx, &self.keys, before, &plan.target, revision)?)
         })?;
         let Plan { target, changes, .. } = plan;
-        let tenants = with_default_domains(&target.tenants, &self.default_domains);
-        let site = Site { revision, tenants, extensions: target.extensions, ..Site::default() };
-        state.site = Arc::new(target.lines.within(site));
+        state.site = Arc::new(site);
         state.tenants = target.tenants;
         state.counters = Counters {
             next_tenant: state.counters.next_tenant.max(target.next_tenant),
@@ -462,7 +487,7 @@ impl State {
             (&Lines::of(&self.site), &target.lines),
             &target.origins,
         );
-        Plan { base: self.site.revision, changes, unchanged, unnamed, target, rollback_to: None }
+        Plan { base: self.site.revision, changes, unchanged, unnamed, allow: Vec::new(), target, rollback_to: None }
     }
 
     /// The alias or inbound route that leads to an extension.

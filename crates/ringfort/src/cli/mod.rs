@@ -133,7 +133,13 @@ pub fn print_answer(json: bool, value: &Value, human: impl FnOnce(&Value) -> Str
 fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     let file = args.file.display().to_string();
     let text = std::fs::read_to_string(&args.file).with_context(|| file.clone())?;
-    let request = AdminRequest::Apply { file, text, dry_run: args.dry_run, prune: args.prune };
+    let request = AdminRequest::Apply {
+        file,
+        text,
+        dry_run: args.dry_run,
+        prune: args.prune,
+        allow_reach: args.allow_reach.clone(),
+    };
     let value = ask_store(&data_dir(&args.data)?, request)?;
     print_answer(args.json, &value, ctl::change)?;
     Ok(ExitCode::SUCCESS)

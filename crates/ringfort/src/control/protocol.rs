@@ -48,6 +48,9 @@ pub enum AdminRequest {
         text: String,
         dry_run: bool,
         prune: bool,
+        /// Trunks that may be reached by whoever has proven nothing.
+        #[serde(default)]
+        allow_reach: Vec<String>,
     },
     Export {
         with_secrets: bool,
@@ -182,7 +185,13 @@ mod tests {
             AdminRequest::ExtensionSet { number: "101".into(), fields },
             AdminRequest::ExtensionDelete { number: "101".into() },
             AdminRequest::ExtensionRotate { number: "101".into() },
-            AdminRequest::Apply { file: "f".into(), text: "t\n".into(), dry_run: true, prune: false },
+            AdminRequest::Apply {
+                file: "f".into(),
+                text: "t\n".into(),
+                dry_run: true,
+                prune: false,
+                allow_reach: vec!["acme".into()],
+            },
             AdminRequest::Export { with_secrets: false },
             AdminRequest::Rollback { revision: Some(2) },
             AdminRequest::RatesImport {

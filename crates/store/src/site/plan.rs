@@ -78,6 +78,8 @@ pub struct Plan {
     pub unchanged: usize,
     /// Objects of a kind that the file manages and does not name, kept because pruning was not asked for.
     pub unnamed: usize,
+    /// Trunks that the gate of the service lets be reached by whoever they are reached by now: the operator has named them.
+    pub allow: Vec<String>,
     pub(crate) target: Target,
     /// The revision that a rollback goes back to.
     pub(crate) rollback_to: Option<u64>,
