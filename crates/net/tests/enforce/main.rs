@@ -45,7 +45,8 @@ fn a_banned_host_is_dropped_and_counted_and_its_neighbour_passes() {
 
         enforcer.handle().send(banned(pair.attacker4, in_seconds(3600)));
         let took = time_until(|| pair.nft("list set inet ringfort banned4").contains(pair.attacker4));
-        assert!(took < Duration::from_millis(100), "the ban took {took:?} to the kernel");
+        // Usually some 30 ms; how long it may take is measured, not tested.
+        assert!(took < Duration::from_secs(5), "the ban took {took:?} to the kernel");
         assert!(!pair.reaches(&socket, pair.attacker4), "the attacker still comes through");
         assert!(pair.reaches(&socket, pair.good4), "the good host does not come through");
         wait_for("the dropped packet to be counted", || enforcer.handle().stats().dropped_v4 > 0);
@@ -134,7 +135,7 @@ fn what_others_have_in_the_packet_filter_is_not_touched_and_our_table_comes_back
         pair.nft("delete table inet ringfort");
         enforcer.handle().send(banned("203.0.113.6", Until::Revoked));
         wait_for("both bans", || here("203.0.113.5") && here("203.0.113.6"));
-        assert!(enforcer.handle().stats().rebuilds >= 4);
+        wait_for("the rebuilds to be counted", || enforcer.handle().stats().rebuilds >= 4);
 
         assert_eq!(pair.nft("list table inet theirs"), theirs);
         enforcer.stop();
