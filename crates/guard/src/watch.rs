@@ -385,11 +385,6 @@ impl Watch {
         self.bans.iter().filter(move |(_, ban)| !ban.is_over(now)).map(|(source, ban)| (*source, *ban))
     }
 
-    /// Everything that is to be kept: bans that are over and remembered too.
-    pub fn kept(&self) -> impl Iterator<Item = (SourceKey, Ban)> + '_ {
-        self.bans.iter().map(|(source, ban)| (*source, *ban))
-    }
-
     /// What operators allowed, in order.
     pub fn allowed(&self) -> impl Iterator<Item = Cidr> + '_ {
         self.allowed.iter().copied()

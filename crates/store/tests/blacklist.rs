@@ -4,24 +4,10 @@ mod common;
 
 use std::path::Path;
 
-use common::{NOW, later};
-use ringfort_store::{JournalOptions, JournalWriter, Maintenance, Recovered, Store, StoreOptions};
+use common::{NOW, System, later, system};
+use ringfort_store::Recovered;
 use ringfort_switch::model::{Pii, TenantId};
 use ringfort_switch::record::{BlacklistChange, JournalRecord, Listed};
-
-struct System {
-    store: Store,
-    writer: JournalWriter,
-    recovered: Recovered,
-    maintenance: Maintenance,
-}
-
-fn system(dir: &Path, segment_size: u64) -> System {
-    let journal = JournalOptions { segment_size, ..JournalOptions::default() };
-    let store = Store::open(dir, StoreOptions { journal, ..StoreOptions::default() }, [1; 32]).unwrap();
-    let (writer, recovered, maintenance) = store.open_journal(NOW).unwrap();
-    System { store, writer, recovered, maintenance }
-}
 
 fn change(list: Option<u32>, entry: &str, listed: Listed) -> BlacklistChange {
     BlacklistChange { tenant: TenantId(1), list, entry: Pii::new(entry.to_owned()), listed }

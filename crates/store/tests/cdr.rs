@@ -2,26 +2,11 @@
 
 mod common;
 
-use std::path::Path;
 
-use common::{NOW, binding, ended, later, quality, started};
-use ringfort_store::{CdrFilter, CdrItem, JournalOptions, JournalWriter, Maintenance, Recovered, Store, StoreOptions};
+use common::{NOW, System, binding, ended, later, quality, started, system};
+use ringfort_store::{CdrFilter, CdrItem};
 use ringfort_switch::model::{CallId, ExtensionId, Pii, TenantId};
 use ringfort_switch::record::{CallMore, CallTrunks, Cdr, EndCause, IdentityNote, JournalRecord, UnixMillis};
-
-struct System {
-    store: Store,
-    writer: JournalWriter,
-    recovered: Recovered,
-    maintenance: Maintenance,
-}
-
-fn system(dir: &Path, segment_size: u64) -> System {
-    let journal = JournalOptions { segment_size, ..JournalOptions::default() };
-    let store = Store::open(dir, StoreOptions { journal, ..StoreOptions::default() }, [1; 32]).unwrap();
-    let (writer, recovered, maintenance) = store.open_journal(NOW).unwrap();
-    System { store, writer, recovered, maintenance }
-}
 
 impl System {
     fn end(&mut self, cdr: Cdr) {

@@ -86,7 +86,7 @@ impl Switch {
         if trunk.blacklists.is_empty() {
             return None;
         }
-        let unix_s = self.clock.unix(now).0 / 1000;
+        let unix_s = self.clock.unix_s(now);
         let plan = self.router.plan(trunk.tenant)?;
         let form = trunk.blacklist_form.unwrap_or(plan.blacklists.form);
         let numbers: Vec<String> = numbers.iter().map(|number| form.apply(plan, number)).collect();
@@ -127,7 +127,7 @@ impl Switch {
         plan: &NumberPlan,
         ask: BlacklistAsk,
     ) -> Result<BlacklistReply, String> {
-        let unix_s = self.clock.unix(now).0 / 1000;
+        let unix_s = self.clock.unix_s(now);
         let mut reply = BlacklistReply::default();
         match ask {
             BlacklistAsk::Add { list, entry, hours } => {

@@ -21,6 +21,11 @@ impl Clock {
         }
     }
 
+    /// The same in whole seconds since 1970.
+    pub fn unix_s(&self, at: Instant) -> u64 {
+        self.unix(at).0 / 1000
+    }
+
     /// The Date header field's form (RFC 3261 §20.17): `Sat, 13 Nov 2010 23:29:00 GMT`.
     pub fn date(&self, at: Instant) -> impl fmt::Display + use<> {
         SipDate(Duration::from_millis(self.unix(at).0).as_secs())

@@ -41,7 +41,7 @@ impl Switch {
     fn time_of(&self, now: Instant, tenant: TenantId, at: Option<&str>) -> Option<u64> {
         match at {
             Some(at) => self.router.unix_s(tenant, at),
-            None => Some(self.clock.unix(now).0 / 1000),
+            None => Some(self.clock.unix_s(now)),
         }
     }
 

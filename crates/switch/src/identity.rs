@@ -80,7 +80,7 @@ impl Switch {
     }
 
     fn moment(&self, now: Instant) -> Now {
-        Now { instant: now, unix: UnixTime(self.clock.unix(now).0 / 1000) }
+        Now { instant: now, unix: UnixTime(self.clock.unix_s(now)) }
     }
 
     /// Begins to judge a trunk's call, where its policy wants that. `false`: it goes on as it is.
@@ -166,7 +166,7 @@ impl Switch {
     ) -> Option<(Headers, IdentityNote)> {
         let signer = self.identities.stir.signer.as_ref().filter(|_| trunk.sign_identity)?;
         let (orig, dest) = (Party::number(caller?)?, Party::number(called?)?);
-        let unix = UnixTime(self.clock.unix(now).0 / 1000);
+        let unix = UnixTime(self.clock.unix_s(now));
         let attest = match trunk.attest {
             Attest::A => Attestation::A,
             Attest::B => Attestation::B,

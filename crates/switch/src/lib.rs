@@ -410,6 +410,11 @@ impl Switch {
         }
     }
 
+    /// Something was refused by that rule.
+    fn count_refusal(&mut self, rule: &'static str) {
+        *self.refusals.entry(rule).or_default() += 1;
+    }
+
     fn sweep(&mut self, now: Instant) {
         let sweep = self.registrar.sweep(now);
         for flow in sweep.keep_alive {

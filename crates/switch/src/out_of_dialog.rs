@@ -145,7 +145,7 @@ impl Switch {
         if !names_extension(&address, extension) {
             let text = format!("extension {} tried to register another address", extension.number);
             self.counters.registrations_refused += 1;
-            *self.refusals.entry("registrar.address").or_default() += 1;
+            self.count_refusal("registrar.address");
             self.notice(Level::Warn, Some(tenant), None, "registrar.address", text);
             return self.answer(now, tx, 403);
         }
@@ -178,8 +178,8 @@ impl Switch {
             }
             Err(refused) => {
                 self.counters.registrations_refused += 1;
-                *self.refusals.entry(refused.rule).or_default() += 1;
                 let text = format!("extension {}: {}", extension.number, refused.text);
+                self.count_refusal(refused.rule);
                 self.notice(Level::Info, Some(tenant), None, refused.rule, text);
                 self.answer_with(now, tx, refused.status, refused.headers);
             }

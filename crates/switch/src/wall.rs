@@ -93,20 +93,14 @@ impl Switch {
             }
         }
         self.wall.watch.restore(bans, allowed);
-        let unix_s = self.unix_s(now);
+        let unix_s = self.clock.unix_s(now);
         let held: Vec<_> = self.wall.watch.bans(unix_s).collect();
-        let changes: Vec<BanChange> = held.iter().map(|(source, ban)| self.enforced(now, *source, ban)).collect();
-        self.wall.bans = Arc::new(self.wall.bans.following(changes.iter().copied()));
-        self.outputs.push_back(Output::Bans(self.wall.bans.clone()));
-        self.outputs.extend(changes.into_iter().map(Output::Ban));
+        let changes = held.iter().map(|(source, ban)| self.enforced(now, *source, ban)).collect();
+        self.enforce(changes);
         self.spare(now);
         if !held.is_empty() {
             self.notice(Level::Info, None, None, "ban", format!("{} bans go on after the restart", held.len()));
         }
-    }
-
-    fn unix_s(&self, now: Instant) -> u64 {
-        self.clock.unix(now).0 / 1000
     }
 
     /// Whether a request is looked at at all: an external profile may be closed to all but some addresses (GUARD-3), and
@@ -117,7 +111,7 @@ impl Switch {
         }
         if self.is_closed_to(flow) {
             self.counters.refused_acl += 1;
-            *self.refusals.entry("acl").or_default() += 1;
+            self.count_refusal("acl");
             let text = format!("{} from {}: not on the profile's list", message.method(), flow.remote);
             self.notice(Level::Debug, None, None, "acl", text);
             return false;
@@ -141,10 +135,7 @@ impl Switch {
     pub(crate) fn is_scanner(&self, message: &Message) -> bool {
         let names = |header| message.header(header).into_iter();
         let mut given = names(HeaderName::UserAgent).chain(names(HeaderName::Server));
-        given.any(|value| {
-            let value = value.to_ascii_lowercase();
-            self.config.scanners.iter().any(|name| !name.is_empty() && contains(&value, name.as_bytes()))
-        })
+        given.any(|value| self.config.scanners.iter().any(|name| !name.is_empty() && contains(value, name.as_bytes())))
     }
 
     /// The mark for the answer to a stranger's INVITE: when he acknowledges it, he is proven, and it counts.
@@ -203,7 +194,7 @@ impl Switch {
         }
         self.counters.offences[offence as usize] += 1;
         let is_trunk = self.is_trunk_address(source);
-        let counted = self.wall.watch.offence(self.unix_s(now), source, offence, is_trunk);
+        let counted = self.wall.watch.offence(self.clock.unix_s(now), source, offence, is_trunk);
         let report = OffenceReport {
             at: self.clock.unix(now),
             source: source.to_canonical(),
@@ -256,13 +247,18 @@ impl Switch {
             }
         }
         if !changes.is_empty() {
-            self.wall.bans = Arc::new(self.wall.bans.following(changes.iter().copied()));
-            self.outputs.push_back(Output::Bans(self.wall.bans.clone()));
-            self.outputs.extend(changes.into_iter().map(Output::Ban));
+            self.enforce(changes);
         }
         if ranges_changed {
             self.spare(now);
         }
+    }
+
+    /// Changes of bans come into force: the list before what has changed in it.
+    fn enforce(&mut self, changes: Vec<BanChange>) {
+        self.wall.bans = Arc::new(self.wall.bans.following(changes.iter().copied()));
+        self.outputs.push_back(Output::Bans(self.wall.bans.clone()));
+        self.outputs.extend(changes.into_iter().map(Output::Ban));
     }
 
     /// Trunks, or what operators allow, are others than before: nobody of them stays banned.
@@ -284,7 +280,7 @@ impl Switch {
     }
 
     pub(crate) fn sweep_wall(&mut self, now: Instant) {
-        let unix_s = self.unix_s(now);
+        let unix_s = self.clock.unix_s(now);
         self.wall.watch.sweep(unix_s);
         self.settle_wall(now);
     }
@@ -301,7 +297,7 @@ impl Switch {
 
     fn enforced(&self, now: Instant, source: SourceKey, ban: &Ban) -> BanChange {
         let until = match ban.end {
-            BanEnd::At(end) => Until::Time(now + Duration::from_secs(end.saturating_sub(self.unix_s(now)))),
+            BanEnd::At(end) => Until::Time(now + Duration::from_secs(end.saturating_sub(self.clock.unix_s(now)))),
             BanEnd::Never => Until::Revoked,
         };
         BanChange::Banned { source, until }
@@ -335,6 +331,7 @@ fn fingerprint(ack: &Message) -> u64 {
     hasher.finish()
 }
 
+/// In any case of its letters.
 fn contains(text: &[u8], what: &[u8]) -> bool {
-    text.windows(what.len()).any(|window| window == what)
+    text.windows(what.len()).any(|window| window.eq_ignore_ascii_case(what))
 }

@@ -28,10 +28,6 @@ fn inbound(name: &str, trunk: Option<TrunkId>, called: Pattern, to: Destination)
     InboundRoute { tenant: TenantId(1), name: name.into(), trunk, called, identity: Vec::new(), hours: Vec::new(), to }
 }
 
-fn alias(name: &str, extension: &str, published: bool) -> Alias {
-    Alias { tenant: TenantId(1), name: name.into(), to: Destination::Extension(extension.into()), published }
-}
-
 /// One provider whose number ends at 102, a published name for the same extension and one that is not published.
 fn lines() -> Site {
     let mut site = site();
@@ -242,18 +238,7 @@ fn a_trunks_call_ends_here_where_no_inbound_route_fits_and_never_leads_out_again
             TWO,
             Trunk { health_every: std::time::Duration::ZERO, ..Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.2") },
         );
-        site.outbound.push(OutboundRoute {
-            tenant: TenantId(1),
-            name: "out".into(),
-            patterns: vec![Pattern::Any],
-            groups: Vec::new(),
-            hours: Vec::new(),
-            strip: 0,
-            prepend: String::new(),
-            trunks: vec![TWO],
-            order: TrunkOrder::Listed,
-            ring_for: None,
-        });
+        site.outbound.push(route("out", vec![Pattern::Any], vec![TWO]));
     });
     let elsewhere =
         ["+442079461234", "02079461234", "112", "102", "director", "secret"].map(|n| format!("sip:{n}@192.0.2.1"));

@@ -492,18 +492,11 @@ fn neither_a_trunk_nor_a_stranger_reaches_a_code() {
 fn an_extension_with_the_number_of_a_code_keeps_it_and_route_explain_shows_codes() {
     let mut site = site_with(|_| {});
     site.extensions.get_mut(&ExtensionId(3)).expect("103").number = "*301".into();
-    site.outbound.push(OutboundRoute {
-        tenant: TenantId(1),
-        name: "clir".into(),
-        patterns: vec![Pattern::Prefix("*31#".into()), Pattern::Prefix("*319".into()), Pattern::Any],
-        groups: Vec::new(),
-        hours: Vec::new(),
-        strip: 0,
-        prepend: String::new(),
-        trunks: vec![TRUNK],
-        order: TrunkOrder::Listed,
-        ring_for: None,
-    });
+    site.outbound.push(route(
+        "clir",
+        vec![Pattern::Prefix("*31#".into()), Pattern::Prefix("*319".into()), Pattern::Any],
+        vec![TRUNK],
+    ));
     let mut w = world_of(config(), site);
     let mut explain = |to: &str| {
         let ask = Command::RouteExplain { from: "101".into(), to: to.into(), at: None };

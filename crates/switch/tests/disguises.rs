@@ -29,33 +29,9 @@ fn house() -> Site {
         ..Trunk::new(TrunkId(1), TenantId(1), "one", "sip:203.0.113.1")
     };
     site.trunks.insert(TrunkId(1), trunk);
-    site.outbound.push(OutboundRoute {
-        tenant: TenantId(1),
-        name: "all".into(),
-        patterns: vec![Pattern::Any],
-        groups: vec![],
-        hours: vec![],
-        strip: 0,
-        prepend: String::new(),
-        trunks: vec![TrunkId(1)],
-        order: TrunkOrder::Listed,
-        ring_for: None,
-    });
-    site.inbound.push(InboundRoute {
-        tenant: TenantId(1),
-        name: "in".into(),
-        trunk: None,
-        called: Pattern::Any,
-        identity: Vec::new(),
-        hours: vec![],
-        to: Destination::Extension("102".into()),
-    });
-    site.aliases.push(Alias {
-        tenant: TenantId(1),
-        name: "director".into(),
-        to: Destination::Extension("102".into()),
-        published: true,
-    });
+    site.outbound.push(route("all", vec![Pattern::Any], vec![TrunkId(1)]));
+    site.inbound.push(inbound_to("102"));
+    site.aliases.push(alias("director", "102", true));
     site
 }
 

@@ -322,18 +322,7 @@ fn a_call_that_leaves_is_seen_by_the_trial() {
         TrunkId(7),
         Trunk { health_every: Duration::ZERO, ..Trunk::new(TrunkId(7), TenantId(1), "line7", "sip:203.0.113.7") },
     );
-    site.outbound.push(OutboundRoute {
-        tenant: TenantId(1),
-        name: "out".into(),
-        patterns: vec![Pattern::Any],
-        groups: vec![],
-        hours: vec![],
-        strip: 0,
-        prepend: String::new(),
-        trunks: vec![TrunkId(7)],
-        order: TrunkOrder::Listed,
-        ring_for: None,
-    });
+    site.outbound.push(route("out", vec![Pattern::Any], vec![TrunkId(7)]));
     let mut trial = Trial::new(&site);
     trial.world.invite("user-a", "198.51.100.1:5060", "5550", &sdp("198.51.100.1", 4000, "0"), "");
     let left = trial.world.sent.iter().any(|sent| sent.to == at("203.0.113.7:5060"));
@@ -367,26 +356,9 @@ impl<F: Fn(&Node) -> Vec<Node>> Ways for Holed<'_, F> {
 /// A house with a published alias, a name that is not published, and a line.
 fn house() -> Site {
     let mut site = site();
-    let alias = |name: &str, to: &str, published| Alias {
-        tenant: TenantId(1),
-        name: name.into(),
-        to: Destination::Extension(to.into()),
-        published,
-    };
     site.aliases = vec![alias("director", "102", true), alias("secret", "103", false)];
     site.trunks.insert(TrunkId(1), Trunk::new(TrunkId(1), TenantId(1), "acme", "sip:203.0.113.1"));
-    site.outbound.push(OutboundRoute {
-        tenant: TenantId(1),
-        name: "world".into(),
-        patterns: vec![Pattern::Any],
-        groups: vec![],
-        hours: vec![],
-        strip: 0,
-        prepend: String::new(),
-        trunks: vec![TrunkId(1)],
-        order: TrunkOrder::Listed,
-        ring_for: None,
-    });
+    site.outbound.push(route("world", vec![Pattern::Any], vec![TrunkId(1)]));
     site
 }
 

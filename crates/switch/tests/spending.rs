@@ -53,18 +53,11 @@ fn lines() -> Site {
     }
     site.rates.insert(ONE, table(rate("0.60", "0", 1, 1)));
     site.rates.insert(TWO, table(rate("0.30", "0.05", 60, 60)));
-    site.outbound.push(OutboundRoute {
-        tenant: TenantId(1),
-        name: "outside".into(),
-        patterns: vec![Pattern::Prefix("0".into()), Pattern::Exact("112".into())],
-        groups: Vec::new(),
-        hours: Vec::new(),
-        strip: 0,
-        prepend: String::new(),
-        trunks: vec![ONE, TWO],
-        order: TrunkOrder::Listed,
-        ring_for: None,
-    });
+    site.outbound.push(route(
+        "outside",
+        vec![Pattern::Prefix("0".into()), Pattern::Exact("112".into())],
+        vec![ONE, TWO],
+    ));
     for extension in site.extensions.values_mut() {
         extension.calling.international = true;
     }

@@ -610,18 +610,7 @@ fn providers_at_one_address_are_told_apart_by_the_contact_they_were_given() {
 #[test]
 fn rfc_3608_calls_go_the_way_that_the_provider_named_when_it_registered_us() {
     let mut site = site_with([line(ONE, "acme", "sip:203.0.113.1")]);
-    site.outbound.push(OutboundRoute {
-        tenant: TenantId(1),
-        name: "out".into(),
-        patterns: vec![Pattern::Prefix("0".into())],
-        groups: Vec::new(),
-        hours: Vec::new(),
-        strip: 0,
-        prepend: String::new(),
-        trunks: vec![ONE],
-        order: TrunkOrder::Listed,
-        ring_for: None,
-    });
+    site.outbound.push(route("out", vec![Pattern::Prefix("0".into())], vec![ONE]));
     let mut w = World::with(config(), site);
     w.pass(ms(100));
     let request = w.take(P1);

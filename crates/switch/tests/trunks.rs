@@ -37,18 +37,11 @@ fn lines() -> Site {
         trunk.health_every = Duration::ZERO;
         site.trunks.insert(id, trunk);
     }
-    site.outbound.push(OutboundRoute {
-        tenant: TenantId(1),
-        name: "outside".into(),
-        patterns: vec![Pattern::Prefix("0".into()), Pattern::Exact("112".into())],
-        groups: Vec::new(),
-        hours: Vec::new(),
-        strip: 0,
-        prepend: String::new(),
-        trunks: vec![ONE, TWO],
-        order: TrunkOrder::Listed,
-        ring_for: None,
-    });
+    site.outbound.push(route(
+        "outside",
+        vec![Pattern::Prefix("0".into()), Pattern::Exact("112".into())],
+        vec![ONE, TWO],
+    ));
     for extension in site.extensions.values_mut() {
         extension.calling.domains = true;
     }

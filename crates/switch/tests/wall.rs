@@ -259,12 +259,7 @@ fn a_closed_profile_answers_those_on_its_list_and_nobody_else() {
     let mut cfg = config();
     cfg.profiles[1].allow = Some(vec!["198.51.100.0/24".parse().unwrap()]);
     let mut site = site();
-    site.aliases = vec![Alias {
-        tenant: TenantId(1),
-        name: "director".into(),
-        to: Destination::Extension("102".into()),
-        published: true,
-    }];
+    site.aliases = vec![alias("director", "102", true)];
     let mut w = World::with(cfg, site);
     let uri = "sip:director@pbx.example";
     for (n, method) in ["OPTIONS", "INVITE", "REGISTER", "BYE"].into_iter().enumerate() {
@@ -286,12 +281,7 @@ fn a_closed_profile_answers_those_on_its_list_and_nobody_else() {
 #[test]
 fn a_good_guest_call_is_told_and_is_no_offence() {
     let mut site = site();
-    site.aliases = vec![Alias {
-        tenant: TenantId(1),
-        name: "director".into(),
-        to: Destination::Extension("102".into()),
-        published: true,
-    }];
+    site.aliases = vec![alias("director", "102", true)];
     let mut w = World::with(config(), site);
     w.register("user-b", "198.51.100.11:5060");
     w.send_to(

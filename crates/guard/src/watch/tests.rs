@@ -123,7 +123,7 @@ fn what_was_kept_is_in_force_again_and_what_became_exempt_is_let_go() {
     let mut w = watch();
     offend(&mut w, 100, "203.0.113.7", 5);
     offend(&mut w, 100, "203.0.113.8", 5);
-    let kept: Vec<_> = w.kept().collect();
+    let kept: Vec<_> = w.bans(101).collect();
     let mut again = watch();
     again.restore(kept.clone(), ["198.51.100.0/24".parse().unwrap()]);
     assert_eq!(changes(&mut again), []);

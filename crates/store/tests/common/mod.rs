@@ -2,13 +2,30 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ringfort_store::keys::Keys;
+use ringfort_store::{JournalOptions, JournalWriter, Maintenance, Recovered, Store, StoreOptions};
 use ringfort_switch::model::{CallId, ExtensionId, Pii, TenantId};
 use ringfort_switch::record::{Binding, CallMore, CallTrunks, Cdr, EndCause, MediaQuality, UnixMillis};
 
 pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// A folder that is open, with its journal.
+pub struct System {
+    pub store: Store,
+    pub writer: JournalWriter,
+    pub recovered: Recovered,
+    pub maintenance: Maintenance,
+}
+
+pub fn system(dir: &Path, segment_size: u64) -> System {
+    let journal = JournalOptions { segment_size, ..JournalOptions::default() };
+    let store = Store::open(dir, StoreOptions { journal, ..StoreOptions::default() }, [1; 32]).unwrap();
+    let (writer, recovered, maintenance) = store.open_journal(NOW).unwrap();
+    System { store, writer, recovered, maintenance }
+}
 
 pub fn keys() -> Arc<Keys> {
     Arc::new(Keys::derive(&[7; 32]))

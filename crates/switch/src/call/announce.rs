@@ -12,7 +12,6 @@ use ringfort_media::sound::Sound;
 use ringfort_media::types::{self as media, PlayId, Playback, StreamId};
 use ringfort_sip::endpoint::{Response, ServerTx};
 use ringfort_sip::flow::Flow;
-use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
 use ringfort_sip::write::{Body, Headers};
@@ -195,16 +194,13 @@ impl Switch {
         if !usable && !rings {
             return self.cannot_announce(now, tx, cdr, plan, heard, request, flow, "no SDP that can be answered");
         }
-        let line = leg.trunk.and_then(|id| self.router.trunk(id));
-        if let Some(trunk) = line
-            && let Err(full) = self.lines.take(now, trunk)
-        {
-            let text =
-                format!("trunk {}: {} calls are up, and that is its limit", trunk.name, self.lines.calls(trunk.id));
-            self.turn_away(now, tx, cdr, Refusal::new(503, full.rule(), text), heard, request, flow);
-            return false;
-        }
-        let line = line.map(|trunk| trunk.id);
+        let line = match self.take_line(now, leg.trunk) {
+            Ok(line) => line,
+            Err(full) => {
+                self.turn_away(now, tx, cdr, full, heard, request, flow);
+                return false;
+            }
+        };
         if !self.announcements.take(source, stranger, &self.config.calls) {
             line.into_iter().for_each(|trunk| self.lines.give_back(trunk));
             self.counters.announcements_full += 1;
@@ -219,9 +215,9 @@ impl Switch {
         let text = format!("{} to {}: {}", cdr.caller, cdr.callee, plan.verdict.text);
         if refuses {
             self.counters.calls_refused += 1;
-            *self.refusals.entry(plan.verdict.rule).or_default() += 1;
+            self.count_refusal(plan.verdict.rule);
         }
-        let proof = if heard == Heard::Kept { Proof::Given } else { Proof::of(flow) };
+        let proof = heard.proof(flow);
         if let Some(offence) = plan.verdict.offence {
             self.offence(now, flow, offence, plan.verdict.rule, proof, request);
         }
@@ -241,31 +237,8 @@ impl Switch {
             plan,
         };
         let (id, tenant) = (cdr.call, leg.tenant);
-        let call = Call {
-            id,
-            tenant,
-            legs: vec![leg],
-            bridge,
-            phase: Phase::Setup,
-            cdr,
-            answered_at: None,
-            started_at: now,
-            ring_timer: None,
-            max_timer: None,
-            late_offer: offer.is_none(),
-            best: None,
-            invite: tx,
-            ringing_told: false,
-            progress_told: false,
-            owes_answer_to: None,
-            owes_answer_cseq: request.cseq().number,
-            reliable_caller: request.has_option(HeaderName::Require, "100rel")
-                || request.has_option(HeaderName::Supported, "100rel") && offer.is_some(),
-            way: None,
-            paying: None,
-            line,
-            announcing: Some(Box::new(announcing)),
-        };
+        let mut call = Call::begun(now, tx, cdr, leg, bridge, offer.is_some(), request);
+        (call.line, call.announcing) = (line, Some(Box::new(announcing)));
         self.notice(Level::Info, Some(tenant), Some(id), rule, text.clone());
         self.call_begins(now, tx, call, longest, text);
         match manner {

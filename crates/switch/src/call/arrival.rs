@@ -208,7 +208,7 @@ impl Switch {
             .map(|uri| uri.host_str())
             .filter(|h| !h.is_empty())
             .collect();
-        let unix_s = self.clock.unix(now).0 / 1000;
+        let unix_s = self.clock.unix_s(now);
         here.into_iter().min_by_key(|trunk| {
             let account = trunk.credentials.as_ref().is_some_and(|c| user.as_deref() == Some(c.user.as_str()));
             let domain = hosts.iter().any(|host| {
@@ -232,7 +232,7 @@ impl Switch {
         request: &Message,
     ) -> Result<Callee, Refusal> {
         self.has_room()?;
-        let unix_s = self.clock.unix(now).0 / 1000;
+        let unix_s = self.clock.unix_s(now);
         match self.router.inbound(trunk.tenant, trunk.id, called, Some(identity), unix_s) {
             InboundDecision::To { route, destination } => {
                 self.route_inside(now, trunk.tenant, destination, &format!("route {route}"), request)

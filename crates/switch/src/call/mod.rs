@@ -17,6 +17,8 @@ use std::time::Instant;
 use ringfort_media::bridge::{Bridge, LegIx};
 use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, ServerTx};
+use ringfort_sip::header::HeaderName;
+use ringfort_sip::message::Message;
 use ringfort_sip::write::Headers;
 
 pub(crate) use self::announce::{Announcements, Announcing};
@@ -189,6 +191,44 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// One that begins with the INVITE of `leg`. `offered`: with an SDP in it.
+    pub fn begun(
+        now: Instant,
+        invite: ServerTx,
+        cdr: Box<Cdr>,
+        leg: Leg,
+        bridge: Bridge,
+        offered: bool,
+        request: &Message,
+    ) -> Self {
+        Self {
+            id: cdr.call,
+            tenant: leg.tenant,
+            legs: vec![leg],
+            bridge,
+            phase: Phase::Setup,
+            cdr,
+            answered_at: None,
+            started_at: now,
+            ring_timer: None,
+            max_timer: None,
+            late_offer: !offered,
+            best: None,
+            invite,
+            ringing_told: false,
+            progress_told: false,
+            owes_answer_to: None,
+            owes_answer_cseq: request.cseq().number,
+            // Without an offer of his, the first reliable answer would have to carry ours (RFC 3261 §13.2.1).
+            reliable_caller: request.has_option(HeaderName::Require, "100rel")
+                || request.has_option(HeaderName::Supported, "100rel") && offered,
+            way: None,
+            line: None,
+            paying: None,
+            announcing: None,
+        }
+    }
+
     /// The leg that talks to `leg`; none while phones ring, unless only one is left.
     pub fn peer_of(&self, leg: usize) -> Option<usize> {
         match self.phase {

@@ -86,7 +86,7 @@ impl Switch {
     }
 
     fn today(&self, tenant: TenantId, now: Instant) -> LocalDay {
-        self.router.day(tenant, self.clock.unix(now).0 / 1000)
+        self.router.day(tenant, self.clock.unix_s(now))
     }
 
     /// What would be held for a call by a trunk; `None`: nothing is known to be paid for it.

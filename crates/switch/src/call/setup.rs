@@ -7,22 +7,22 @@ use ringfort_guard::callee::{self, CalleeRefusal};
 use ringfort_guard::{Admitted, Authentication, Entry, Facts, Format, Offence, Reach, Verdict};
 use ringfort_media::bridge::{Bridge, LegPolicy, SdpReject, SrtpPolicy as MediaSrtp};
 use ringfort_sip::advertise;
+use ringfort_sip::check::Rejection;
 use ringfort_sip::endpoint::{ListenerInfo, OutRequest, Response, ServerTx};
 use ringfort_sip::flow::{Flow, ListenerId, Target, Transport};
-use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
 use ringfort_sip::uri::Uri;
 use ringfort_sip::write::{Body, Headers};
 
-use super::{Call, ClientUse, Leg, LegState, Phase, Way};
+use super::{Call, ClientUse, Leg, LegState, Way};
 use crate::auth::Identity;
 use crate::crossing;
 use crate::io::{Level, Output};
 use crate::model::{
-    BlacklistCode, CallId, Context, Extension, ExtensionId, LegId, Pii, ProfileId, SrtpPolicy, TenantId,
+    BlacklistCode, CallId, Context, Extension, ExtensionId, LegId, Pii, ProfileId, SrtpPolicy, TenantId, TrunkId,
 };
-use crate::out_of_dialog::{max_breadth, next_hop, refusal};
+use crate::out_of_dialog::{max_breadth, next_hop};
 use crate::record::{CallMore, CallTrunks, Cdr, EndCause, JournalRecord};
 use crate::route::{Ask, Decision};
 use crate::timers::Timer;
@@ -48,6 +48,16 @@ pub(super) enum Heard {
     Kept,
     /// For a stranger nothing is kept (RFC 3261 §8.2.7).
     Once,
+}
+
+impl Heard {
+    /// Whoever has proven who he is has proven where he is.
+    pub fn proof(self, flow: &Flow) -> Proof {
+        match self {
+            Heard::Kept => Proof::Given,
+            Heard::Once => Proof::of(flow),
+        }
+    }
 }
 
 /// Whoever calls, as his call begins.
@@ -87,6 +97,13 @@ impl Refusal {
     pub fn offence(mut self, offence: Offence) -> Self {
         self.offence = Some(offence);
         self
+    }
+
+    /// What a request says by itself is wrong.
+    fn format(rejection: Rejection) -> Self {
+        let Rejection { status, reason, headers } = rejection;
+        let offence = (status == 400).then_some(Offence::Malformed);
+        Self { headers, offence, phrase: Some(reason), ..Self::new(status, "format", reason) }
     }
 
     pub fn media(reject: &SdpReject) -> Self {
@@ -168,14 +185,7 @@ impl Switch {
         if let Err(rejection) = self.inspect(request, flow) {
             self.counters.calls_attempted += 1;
             let cdr = self.cdr(now, tenant, caller, request, flow);
-            let (status, reason) = (rejection.status, rejection.reason);
-            self.refused(now, None, cdr, Refusal::new(status, "format", reason));
-            let offence = (status == 400).then_some(Offence::Malformed);
-            if let Some(offence) = offence {
-                let proof = if heard == Heard::Kept { Proof::Given } else { Proof::of(flow) };
-                self.offence(now, flow, offence, "format", proof, request);
-            }
-            self.tell(now, tx, heard, request, flow, offence, refusal(rejection));
+            self.turn_away(now, tx, cdr, Refusal::format(rejection), heard, request, flow);
             return None;
         }
         if let Some(refusal) = self.endpoint.interval_refusal(request) {
@@ -185,6 +195,20 @@ impl Switch {
         }
         self.counters.calls_attempted += 1;
         Some(self.cdr(now, tenant, caller, request, flow))
+    }
+
+    /// A place on the trunk that a call comes by.
+    ///
+    /// # Errors
+    /// There is none left.
+    pub(super) fn take_line(&mut self, now: Instant, trunk: Option<TrunkId>) -> Result<Option<TrunkId>, Refusal> {
+        let Some(trunk) = trunk.and_then(|id| self.router.trunk(id)) else { return Ok(None) };
+        if let Err(full) = self.lines.take(now, trunk) {
+            let text =
+                format!("trunk {}: {} calls are up, and that is its limit", trunk.name, self.lines.calls(trunk.id));
+            return Err(Refusal::new(503, full.rule(), text));
+        }
+        Ok(Some(trunk.id))
     }
 
     /// The leg of whoever calls.
@@ -218,9 +242,7 @@ impl Switch {
         let (offence, rule) = (refusal.offence, refusal.rule);
         self.refused(now, None, cdr, refusal);
         if let Some(offence) = offence {
-            // Whoever has proven who he is has proven where he is.
-            let proof = if heard == Heard::Kept { Proof::Given } else { Proof::of(flow) };
-            self.offence(now, flow, offence, rule, proof, request);
+            self.offence(now, flow, offence, rule, heard.proof(flow), request);
         }
         self.tell(now, tx, heard, request, flow, offence, response);
     }
@@ -336,7 +358,7 @@ impl Switch {
             caller,
             dialled,
             foreign_host: here.is_none().then(|| uri.host_str()),
-            unix_s: self.clock.unix(now).0 / 1000,
+            unix_s: self.clock.unix_s(now),
             up: &|trunk| self.trunk_is_up(trunk),
             extension: &|number| self.directory.by_number(caller.tenant, number).filter(|e| e.enabled),
         };
@@ -396,44 +418,15 @@ impl Switch {
         {
             return self.refused(now, Some(tx), cdr, Refusal::media(&reject));
         }
-        let line = leg.trunk.and_then(|id| self.router.trunk(id));
-        if let Some(trunk) = line
-            && let Err(full) = self.lines.take(now, trunk)
-        {
-            let text =
-                format!("trunk {}: {} calls are up, and that is its limit", trunk.name, self.lines.calls(trunk.id));
-            return self.refused(now, Some(tx), cdr, Refusal::new(503, full.rule(), text));
-        }
-        let line = line.map(|trunk| trunk.id);
+        let line = match self.take_line(now, leg.trunk) {
+            Ok(line) => line,
+            Err(full) => return self.refused(now, Some(tx), cdr, full),
+        };
         if let Some(id) = line {
             self.trunks.count_call(id, false);
         }
-        let mut call = Call {
-            id,
-            tenant,
-            legs: vec![leg],
-            bridge,
-            phase: Phase::Setup,
-            cdr,
-            answered_at: None,
-            started_at: now,
-            ring_timer: None,
-            max_timer: None,
-            late_offer,
-            best: None,
-            invite: tx,
-            ringing_told: false,
-            progress_told: false,
-            owes_answer_to: None,
-            owes_answer_cseq: request.cseq().number,
-            // Without an offer of his, the first reliable answer would have to carry ours (RFC 3261 §13.2.1).
-            reliable_caller: request.has_option(HeaderName::Require, "100rel")
-                || request.has_option(HeaderName::Supported, "100rel") && !late_offer,
-            way: None,
-            line,
-            paying: None,
-            announcing: None,
-        };
+        let mut call = Call::begun(now, tx, cdr, leg, bridge, !late_offer, request);
+        call.line = line;
         let callee = match callee {
             Callee::Extension(callee) => callee,
             Callee::Outside(way) => return self.start_outside(now, tx, call, way),
@@ -662,7 +655,7 @@ impl Switch {
     /// An attempt that a rule ends: the record, the log line and the caller name the rule.
     pub(super) fn refused(&mut self, now: Instant, tx: Option<ServerTx>, mut cdr: Box<Cdr>, refusal: Refusal) {
         self.counters.calls_refused += 1;
-        *self.refusals.entry(refusal.rule).or_default() += 1;
+        self.count_refusal(refusal.rule);
         let text = format!("{} to {} refused: {} ({})", cdr.caller, cdr.callee, refusal.text, refusal.status);
         self.notice(Level::Info, Some(cdr.tenant), Some(cdr.call), refusal.rule, text);
         cdr.status = refusal.status;

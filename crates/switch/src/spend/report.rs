@@ -48,7 +48,7 @@ impl Switch {
 
     fn spending_item(&self, now: Instant, account: Account, tenant: TenantId, name: String) -> SpendingItem {
         let site = self.directory.site();
-        let day = self.router.day(tenant, self.clock.unix(now).0 / 1000);
+        let day = self.router.day(tenant, self.clock.unix_s(now));
         let none = Ledger::default();
         let ledger = self.purse.spending.ledger(account).unwrap_or(&none);
         let SpendLimits { per_call, per_day, per_month } = self.limits_of(account);

@@ -11,7 +11,7 @@ use crate::io::{BanItem, CommandReply, GuardCommand, GuardStatus, GuardWhy, Leve
 
 impl Switch {
     pub(crate) fn guard_command(&mut self, now: Instant, command: GuardCommand) -> CommandReply {
-        let unix_s = self.clock.unix(now).0 / 1000;
+        let unix_s = self.clock.unix_s(now);
         match command {
             GuardCommand::Status => CommandReply::GuardStatus(self.guard_status(unix_s)),
             GuardCommand::Bans => {

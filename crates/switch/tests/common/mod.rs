@@ -149,6 +149,40 @@ pub fn site() -> Site {
     Site { revision: 1, tenants: vec![tenant], extensions, ..Site::default() }
 }
 
+/// A route of the only tenant to these trunks, open to all at any hour.
+pub fn route(name: &str, patterns: Vec<Pattern>, trunks: Vec<TrunkId>) -> OutboundRoute {
+    OutboundRoute {
+        tenant: TenantId(1),
+        name: name.into(),
+        patterns,
+        groups: Vec::new(),
+        hours: Vec::new(),
+        strip: 0,
+        prepend: String::new(),
+        trunks,
+        order: TrunkOrder::Listed,
+        ring_for: None,
+    }
+}
+
+/// Whatever comes by any trunk of the only tenant goes to an extension.
+pub fn inbound_to(extension: &str) -> InboundRoute {
+    InboundRoute {
+        tenant: TenantId(1),
+        name: "in".into(),
+        trunk: None,
+        called: Pattern::Any,
+        identity: Vec::new(),
+        hours: Vec::new(),
+        to: Destination::Extension(extension.into()),
+    }
+}
+
+/// A name of the only tenant's for an extension.
+pub fn alias(name: &str, extension: &str, published: bool) -> Alias {
+    Alias { tenant: TenantId(1), name: name.into(), to: Destination::Extension(extension.into()), published }
+}
+
 impl World {
     pub fn new() -> World {
         World::with(config(), site())
