@@ -3,8 +3,8 @@
 //! [`DnsClient`] waits for the answers: for the command line, which has nothing else to do.
 
 mod hickory;
-mod link;
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -17,8 +17,8 @@ use ringfort_sip::locate::{Answer, Located, Locator, Name, Query, QueryFailure, 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::error::TrySendError;
 
+use crate::link::Asker;
 pub use hickory::SystemResolver;
-pub(crate) use link::DnsLink;
 
 /// Whom to ask, and how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,26 @@ pub enum DnsError {
     System(String),
     #[error("the DNS thread did not start: {0}")]
     Thread(io::Error),
+}
+
+impl Asker for Dns {
+    type Config = DnsConfig;
+    type Query = Query;
+    type Answer = (QueryId, Answer);
+    const RULE: &'static str = "dns";
+    const TROUBLE: &'static str = "the DNS cannot be asked";
+
+    fn start(config: &DnsConfig, answer: impl Fn((QueryId, Answer)) + Send + Sync + 'static) -> Result<Self, impl Display> {
+        Dns::start(config, move |id, given| answer((id, given)))
+    }
+
+    fn ask(&self, query: Query) {
+        Dns::ask(self, query);
+    }
+
+    fn nobody(query: Query) -> (QueryId, Answer) {
+        (query.id, Answer::Failed(QueryFailure::Unreachable))
+    }
 }
 
 /// Somebody who answers questions about the DNS. The real one is [`SystemResolver`].

@@ -14,6 +14,7 @@ mod flood;
 pub mod guard;
 mod handle;
 pub mod journal;
+mod link;
 mod media;
 mod notice;
 mod published;

@@ -24,15 +24,16 @@ use ringfort_switch::model::Site;
 use crate::config::NetConfig;
 use crate::conn::{CloseReason, Origin, Phase};
 use crate::core::Core;
-use crate::dns::DnsLink;
+use crate::dns::Dns;
 use crate::flood::Flood;
 use crate::guard::GuardSink;
 use crate::handle::{BoundSocket, ListenSocket, StopReason};
 use crate::journal::JournalSink;
+use crate::link::Link;
 use crate::media::MediaLink;
 use crate::notice;
 use crate::stats::NetCounters;
-use crate::stir::StirLink;
+use crate::stir::Fetcher;
 use crate::streams::{FIRST_CONN, ListenerAt, StreamEvent, Streams};
 use crate::sys::batch::{Datagram, RecvBatch, SendBatch};
 use crate::sys::epoll::{Epoll, Interest, Ready, Waker};
@@ -96,8 +97,8 @@ pub(crate) struct Shard<C, J> {
     epoll: Epoll,
     waker: Waker,
     media: MediaLink,
-    dns: DnsLink,
-    stir: StirLink,
+    dns: Link<Dns>,
+    stir: Link<Fetcher>,
     stats: Arc<NetCounters>,
     bans: Arc<BanSet>,
     guard: Box<dyn GuardSink>,
@@ -176,8 +177,8 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
             journal,
             limits: config.limits.clone(),
             epoll,
-            dns: DnsLink::new(config.dns.clone(), waker.clone()),
-            stir: StirLink::new(config.stir.clone(), waker.clone()),
+            dns: Link::new(config.dns.clone(), waker.clone()),
+            stir: Link::new(config.stir.clone(), waker.clone()),
             waker,
             media,
             stats,

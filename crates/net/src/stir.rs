@@ -3,9 +3,9 @@
 //! follows two redirects at the most. [`StirClient`] waits for the answer: for the command line.
 
 mod http;
-mod link;
 mod url;
 
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -20,9 +20,9 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::ServerName;
 
 use crate::error::TlsError;
+use crate::link::Asker;
 use crate::tls::roots_of;
 use http::Deadlined;
-pub(crate) use link::StirLink;
 use url::Url;
 
 /// RFC 8226 §7; more is a loop, or somebody who lets us run errands.
@@ -103,6 +103,26 @@ impl Fetcher {
         if let Err(TrySendError::Full(query) | TrySendError::Disconnected(query)) = self.queries.try_send(query) {
             (self.answer.0)(query.id, Fetch::Failed(FetchFailure::Busy));
         }
+    }
+}
+
+impl Asker for Fetcher {
+    type Config = FetchConfig;
+    type Query = Query;
+    type Answer = (QueryId, Fetch);
+    const RULE: &'static str = "stir.fetch";
+    const TROUBLE: &'static str = "certificates cannot be fetched";
+
+    fn start(config: &FetchConfig, answer: impl Fn((QueryId, Fetch)) + Send + Sync + 'static) -> Result<Self, impl Display> {
+        Fetcher::start(config, move |id, fetch| answer((id, fetch)))
+    }
+
+    fn ask(&self, query: Query) {
+        Fetcher::ask(self, query);
+    }
+
+    fn nobody(query: Query) -> (QueryId, Fetch) {
+        (query.id, Fetch::Failed(FetchFailure::Busy))
     }
 }
 
