@@ -66,7 +66,10 @@ impl Asker for Dns {
     const RULE: &'static str = "dns";
     const TROUBLE: &'static str = "the DNS cannot be asked";
 
-    fn start(config: &DnsConfig, answer: impl Fn((QueryId, Answer)) + Send + Sync + 'static) -> Result<Self, impl Display> {
+    fn start(
+        config: &DnsConfig,
+        answer: impl Fn((QueryId, Answer)) + Send + Sync + 'static,
+    ) -> Result<Self, impl Display> {
         Dns::start(config, move |id, given| answer((id, given)))
     }
 

@@ -16,7 +16,10 @@ pub(crate) trait Asker: Sized {
     const TROUBLE: &'static str;
 
     /// `answer` is called once for each question.
-    fn start(config: &Self::Config, answer: impl Fn(Self::Answer) + Send + Sync + 'static) -> Result<Self, impl Display>;
+    fn start(
+        config: &Self::Config,
+        answer: impl Fn(Self::Answer) + Send + Sync + 'static,
+    ) -> Result<Self, impl Display>;
 
     /// Never blocks.
     fn ask(&self, query: Self::Query);

@@ -113,7 +113,10 @@ impl Asker for Fetcher {
     const RULE: &'static str = "stir.fetch";
     const TROUBLE: &'static str = "certificates cannot be fetched";
 
-    fn start(config: &FetchConfig, answer: impl Fn((QueryId, Fetch)) + Send + Sync + 'static) -> Result<Self, impl Display> {
+    fn start(
+        config: &FetchConfig,
+        answer: impl Fn((QueryId, Fetch)) + Send + Sync + 'static,
+    ) -> Result<Self, impl Display> {
         Fetcher::start(config, move |id, fetch| answer((id, fetch)))
     }
 

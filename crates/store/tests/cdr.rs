@@ -2,7 +2,6 @@
 
 mod common;
 
-
 use common::{NOW, System, binding, ended, later, quality, started, system};
 use ringfort_store::{CdrFilter, CdrItem};
 use ringfort_switch::model::{CallId, ExtensionId, Pii, TenantId};
