@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rand::Rng as _;
-use ringfort_guard::Offence;
+use ringfort_guard::{Offence, Reach};
 use ringfort_sip::check::{Rejection, Supported, inspect_request};
 use ringfort_sip::endpoint::{OutRequest, Response, ServerTx};
 use ringfort_sip::flow::Flow;
@@ -123,7 +123,14 @@ impl Switch {
         }
         match self.authenticate(now, request, flow, tenant) {
             Identity::Proven(extension) => match self.inspect(request, flow) {
-                Ok(()) => Some((tenant, extension)),
+                Ok(()) => match self.asker(flow, true).admit(now, &mut Reach::Local) {
+                    Ok((_proof, ())) => Some((tenant, extension)),
+                    Err(denied) => {
+                        self.count_refusal(denied.rule);
+                        self.answer(now, tx, denied.status.unwrap_or(403));
+                        None
+                    }
+                },
                 Err(rejection) => {
                     if rejection.status == 400 {
                         self.offence(now, flow, Offence::Malformed, "format", Proof::Given, request);

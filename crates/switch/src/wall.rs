@@ -109,6 +109,11 @@ impl Switch {
         if !message.is_request() || message.to_tag().is_some() {
             return true;
         }
+        if self.wall.bans.is_banned(now, flow.remote.ip()) {
+            // It was read before the packet path knew of the ban.
+            self.count_refusal("ban");
+            return false;
+        }
         if self.is_closed_to(flow) {
             self.counters.refused_acl += 1;
             self.count_refusal("acl");

@@ -6,6 +6,7 @@ mod audit;
 mod blacklist;
 mod ctl;
 mod guard;
+mod numbering;
 mod show;
 mod table;
 
