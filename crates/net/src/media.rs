@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ringfort_guard::BanSet;
 use ringfort_media::relay::{PacketBuf, Relay, TAIL_ROOM, Verdict};
 use ringfort_media::types::{Command, Event};
 
@@ -48,22 +49,29 @@ pub(crate) fn check_addresses(config: &MediaThreadConfig) -> Result<(), StartErr
     if v4 > 1 || v6 > 1 { Err(StartError::MediaAddresses(config.bind.len())) } else { Ok(()) }
 }
 
-/// The shard's end: commands out, events in.
+/// What the shard tells the thread.
+pub(crate) enum Order {
+    Relay(Command),
+    /// Whose packets are dropped from now on.
+    Bans(Arc<BanSet>),
+}
+
+/// The shard's end: orders out, events in.
 pub(crate) struct MediaLink {
-    commands: Option<SyncSender<Command>>,
+    commands: Option<SyncSender<Order>>,
     events: Receiver<Event>,
     waker: Waker,
-    /// Commands that found the queue full. They are never dropped: a stream that is not closed would be leaked.
-    backlog: VecDeque<Command>,
+    /// Orders that found the queue full. They are never dropped: a stream that is not closed would be leaked.
+    backlog: VecDeque<Order>,
     sent: bool,
     retry_at: Option<Instant>,
     ended: bool,
 }
 
 impl MediaLink {
-    /// Queues a command; [`MediaLink::flush`] wakes the thread.
-    pub(crate) fn send(&mut self, command: Command) {
-        self.backlog.push_back(command);
+    /// Queues an order; [`MediaLink::flush`] wakes the thread.
+    pub(crate) fn send(&mut self, order: Order) {
+        self.backlog.push_back(order);
         self.sent = true;
     }
 
@@ -81,11 +89,11 @@ impl MediaLink {
         self.sent = false;
         self.retry_at = None;
         let Some(sender) = &self.commands else { return Ok(()) };
-        while let Some(command) = self.backlog.pop_front() {
-            match sender.try_send(command) {
+        while let Some(order) = self.backlog.pop_front() {
+            match sender.try_send(order) {
                 Ok(()) => {}
-                Err(TrySendError::Full(command)) => {
-                    self.backlog.push_front(command);
+                Err(TrySendError::Full(order)) => {
+                    self.backlog.push_front(order);
                     self.retry_at = Some(now + RETRY);
                     break;
                 }
@@ -167,11 +175,12 @@ struct Packet {
 
 struct MediaThread {
     relay: Relay,
+    bans: Arc<BanSet>,
     ports: Ports,
     epoll: Epoll,
     waker: Waker,
     shard: Waker,
-    inbox: Receiver<Command>,
+    inbox: Receiver<Order>,
     outbox: SyncSender<Event>,
     unsent_events: VecDeque<Event>,
     stats: Arc<MediaCounters>,
@@ -213,13 +222,14 @@ impl MediaThread {
         stats: Arc<MediaCounters>,
         shard: Waker,
         waker: Waker,
-        inbox: Receiver<Command>,
+        inbox: Receiver<Order>,
         outbox: SyncSender<Event>,
     ) -> io::Result<Self> {
         let now = clock();
         let epoll = Epoll::new(READY)?;
         epoll.add(waker.as_fd(), WAKER, Interest::READ)?;
         Ok(Self {
+            bans: Arc::new(BanSet::empty()),
             relay: Relay::new(config.relay, crate::sys::random(), now, ntp()),
             ports: Ports::new(&config.bind, config.socket_buffer),
             epoll,
@@ -297,7 +307,11 @@ impl MediaThread {
     fn read_commands(&mut self, now: Instant) -> bool {
         loop {
             let command = match self.inbox.try_recv() {
-                Ok(command) => command,
+                Ok(Order::Relay(command)) => command,
+                Ok(Order::Bans(bans)) => {
+                    self.bans = bans;
+                    continue;
+                }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return false,
             };
@@ -359,6 +373,9 @@ impl MediaThread {
         let Some(received) = self.recv.received(slot) else { return };
         if received.truncated || received.len + TAIL_ROOM > PACKET {
             return self.stats.dropped.one();
+        }
+        if self.bans.is_banned(now, received.source.ip()) {
+            return self.stats.dropped_ban.one();
         }
         let mut buffer = PacketBuf::new(self.recv.buffer(slot), received.len);
         match self.relay.handle_packet(now, at.port, at.is_rtcp, received.source, &mut buffer) {

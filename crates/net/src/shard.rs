@@ -30,7 +30,7 @@ use crate::guard::GuardSink;
 use crate::handle::{BoundSocket, ListenSocket, StopReason};
 use crate::journal::JournalSink;
 use crate::link::Link;
-use crate::media::MediaLink;
+use crate::media::{MediaLink, Order};
 use crate::notice;
 use crate::stats::NetCounters;
 use crate::stir::Fetcher;
@@ -591,7 +591,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Transmit(transmit) => self.outbox.push(transmit),
-                Output::Media(command) => self.media.send(command),
+                Output::Media(command) => self.media.send(Order::Relay(command)),
                 Output::Journal(record) => {
                     self.journal.append(&record);
                     self.journal_dirty = true;
@@ -604,6 +604,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                 Output::Penalise(source) => self.rate.penalise(now, source),
                 Output::Bans(bans) => {
                     self.guard.bans(&bans);
+                    self.media.send(Order::Bans(bans.clone()));
                     self.bans = bans;
                 }
                 Output::Ban(change) => self.guard.ban(change),

@@ -117,6 +117,8 @@ counters! {
         forwarded,
         /// Dropped by the relay's checks.
         dropped,
+        /// Dropped before them: banned source.
+        dropped_ban,
         /// Not taken by the kernel: no buffer, no route, unreachable.
         send_failed,
         /// Gauge: UDP ports open now.
