@@ -116,7 +116,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         wake: wake.clone(),
     };
     let demo = process.config.is_none();
-    let admin = Arc::new(Admin::online(&store, handle.clone(), maintenance.clone(), Box::new(process)));
+    let admin =
+        Arc::new(Admin::online(&store, handle.clone(), maintenance.clone(), Box::new(process), switch_config.clone()));
     let control = control::start(&data_dir, answer_with(admin.clone(), handle.clone(), access))
         .with_context(|| format!("control socket {}", control::socket_path(&data_dir).display()))?;
     watch(signals, &handle, &wake)?;

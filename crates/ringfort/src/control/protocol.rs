@@ -52,6 +52,8 @@ pub enum AdminRequest {
         #[serde(default)]
         allow_reach: Vec<String>,
     },
+    /// Who reaches a trunk in the site that is in force.
+    Reach,
     Export {
         with_secrets: bool,
     },
