@@ -70,6 +70,8 @@ pub struct Facts<'a> {
     pub rate: Verdict,
     pub format: Format,
     pub authentication: Authentication,
+    /// Whoever it is has been put into the public context (GUARD-2: an extension that another gateway registers with).
+    pub confined: bool,
 }
 
 /// What a request asks for, as far as rules have a say in it.
@@ -184,6 +186,7 @@ fn enter(now: Instant, facts: &Facts<'_>) -> Result<Context, Refusal> {
         return Err(Refusal::answered(rule, status));
     }
     match (facts.entry, facts.authentication) {
+        (Entry::Internal, Authentication::Proven) if facts.confined => Ok(Context::Public),
         (Entry::Internal, Authentication::Proven) => Ok(Context::Internal),
         (Entry::Internal, Authentication::Missing) => Err(Refusal::answered("authentication.missing", 401)),
         (_, Authentication::Failed) => Err(Refusal::answered("authentication.failed", 401)),
@@ -210,6 +213,7 @@ mod tests {
             rate: Verdict::Pass,
             format: Format::Good,
             authentication: Authentication::Proven,
+            confined: false,
         }
     }
 
@@ -318,6 +322,16 @@ mod tests {
             let asked = Facts { entry: Entry::External, authentication, ..facts(&bans) };
             assert!(reaches(&asked, Reach::Trunk).is_err());
         }
+    }
+
+    #[test]
+    fn whoever_is_put_into_the_public_context_reaches_no_trunk_with_the_best_credentials() {
+        let bans = BanSet::empty();
+        let confined = Facts { confined: true, ..facts(&bans) };
+        assert_eq!(reaches(&confined, Reach::Local).unwrap().context(), Context::Public);
+        assert_eq!(reaches(&confined, Reach::Trunk), Err(Refusal { rule: "context.public", status: Some(403) }));
+        let stranger = Facts { authentication: Authentication::Missing, ..confined };
+        assert_eq!(reaches(&stranger, Reach::Local).unwrap_err().status, Some(401));
     }
 
     #[test]

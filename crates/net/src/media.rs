@@ -20,7 +20,7 @@ use ringfort_media::types::{Command, Event};
 use crate::config::MediaThreadConfig;
 use crate::error::StartError;
 use crate::shard::panic_text;
-use crate::stats::MediaCounters;
+use crate::stats::{DropCounters, MediaCounters};
 use crate::sys::batch::{Datagram, RecvBatch, SendBatch};
 use crate::sys::epoll::{Epoll, Interest, Ready, Waker};
 use ports::{PortAt, Ports};
@@ -130,12 +130,13 @@ impl Drop for MediaLink {
 pub(crate) fn spawn(
     config: &MediaThreadConfig,
     stats: Arc<MediaCounters>,
+    drops: Arc<DropCounters>,
     shard: Waker,
 ) -> io::Result<(MediaLink, JoinHandle<()>)> {
     let waker = Waker::new()?;
     let (commands, inbox) = sync_channel(config.queue.max(1));
     let (outbox, events) = sync_channel(config.queue.max(1));
-    let mut thread = MediaThread::new(config, stats, shard.clone(), waker.clone(), inbox, outbox)?;
+    let mut thread = MediaThread::new(config, stats, drops, shard.clone(), waker.clone(), inbox, outbox)?;
     let run = move || {
         match catch_unwind(AssertUnwindSafe(|| thread.run())) {
             Ok(Ok(())) => {}
@@ -184,6 +185,7 @@ struct MediaThread {
     outbox: SyncSender<Event>,
     unsent_events: VecDeque<Event>,
     stats: Arc<MediaCounters>,
+    drops: Arc<DropCounters>,
     recv: RecvBatch,
     send: SendBatch,
     packets: Vec<Packet>,
@@ -220,6 +222,7 @@ impl MediaThread {
     fn new(
         config: &MediaThreadConfig,
         stats: Arc<MediaCounters>,
+        drops: Arc<DropCounters>,
         shard: Waker,
         waker: Waker,
         inbox: Receiver<Order>,
@@ -239,6 +242,7 @@ impl MediaThread {
             outbox,
             unsent_events: VecDeque::new(),
             stats,
+            drops,
             recv: RecvBatch::new(ROOM, PACKET, false),
             send: SendBatch::new(BATCH),
             packets: Vec::with_capacity(ROOM),
@@ -392,7 +396,10 @@ impl MediaThread {
                     None => self.stats.send_failed.one(),
                 }
             }
-            Verdict::Drop(_) => self.stats.dropped.one(),
+            Verdict::Drop(reason) => {
+                self.stats.dropped.one();
+                self.drops.one(reason);
+            }
             Verdict::Consumed => {}
         }
     }

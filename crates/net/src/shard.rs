@@ -355,6 +355,9 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         let local = received.local.map_or(udp.local, |ip| SocketAddr::new(ip, udp.local.port()));
         let from = udp.wildcard.then_some(local.ip());
         if stun::is_stun(octets) {
+            if self.core.is_closed_to(udp.id, remote.ip()) {
+                return self.stats.dropped_acl.one();
+            }
             let mut answer = Vec::new();
             if stun::answer(octets, remote, &mut answer) {
                 self.pongs.push((index, remote, from, answer));
@@ -420,7 +423,11 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => return self.accept_failed(now, index, &error),
             };
-            if !self.may_enter(now, remote) {
+            let closed = self.core.is_closed_to(id, remote.ip());
+            if closed {
+                self.stats.dropped_acl.one();
+            }
+            if closed || !self.may_enter(now, remote) {
                 self.stats.accept_refused.one();
                 continue;
             }

@@ -78,7 +78,8 @@ impl Switch {
 
     /// What is wrong with a request by itself (RFC 3261 §8.2.1 to §8.2.3): 400, 415, 416, 420, 483 and the like.
     pub(crate) fn inspect(&mut self, request: &Message, flow: &Flow) -> Result<(), Rejection> {
-        let result = inspect_request(request, &SUPPORTED);
+        let supported = Supported { forwards: !request.method().ends_here(), ..SUPPORTED };
+        let result = inspect_request(request, &supported);
         if let Err(rejection) = &result {
             self.counters.malformed += u64::from(rejection.status == 400);
             let text = format!("{} from {}: {}", request.method().as_str(), flow.remote, rejection.reason);

@@ -180,6 +180,7 @@ impl<'a> SiteWays<'a> {
                 rate: Verdict::Pass,
                 format: Format::Good,
                 authentication,
+                confined: false,
             };
             ringfort_guard::admit(self.now, &facts, &mut reach).map(|(admitted, ())| admitted)
         };

@@ -112,7 +112,7 @@ pub struct Fields {
     pub enabled: Option<bool>,
 }
 
-const ADMIN: [&str; 21] = [
+const ADMIN: [&str; 22] = [
     "cdr",
     "extension_list",
     "extension_show",
@@ -121,6 +121,7 @@ const ADMIN: [&str; 21] = [
     "extension_delete",
     "extension_rotate",
     "apply",
+    "reach",
     "export",
     "rollback",
     "rates_import",
@@ -194,6 +195,7 @@ mod tests {
                 prune: false,
                 allow_reach: vec!["acme".into()],
             },
+            AdminRequest::Reach,
             AdminRequest::Export { with_secrets: false },
             AdminRequest::Rollback { revision: Some(2) },
             AdminRequest::RatesImport {

@@ -251,9 +251,24 @@ impl Switch {
         let wanted = self.dialled(tenant, request.request_uri());
         let published = wanted.and_then(|name| self.router.alias(tenant, &name, true));
         match published {
-            Some(destination) => self.route_inside(now, tenant, destination, "alias", request),
+            Some(destination) => {
+                let callee = self.route_inside(now, tenant, destination, "alias", request)?;
+                self.leaves_room(&callee)?;
+                Ok(callee)
+            }
             None => Err(self.not_for_guests(tenant, request)),
         }
+    }
+
+    /// Guests, who may be nobody at all, never take the last call that a phone can have.
+    fn leaves_room(&self, callee: &Callee) -> Result<(), Refusal> {
+        let Callee::Extension(id) = callee else { return Ok(()) };
+        let Some(extension) = self.directory.extension(*id) else { return Ok(()) };
+        if extension.max_calls > 1 && self.calls_of(*id) + 1 >= extension.max_calls {
+            let text = format!("extension {} has one call left, which is not for guests", extension.number);
+            return Err(Refusal::new(486, "limit.guest_calls", text));
+        }
+        Ok(())
     }
 
     /// Why a guest gets nothing: what he dialled is against the rules for guests, or there is nobody of that name for him.

@@ -13,9 +13,9 @@ use super::announce::Announcement;
 use super::door::Asker;
 use super::setup::{CallerSide, Heard, Refusal};
 use crate::Switch;
-use crate::blacklist::Blocked;
+use crate::blacklist::{Blocked, has_no_full_form};
 use crate::io::Level;
-use crate::model::{BlacklistCode, TenantId, Treatment, Trunk, mask};
+use crate::model::{BlacklistCode, NumberForm, TenantId, Treatment, Trunk, mask};
 use crate::record::{Cdr, Listed};
 
 /// The name of the rule in logs and records.
@@ -106,6 +106,9 @@ impl Switch {
     fn listable(&self, tenant: TenantId, number: &str) -> Option<String> {
         let plan = self.router.plan(tenant)?;
         let number = plan.blacklists.form.apply(plan, number);
+        if plan.blacklists.form == NumberForm::E164 && has_no_full_form(&number) {
+            return None;
+        }
         let digits = number.strip_prefix('+');
         digits.is_none_or(|digits| (7..=15).contains(&digits.len())).then_some(number)
     }

@@ -23,6 +23,7 @@ pub(crate) struct Asker {
     source: IpAddr,
     entry: Entry,
     authentication: Authentication,
+    confined: bool,
     bans: Arc<BanSet>,
     allowed: Option<Vec<Cidr>>,
 }
@@ -39,8 +40,16 @@ impl Asker {
             rate: Verdict::Pass,
             format: Format::Good,
             authentication: self.authentication,
+            confined: self.confined,
         };
         ringfort_guard::admit(now, &facts, wish)
+    }
+}
+
+impl Asker {
+    /// As an extension that another gateway registers with asks (GUARD-2).
+    pub fn confined(self, confined: bool) -> Self {
+        Self { confined, ..self }
     }
 }
 
@@ -52,6 +61,7 @@ impl Switch {
             source,
             entry: if profile.kind.authenticates() { Entry::Internal } else { Entry::External },
             authentication: if proven { Authentication::Proven } else { Authentication::Missing },
+            confined: false,
             bans: self.wall.bans.clone(),
             allowed: profile.allow.clone().filter(|_| !self.is_trunk_address(source)),
         }
@@ -70,7 +80,14 @@ impl Wish for PhoneWish<'_> {
     type Way = Wanted;
     type Denial = Refusal;
 
-    fn way(&mut self, _: Context) -> Result<(Wanted, Reach), Refusal> {
+    fn way(&mut self, context: Context) -> Result<(Wanted, Reach), Refusal> {
+        if context == Context::Public {
+            // Published names and nothing else, as for a guest; but it is no stranger, and is not banned for asking.
+            let caller = self.switch.directory.extension(self.caller).expect("it was just authenticated");
+            let callee = self.switch.route_of_guest(self.now, caller.tenant, self.request);
+            let callee = callee.map_err(|refusal| Refusal { offence: None, ..refusal })?;
+            return Ok((Wanted::Call(callee), Reach::Local));
+        }
         let wanted = self.switch.route(self.now, self.caller, self.request)?;
         let reach = match &wanted {
             Wanted::Call(Callee::Outside(_)) => Reach::Trunk,

@@ -151,7 +151,12 @@ impl Switch {
         let mut leg = self.caller_leg(tenant, tx, flow);
         leg.extension = Some(caller);
         leg.instance = self.instance_of(now, caller, request, flow);
-        let routed = self.asker(flow, true).admit(now, &mut PhoneWish { switch: self, now, caller, request });
+        let confined = self.directory.extension(caller).is_some_and(|e| e.calling.public);
+        if confined {
+            leg.context = Context::Public;
+        }
+        let routed =
+            self.asker(flow, true).confined(confined).admit(now, &mut PhoneWish { switch: self, now, caller, request });
         match routed {
             Ok((proof, wanted)) => {
                 let srtp = self.directory.extension(caller).map_or(SrtpPolicy::Offer, |e| e.srtp);
