@@ -154,6 +154,18 @@ fn nobody_learns_whether_a_password_is_right_who_has_not_received_the_challenge_
 }
 
 #[test]
+fn five_floods_of_connections_ban_their_source_guard_5() {
+    let mut w = World::new();
+    for n in 1..=5 {
+        assert!(!is_banned(&w, ATTACKER), "after {} of them", n - 1);
+        w.switch.handle_flood(w.now, ip(ATTACKER));
+        w.pass(Duration::ZERO);
+    }
+    assert!(is_banned(&w, ATTACKER));
+    assert!(w.offences.iter().all(|o| (o.offence.as_str(), o.rule.as_str()) == ("flood", "rate.connection")));
+}
+
+#[test]
 fn packets_in_a_trunks_name_do_not_mute_it() {
     let mut site = site();
     let trunk = Trunk {
@@ -421,7 +433,7 @@ fn callees_against_the_rules_are_offences_of_guests_and_of_phones_that_have_prov
     let answer = w.take_final(ATTACKER);
     assert_eq!(answer.status(), 404, "a guest cannot tell a rule from nobody");
     w.send_to(1, OUTSIDE, ATTACKER, &ack(&answer, uri, ATTACKER, 1));
-    assert_eq!(w.offences.last().map(|o| o.rule.as_str()), Some("callee"));
+    assert_eq!(w.offences.last().map(|o| o.rule.as_str()), Some("callee.denied_prefix"));
     let record = w.cdrs().last().map(|cdr| cdr.rule.clone());
     assert_eq!(record, Some(Some("callee.denied_prefix".to_owned())));
     assert!(w.sent.iter().all(|sent| sent.message.header(HeaderName::Authorization).is_none()));
