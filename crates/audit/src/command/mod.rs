@@ -4,6 +4,7 @@
 mod baseline;
 mod catalogue;
 mod fix;
+mod reports;
 
 use std::fs;
 use std::io::{self, BufWriter, Read as _, Write};
@@ -12,13 +13,14 @@ use std::path::{Path, PathBuf};
 pub use baseline::Baseline;
 pub use catalogue::{explain, list, markdown};
 pub use fix::FixMode;
+use reports::{Reports, UntilGone};
 
 use crate::model::{self, Limits, ModelError, Syntax};
-use crate::output::{self, Format, Subject};
+use crate::output::Format;
 use crate::policy::{Catalogue, Severity};
 use crate::scan::input::{self, Input, Selection, Source};
 use crate::scan::suppress::{CENTRAL_FILE, Date, Suppressions};
-use crate::scan::{Report, Settings, scan};
+use crate::scan::{Fingerprints, Report, Settings, scan_and_tell};
 use crate::view::kccss::{self, Kccss, RuleSet};
 use crate::view::kubeaudit;
 use crate::view::kubesec::{self, Kubesec};
@@ -207,34 +209,39 @@ fn audit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<
         today: options.today,
         threads: options.threads,
     };
-    let mut report = scan(inputs, &settings);
+    let baseline = match &options.baseline {
+        Some(path) => {
+            let text = read(path)?;
+            Some(
+                Baseline::parse(&text)
+                    .map_err(|error| CommandError::Options(format!("{}: {error}", path.display())))?,
+            )
+        }
+        None => None,
+    };
+    let mut reports = Reports::open(options, stdout)?;
+    let mut known = Fingerprints::default();
+    let mut judged = 0;
+    let mut report = scan_and_tell(inputs, &settings, &mut |report| {
+        if let Some(baseline) = &baseline {
+            judged = baseline.apply_from(judged, &mut known, report, &catalogue);
+        }
+        // What becomes the baseline is only known at the end.
+        if options.write_baseline.is_none() {
+            reports.more(report, &catalogue);
+        }
+    });
     let unused: Vec<_> = suppressions
         .unused(&report.used_suppressions)
         .map(|place| format!("{place}: this suppression applies to nothing"))
         .collect();
     report.notes.extend(unused);
-    if let Some(path) = &options.baseline {
-        let text = read(path)?;
-        let baseline =
-            Baseline::parse(&text).map_err(|error| CommandError::Options(format!("{}: {error}", path.display())))?;
-        baseline.apply(&mut report, &catalogue);
-    }
     if let Some(path) = &options.write_baseline {
         let baseline = Baseline::of(&report, &catalogue);
         write_file(path, &mut |out| out.write_all(baseline.to_text().as_bytes()))?;
         baseline.apply(&mut report, &catalogue);
     }
-    let subject = Subject { report: &report, catalogue: &catalogue, colour: false };
-    let table = [(Format::Table, None)];
-    for (format, file) in if options.outputs.is_empty() { &table[..] } else { &options.outputs } {
-        match file {
-            Some(path) => write_file(path, &mut |out| output::write(*format, &subject, out))?,
-            None => {
-                let subject = Subject { colour: options.colour, ..subject };
-                write_to(stdout, &mut |out| output::write(*format, &subject, out))?;
-            }
-        }
-    }
+    reports.end(&report, &catalogue)?;
     Ok(exit_code(options, &report, &catalogue))
 }
 
@@ -373,17 +380,10 @@ fn read(path: &Path) -> Result<String, CommandError> {
     fs::read_to_string(path).map_err(|error| CommandError::File { path: path.display().to_string(), error })
 }
 
-/// A reader that went away (`| head`) has what it wanted.
 fn write_to(out: &mut dyn Write, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(1 << 16, out);
-    match write(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            // What is left in the buffer goes nowhere; dropping the writer would try again.
-            let _ = out.into_parts();
-            Ok(())
-        }
-        result => result,
-    }
+    let mut out = BufWriter::with_capacity(1 << 16, UntilGone { out, gone: false });
+    write(&mut out)?;
+    out.flush()
 }
 
 fn write_file(path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<(), CommandError> {

@@ -10,4 +10,6 @@ mod kubeaudit;
 mod kubesec;
 mod metamorphic;
 mod policies;
+mod reports;
 mod support;
+mod tools;

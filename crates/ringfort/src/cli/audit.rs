@@ -22,7 +22,7 @@ pub struct AuditArgs {
     /// Files and folders to scan; `-` is standard input
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Format, with a file or to standard output: table, json, junit, sarif, csv, markdown, html; may be repeated
+    /// Format, with a file or to standard output: table, json, junit, sarif, csv, cyclonedx, gitlab-sast, markdown, html; may be repeated
     #[arg(short, long = "output", value_name = "FORMAT[=FILE]")]
     outputs: Vec<String>,
     /// Judge as another tool does, in its format and with its exit codes
