@@ -20,7 +20,7 @@ if [ "$scope" = all ]; then
     "svcrack:sipvicious" "socat:socat" "openssl:openssl" "kamailio:kamailio"
     "knotd:knot" "knotc:knot" "kzonecheck:knot-dnssecutils"
     "nft:nftables" "ip:iproute2" "setpriv:util-linux" "ping:iputils-ping" "fail2ban-server:fail2ban" "logrotate:logrotate"
-    "make:make" "python3:python3"
+    "make:make" "python3:python3" "curl:curl"
   )
 fi
 

@@ -39,4 +39,5 @@ pub mod output;
 pub mod pipeline;
 pub mod policy;
 pub mod scan;
+pub mod serve;
 pub mod view;

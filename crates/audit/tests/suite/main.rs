@@ -11,5 +11,6 @@ mod kubesec;
 mod metamorphic;
 mod policies;
 mod reports;
+mod serve;
 mod support;
 mod tools;

@@ -99,6 +99,8 @@ enum AuditCommand {
         /// Its id or an alias: RF-K8S-0001, CKV_K8S_16, Privileged
         id: String,
     },
+    /// Serve a view over HTTP: kubesec's scores with an admission webhook
+    Serve(Box<super::audit_serve::ServeArgs>),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -140,6 +142,7 @@ pub fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
                 Ok(ExitCode::from(COULD_NOT_RUN))
             }
         },
+        Some(AuditCommand::Serve(args)) => Ok(super::audit_serve::serve(*args)),
         None => Ok(scan(args)),
     }
 }
