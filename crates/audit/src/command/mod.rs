@@ -15,6 +15,7 @@ pub use catalogue::{explain, list, markdown};
 pub use fix::FixMode;
 use reports::{Reports, UntilGone};
 
+use crate::cluster::{self, ClusterError, ClusterOptions};
 use crate::model::{self, Limits, ModelError, Syntax};
 use crate::output::Format;
 use crate::policy::{Catalogue, Severity};
@@ -54,6 +55,8 @@ pub struct Kubeaudit {
 pub struct Options {
     /// Files and folders; `-` is standard input.
     pub paths: Vec<PathBuf>,
+    /// Objects of a live cluster too.
+    pub cluster: Option<ClusterOptions>,
     /// Which files of folders.
     pub selection: Selection,
     /// Formats and where to; no file: standard output. Empty: a table.
@@ -101,6 +104,7 @@ impl Options {
     pub fn new(paths: Vec<PathBuf>, today: Date) -> Self {
         Self {
             paths,
+            cluster: None,
             selection: Selection::default(),
             outputs: Vec::new(),
             all: false,
@@ -136,6 +140,9 @@ pub enum CommandError {
         /// Why.
         error: io::Error,
     },
+    /// The cluster cannot be asked.
+    #[error("{0}")]
+    Cluster(#[from] ClusterError),
     /// Standard output went away.
     #[error("the report cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -156,8 +163,13 @@ pub const COULD_NOT_RUN: u8 = 2;
 /// # Errors
 /// Where nothing could be scanned or written; the exit code is [`COULD_NOT_RUN`].
 pub fn run(options: &Options, stdin: &mut dyn io::Read, stdout: &mut dyn Write) -> Result<u8, CommandError> {
-    if options.paths.is_empty() {
+    if options.paths.is_empty() && options.cluster.is_none() {
         return Err(CommandError::Options("say what to scan: a file, a folder, or `-` for standard input".to_owned()));
+    }
+    if options.cluster.is_some() && options.fix.is_some() {
+        return Err(CommandError::Options(
+            "--fix mends files; mend what the cluster's objects are made from".to_owned(),
+        ));
     }
     if options.outputs.iter().filter(|(_, file)| file.is_none()).count() > 1 {
         return Err(CommandError::Options(
@@ -182,7 +194,10 @@ pub fn run(options: &Options, stdin: &mut dyn io::Read, stdout: &mut dyn Write) 
 }
 
 fn inputs(options: &Options, stdin: &mut dyn io::Read) -> Result<Vec<Input>, CommandError> {
-    let mut inputs = Vec::new();
+    let mut inputs = match &options.cluster {
+        Some(options) => cluster::read(options)?,
+        None => Vec::new(),
+    };
     for path in &options.paths {
         if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
@@ -311,12 +326,21 @@ fn view_kubeaudit(
     stdout: &mut dyn Write,
 ) -> Result<u8, CommandError> {
     let mut audited = Vec::new();
+    // What is in a cluster belongs together, whatever list it came in.
+    let mut together = Vec::new();
     read_all(options, inputs, &mut |name, text| {
         let mut documents = Vec::new();
         model::read(text, Syntax::Guess, &options.limits, &mut |document| documents.push(document))?;
-        audited.extend(kubeaudit::audit(name, &documents, &view.config));
+        if name.starts_with(cluster::SCHEME) {
+            together.extend(documents);
+        } else {
+            audited.extend(kubeaudit::audit(name, &documents, &view.config));
+        }
         Ok(())
     })?;
+    if !together.is_empty() {
+        audited.extend(kubeaudit::audit("cluster", &together, &view.config));
+    }
     let pretty = [(kubeaudit::Style::Pretty, None)];
     for (style, file) in if view.outputs.is_empty() { &pretty[..] } else { &view.outputs } {
         let mut write = |out: &mut dyn Write| kubeaudit::write(*style, &audited, view.least, &options.time, out);
@@ -340,6 +364,11 @@ fn read_all(
     for input in inputs {
         let bytes = match input.source {
             Source::Skipped(_) => continue,
+            // What may not be listed in a cluster is told; the rest is judged.
+            Source::Unreadable(why) if options.cluster.is_some() => {
+                (options.tell)(&format!("not read: {}: {why}", input.name));
+                continue;
+            }
             Source::Unreadable(why) => return Err(CommandError::Options(format!("{}: {why}", input.name))),
             Source::Bytes(bytes) => bytes,
             Source::File(path) => {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::{Subject, VERSION};
+use crate::cluster::SCHEME;
 use crate::policy::{Policy, Severity};
 use crate::scan::{Finding, Outcome, Status};
 
@@ -119,7 +120,11 @@ fn score(severity: Severity) -> &'static str {
 
 /// A path as a relative URI reference (RFC 3986 §4.2), an absolute one with its scheme.
 fn uri(path: &str) -> String {
-    let mut out = if path.starts_with('/') { String::from("file://") } else { String::new() };
+    let (mut out, path) = match path.strip_prefix(SCHEME) {
+        Some(rest) => (String::from(SCHEME), rest),
+        None if path.starts_with('/') => (String::from("file://"), path),
+        None => (String::new(), path),
+    };
     for byte in path.strip_prefix("./").unwrap_or(path).bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => out.push(char::from(byte)),

@@ -2,7 +2,9 @@
 
 mod agreement;
 mod agreement_iac;
+mod api_server;
 mod broken;
+mod cluster;
 mod commands;
 mod iac;
 mod kccss;

@@ -7,21 +7,31 @@ fn required() -> bool {
     env::var("RINGFORT_TEST_PROGRAMS").is_ok_and(|value| value == "required")
 }
 
-/// Whether a program is on the path.
-pub fn is_installed(program: &str) -> bool {
-    let found = env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(program).is_file()));
-    if !found {
-        assert!(!required(), "{program} is not installed, and RINGFORT_TEST_PROGRAMS=required");
-        println!("skipped: {program} is not installed");
+/// Where a program is: on the path, or among what `scripts/setup.sh` installs for tests.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let folders: Vec<_> = env::var_os("PATH").iter().flat_map(env::split_paths).chain(installed()).collect();
+    let found = folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        assert!(!required(), "{name} is not installed, and RINGFORT_TEST_PROGRAMS=required");
+        println!("skipped: {name} is not installed");
     }
     found
 }
 
-/// The Python with the packages that `scripts/setup.sh` installs for tests.
-pub fn python() -> Option<PathBuf> {
+/// Whether there is such a program.
+pub fn is_installed(name: &str) -> bool {
+    program(name).is_some()
+}
+
+fn installed() -> Option<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let python = cache.map(|cache| cache.join("ringfort/python/bin/python")).filter(|python| python.exists());
+    cache.map(|cache| cache.join("ringfort/python/bin"))
+}
+
+/// The Python with the packages that `scripts/setup.sh` installs for tests.
+pub fn python() -> Option<PathBuf> {
+    let python = installed().map(|folder| folder.join("python")).filter(|python| python.exists());
     if python.is_none() {
         assert!(
             !required(),

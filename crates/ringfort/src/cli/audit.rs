@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
+use ringfort_audit::cluster::ClusterOptions;
 use ringfort_audit::command::{self, COULD_NOT_RUN, FixMode, Kubeaudit, Options, View};
 use ringfort_audit::policy::{Catalogue, Severity};
 use ringfort_audit::scan::suppress::Date;
@@ -20,8 +21,10 @@ pub struct AuditArgs {
     #[command(subcommand)]
     command: Option<AuditCommand>,
     /// Files and folders to scan; `-` is standard input
-    #[arg(required = true)]
+    #[arg(required_unless_present = "cluster")]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Format, with a file or to standard output: table, json, junit, sarif, csv, cyclonedx, gitlab-sast, markdown, html; may be repeated
     #[arg(short, long = "output", value_name = "FORMAT[=FILE]")]
     outputs: Vec<String>,
@@ -85,6 +88,39 @@ pub struct AuditArgs {
     /// Threads; without it as many as there are cores
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     threads: usize,
+}
+
+/// Which cluster.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// Scan the objects of a live cluster: by the kubeconfig, within a pod by its service account
+    #[arg(long)]
+    cluster: bool,
+    /// The kubeconfig; without it KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    kubeconfig: Option<PathBuf>,
+    /// The context in it; without it the current one
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    context: Option<String>,
+    /// Only these namespaces; without it all, and what is in none
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", value_delimiter = ',', requires = "cluster")]
+    namespaces: Vec<String>,
+    /// Read secrets of the cluster too
+    #[arg(long, requires = "cluster")]
+    secrets: bool,
+}
+
+impl ClusterArgs {
+    /// What to read, where a cluster is asked for.
+    pub fn options(self) -> Option<ClusterOptions> {
+        self.cluster.then_some(ClusterOptions {
+            kubeconfig: self.kubeconfig,
+            context: self.context,
+            namespaces: self.namespaces,
+            secrets: self.secrets,
+            page: 0,
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -156,6 +192,7 @@ fn scan(args: AuditArgs) -> ExitCode {
             _ => args.outputs.iter().map(|text| output(text)).collect::<Result<_, _>>()?,
         };
         let mut options = Options::new(args.paths, today());
+        options.cluster = args.cluster.options();
         options.selection.include = args.include;
         options.selection.exclude = args.exclude;
         options.outputs = outputs;
