@@ -18,13 +18,15 @@ use reports::{Reports, UntilGone};
 use crate::cluster::{self, ClusterError, ClusterOptions};
 use crate::model::{self, Limits, ModelError, Syntax};
 use crate::output::Format;
+use crate::pipeline;
 use crate::policy::{Catalogue, Severity};
 use crate::scan::input::{self, Input, Selection, Source};
 use crate::scan::suppress::{CENTRAL_FILE, Date, Suppressions};
-use crate::scan::{Fingerprints, Report, Settings, scan_and_tell};
+use crate::scan::{Fingerprints, Report, Settings, is_terraform, scan, scan_and_tell};
 use crate::view::kccss::{self, Kccss, RuleSet};
 use crate::view::kubeaudit;
 use crate::view::kubesec::{self, Kubesec};
+use crate::view::mkit;
 
 /// A way to look at the files that another tool has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub enum View {
     Kccss(RuleSet),
     /// kubeaudit's auditors.
     Kubeaudit(Kubeaudit),
+    /// Controls passed and failed.
+    Mkit,
 }
 
 /// How kubeaudit looks at the files.
@@ -189,6 +193,7 @@ pub fn run(options: &Options, stdin: &mut dyn io::Read, stdout: &mut dyn Write) 
         Some(View::Kubesec) => view_kubesec(options, inputs, stdout),
         Some(View::Kccss(set)) => view_kccss(options, *set, inputs, stdout),
         Some(View::Kubeaudit(view)) => view_kubeaudit(options, view, inputs, stdout),
+        Some(View::Mkit) => view_mkit(options, &inputs, stdout),
         None => audit(options, &inputs, stdout),
     }
 }
@@ -352,16 +357,44 @@ fn view_kubeaudit(
     Ok(if kubeaudit::has_errors(&audited) { view.exit_code } else { CLEAN })
 }
 
+fn view_mkit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<u8, CommandError> {
+    only_json(options)?;
+    let catalogue = mkit::policies(policies(options)?);
+    let suppressions = suppressions(options)?;
+    let settings = Settings {
+        catalogue: &catalogue,
+        limits: options.limits,
+        passes: true,
+        suppressions: &suppressions,
+        today: options.today,
+        threads: options.threads,
+    };
+    let report = scan(inputs, &settings);
+    let sets = mkit::sets();
+    let controls = mkit::judge(&report, &catalogue, &sets);
+    write_json(options, stdout, &mut |out| mkit::write(&controls, &sets, &report, out))?;
+    Ok(exit_code(options, &report, &catalogue))
+}
+
+fn only_json(options: &Options) -> Result<(), CommandError> {
+    if options.outputs.iter().all(|(format, _)| *format == Format::Json) {
+        return Ok(());
+    }
+    Err(CommandError::Options("a view is written as JSON only: -o json".to_owned()))
+}
+
 /// Reads every input for a view; the first that cannot be read ends it, since a view has no ledger to say so.
 fn read_all(
     options: &Options,
     inputs: Vec<Input>,
     each: &mut dyn FnMut(&str, &str) -> Result<(), ModelError>,
 ) -> Result<(), CommandError> {
-    if !options.outputs.iter().all(|(format, _)| *format == Format::Json) {
-        return Err(CommandError::Options("a view is written as JSON only: -o json".to_owned()));
-    }
+    only_json(options)?;
     for input in inputs {
+        // Not Kubernetes', as is known by its name.
+        if is_terraform(&input.name) || pipeline::is_dockerfile(&input.name) {
+            continue;
+        }
         let bytes = match input.source {
             Source::Skipped(_) => continue,
             // What may not be listed in a cluster is told; the rest is judged.

@@ -17,6 +17,7 @@ use input::Input;
 pub use ledger::{Ledger, LedgerEntry, Outcome};
 pub use report::{Counts, Finding, Fingerprints, Report, Status};
 use suppress::{Date, Suppressions};
+pub(crate) use terraform::is_terraform;
 
 use crate::model::Limits;
 use crate::policy::Catalogue;

@@ -4,6 +4,8 @@
 mod connection;
 pub mod kubesec;
 mod metrics;
+pub mod rescan;
+pub mod scanned;
 mod tls;
 
 use std::io;

@@ -9,9 +9,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ringfort_audit::command::{self, FINDINGS, Options, View};
 use ringfort_audit::model::{Limits, Syntax, read};
 use ringfort_audit::serve::kubesec::KubesecSite;
+use ringfort_audit::serve::rescan::Rescan;
+use ringfort_audit::serve::scanned::{ScannedSite, Shown};
 use ringfort_audit::serve::{ServeOptions, Server, Site, TlsFiles};
+use ringfort_audit::view::kccss::RuleSet;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -265,4 +269,93 @@ fn the_shipped_webhook_configuration_is_what_kubernetes_reads() {
     let failed = scan.findings.iter().filter(|finding| finding.status == ringfort_audit::scan::Status::Failed);
     let failed: Vec<_> = failed.map(|finding| finding.policy(catalogue).id.as_str()).collect();
     assert_eq!(failed, ["RF-K8S-0017"], "the digest is that of an image that does not exist yet");
+}
+
+/// A scan that waits until it is told to go on, and says how often it was done.
+fn scan_on_command() -> (std::sync::mpsc::Sender<Result<Vec<u8>, String>>, Arc<Rescan>) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let scan = move || receiver.recv().unwrap_or_else(|_| Err("the test is over".to_owned()));
+    (sender, Rescan::start(scan, Duration::from_secs(3600), || 1_790_000_000))
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("waited in vain for {what}");
+}
+
+#[test]
+fn risks_are_served_as_kube_scan_does() {
+    if !tools::is_installed("curl") {
+        return;
+    }
+    let (go_on, rescan) = scan_on_command();
+    let served = Served::start(Arc::new(ScannedSite::new(Shown::Risks, rescan)), |_| {});
+    let url = |path: &str| format!("{}{path}", served.url);
+    let status = || serde_json::from_str::<Value>(&curl(&[&url("api/refreshing_status")], None).1).expect("JSON");
+    assert_eq!(curl(&[&url("api/risks")], None), (204, String::new()), "before the first scan");
+    assert_eq!(status(), json!({ "lastRefresh": 0, "refreshing": true }));
+    go_on.send(Ok(b"{\"data\": []}".to_vec())).expect("it waits");
+    until("the first scan", || status()["refreshing"] == false);
+    assert_eq!(curl(&[&url("api/risks")], None), (200, "{\"data\": []}".to_owned()));
+    assert_eq!(status()["lastRefresh"], 1_790_000_000);
+    assert_eq!(curl(&["-X", "POST", &url("api/refresh")], None), (204, String::new()));
+    assert_eq!(status()["refreshing"], true);
+    assert_eq!(curl(&["-X", "POST", &url("api/refresh")], None).0, 204, "one is under way; no other follows it");
+    go_on.send(Err("kube://: 403".to_owned())).expect("it waits");
+    until("the second scan", || status()["refreshing"] == false);
+    assert_eq!(status()["error"], "kube://: 403");
+    assert_eq!(curl(&[&url("api/risks")], None).0, 200, "what was found before stays");
+    let foreign = ["-X", "POST", "-H", "Origin: https://evil.example", &url("api/refresh")];
+    assert_eq!(curl(&foreign, None).0, 403);
+    assert_eq!((curl(&[&url("api/refresh")], None).0, curl(&[&url("nothing")], None).0), (405, 404));
+    assert!(curl(&[&url("metrics")], None).1.contains("ringfort_audit_scan_failed 1"));
+    let (status, page) = curl(&["-i", &served.url], None);
+    assert!(status == 200 && page.contains("default-src 'none'"), "{page}");
+    assert!(!page.contains("src=") && !page.contains("https://"), "the page asks nobody else");
+}
+
+#[test]
+fn a_scan_is_done_again_by_the_clock() {
+    let (sender, scans) = std::sync::mpsc::channel();
+    let scan = move || sender.send(()).map(|()| Vec::new()).map_err(|error| error.to_string());
+    let rescan = Rescan::start(scan, Duration::from_millis(1), || 1);
+    for _ in 0..3 {
+        scans.recv_timeout(Duration::from_secs(20)).expect("another one");
+    }
+    drop(scans);
+    until("the failure", || rescan.state().error.is_some());
+}
+
+#[test]
+fn controls_pass_only_where_every_resource_does() {
+    let place = tempfile::tempdir().expect("a folder");
+    fs::write(place.path().join("pods.yaml"), PODS).expect("it can be written");
+    let cloud = "resource \"aws_eks_cluster\" \"a\" {\n  name = \"a\"\n  role_arn = \"r\"\n  vpc_config {\n    endpoint_public_access = true\n  }\n}\n";
+    fs::write(place.path().join("main.tf"), cloud).expect("it can be written");
+    let mut options = Options::new(vec![place.path().to_owned()], "2026-11-25".parse().expect("a day"));
+    options.view = Some(View::Kccss(RuleSet::Kccss));
+    let mut out = Vec::new();
+    command::run(&options, &mut &b""[..], &mut out).expect("Terraform's files are not among what this view reads");
+    options.view = Some(View::Mkit);
+    let mut out = Vec::new();
+    assert_eq!(command::run(&options, &mut &b""[..], &mut out).expect("it runs"), FINDINGS);
+    let found: Value = serde_json::from_slice(&out).expect("JSON");
+    let controls = found["controls"].as_array().expect("a list");
+    let control = |id: &str| controls.iter().find(|control| control["id"] == id).unwrap_or_else(|| panic!("{id}"));
+    let privileged = control("RF-K8S-0001");
+    assert_eq!((&privileged["result"], &privileged["set"]), (&"failed".into(), &"kubernetes".into()));
+    let affected: Vec<_> =
+        privileged["resources"].as_array().expect("a list").iter().map(|one| &one["result"]).collect();
+    assert_eq!(affected, ["failed", "passed"]);
+    assert_eq!(control("RF-K8S-0003")["result"], "passed");
+    assert_eq!((&control("RF-AWS-0154")["set"], &control("RF-AWS-0154")["result"]), (&"eks".into(), &"failed".into()));
+    let results: Vec<_> = controls.iter().map(|control| control["result"] == "failed").collect();
+    assert!(results.is_sorted_by(|a, b| a >= b), "the failed ones first");
+    assert!(found["idle"].as_array().is_some_and(|idle| idle.contains(&"RF-GCP-0010".into())));
+    assert_eq!(found["summary"]["failed"], results.iter().filter(|failed| **failed).count());
 }

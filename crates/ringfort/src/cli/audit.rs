@@ -135,7 +135,7 @@ enum AuditCommand {
         /// Its id or an alias: RF-K8S-0001, CKV_K8S_16, Privileged
         id: String,
     },
-    /// Serve a view over HTTP: kubesec's scores with an admission webhook
+    /// Serve a view over HTTP: scores with an admission webhook, risks, controls
     Serve(Box<super::audit_serve::ServeArgs>),
 }
 
@@ -149,6 +149,8 @@ enum ViewName {
     Kubeaudit,
     /// The same, by the rules of kube-scan
     KubeScan,
+    /// Controls passed and failed with their resources: workloads, AKS, EKS, GKE
+    Mkit,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -230,6 +232,7 @@ fn view(args: &AuditArgs) -> Result<Option<View>, String> {
         Some(ViewName::Kubesec) => Some(View::Kubesec),
         Some(ViewName::Kccss) => Some(View::Kccss(RuleSet::Kccss)),
         Some(ViewName::KubeScan) => Some(View::Kccss(RuleSet::KubeScan)),
+        Some(ViewName::Mkit) => Some(View::Mkit),
         Some(ViewName::Kubeaudit) => {
             if let Some(name) = args.auditors.iter().find(|name| !AUDITORS.contains(&name.as_str())) {
                 return Err(format!("`{name}` is no auditor; there are {}", AUDITORS.join(", ")));
@@ -257,13 +260,13 @@ fn output<F: FromStr<Err = String>>(text: &str) -> Result<(F, Option<PathBuf>), 
     Ok((name.parse()?, file))
 }
 
-fn seconds() -> u64 {
+pub fn seconds() -> u64 {
     #[allow(clippy::disallowed_methods)] // The thin edge: the time is stamped here.
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn today() -> Date {
+pub fn today() -> Date {
     Date::from_unix(seconds())
 }
 
