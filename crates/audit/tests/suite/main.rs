@@ -2,7 +2,9 @@
 
 mod agreement;
 mod agreement_iac;
+mod api_server;
 mod broken;
+mod cluster;
 mod commands;
 mod iac;
 mod kccss;
@@ -10,4 +12,7 @@ mod kubeaudit;
 mod kubesec;
 mod metamorphic;
 mod policies;
+mod reports;
+mod serve;
 mod support;
+mod tools;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
+use ringfort_audit::cluster::ClusterOptions;
 use ringfort_audit::command::{self, COULD_NOT_RUN, FixMode, Kubeaudit, Options, View};
 use ringfort_audit::policy::{Catalogue, Severity};
 use ringfort_audit::scan::suppress::Date;
@@ -20,9 +21,11 @@ pub struct AuditArgs {
     #[command(subcommand)]
     command: Option<AuditCommand>,
     /// Files and folders to scan; `-` is standard input
-    #[arg(required = true)]
+    #[arg(required_unless_present = "cluster")]
     paths: Vec<PathBuf>,
-    /// Format, with a file or to standard output: table, json, junit, sarif, csv, markdown, html; may be repeated
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Format, with a file or to standard output: table, json, junit, sarif, csv, cyclonedx, gitlab-sast, markdown, html; may be repeated
     #[arg(short, long = "output", value_name = "FORMAT[=FILE]")]
     outputs: Vec<String>,
     /// Judge as another tool does, in its format and with its exit codes
@@ -87,6 +90,39 @@ pub struct AuditArgs {
     threads: usize,
 }
 
+/// Which cluster.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// Scan the objects of a live cluster: by the kubeconfig, within a pod by its service account
+    #[arg(long)]
+    cluster: bool,
+    /// The kubeconfig; without it KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    kubeconfig: Option<PathBuf>,
+    /// The context in it; without it the current one
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    context: Option<String>,
+    /// Only these namespaces; without it all, and what is in none
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", value_delimiter = ',', requires = "cluster")]
+    namespaces: Vec<String>,
+    /// Read secrets of the cluster too
+    #[arg(long, requires = "cluster")]
+    secrets: bool,
+}
+
+impl ClusterArgs {
+    /// What to read, where a cluster is asked for.
+    pub fn options(self) -> Option<ClusterOptions> {
+        self.cluster.then_some(ClusterOptions {
+            kubeconfig: self.kubeconfig,
+            context: self.context,
+            namespaces: self.namespaces,
+            secrets: self.secrets,
+            page: 0,
+        })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     /// The policies, or those that fit all of the words
@@ -99,6 +135,8 @@ enum AuditCommand {
         /// Its id or an alias: RF-K8S-0001, CKV_K8S_16, Privileged
         id: String,
     },
+    /// Serve a view over HTTP: scores with an admission webhook, risks, controls
+    Serve(Box<super::audit_serve::ServeArgs>),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -111,6 +149,8 @@ enum ViewName {
     Kubeaudit,
     /// The same, by the rules of kube-scan
     KubeScan,
+    /// Controls passed and failed with their resources: workloads, AKS, EKS, GKE
+    Mkit,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -140,6 +180,7 @@ pub fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
                 Ok(ExitCode::from(COULD_NOT_RUN))
             }
         },
+        Some(AuditCommand::Serve(args)) => Ok(super::audit_serve::serve(*args)),
         None => Ok(scan(args)),
     }
 }
@@ -153,6 +194,7 @@ fn scan(args: AuditArgs) -> ExitCode {
             _ => args.outputs.iter().map(|text| output(text)).collect::<Result<_, _>>()?,
         };
         let mut options = Options::new(args.paths, today());
+        options.cluster = args.cluster.options();
         options.selection.include = args.include;
         options.selection.exclude = args.exclude;
         options.outputs = outputs;
@@ -190,6 +232,7 @@ fn view(args: &AuditArgs) -> Result<Option<View>, String> {
         Some(ViewName::Kubesec) => Some(View::Kubesec),
         Some(ViewName::Kccss) => Some(View::Kccss(RuleSet::Kccss)),
         Some(ViewName::KubeScan) => Some(View::Kccss(RuleSet::KubeScan)),
+        Some(ViewName::Mkit) => Some(View::Mkit),
         Some(ViewName::Kubeaudit) => {
             if let Some(name) = args.auditors.iter().find(|name| !AUDITORS.contains(&name.as_str())) {
                 return Err(format!("`{name}` is no auditor; there are {}", AUDITORS.join(", ")));
@@ -217,13 +260,13 @@ fn output<F: FromStr<Err = String>>(text: &str) -> Result<(F, Option<PathBuf>), 
     Ok((name.parse()?, file))
 }
 
-fn seconds() -> u64 {
+pub fn seconds() -> u64 {
     #[allow(clippy::disallowed_methods)] // The thin edge: the time is stamped here.
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn today() -> Date {
+pub fn today() -> Date {
     Date::from_unix(seconds())
 }
 

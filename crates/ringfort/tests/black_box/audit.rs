@@ -70,3 +70,25 @@ fn audit_reads_standard_input_and_judges_as_kubesec() {
         assert_eq!(risks["data"][0]["risk"]["riskItems"][0]["scope"], "Host", "{view}");
     }
 }
+
+#[test]
+fn audit_serves_scores_until_it_is_asked_to_end() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    let mut command = Command::new(PROGRAM);
+    command.args("audit serve --view kubesec --listen 127.0.0.1:0".split(' ')).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("ringfort: listening on http://").unwrap().trim_end_matches('/');
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head =
+        format!("POST /scan HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", BAD.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(BAD.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"Pod/a.shop\""), "{answer}");
+    // SAFETY: a signal to our own child, which has not been waited for.
+    unsafe { libc::kill(i32::try_from(child.id()).unwrap(), libc::SIGTERM) };
+    assert!(child.wait().unwrap().success());
+}
