@@ -3,6 +3,7 @@
 
 mod baseline;
 mod catalogue;
+mod cis;
 mod fix;
 
 use std::fs;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use baseline::Baseline;
 pub use catalogue::{explain, list, markdown};
+pub use cis::{CisOptions, cis};
 pub use fix::FixMode;
 
 use crate::model::{self, Limits, ModelError, Syntax};

@@ -3,6 +3,9 @@
 mod agreement;
 mod agreement_iac;
 mod broken;
+mod cis;
+mod cis_conformance;
+mod cis_pgsql;
 mod commands;
 mod iac;
 mod kccss;
