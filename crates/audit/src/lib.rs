@@ -27,6 +27,7 @@
 //! of predicates, [`policy`] the policies (data, in `policies/`), [`engine`] evaluates them, [`scan`] does so for files and keeps a
 //! ledger, [`output`] writes reports, [`view`] judges as other tools do. Nothing but [`scan`] and [`command`] touches a file; the day is an argument.
 
+pub mod cis;
 pub mod cluster;
 pub mod command;
 pub mod edit;

@@ -3,6 +3,7 @@
 
 mod baseline;
 mod catalogue;
+mod cis;
 mod fix;
 mod reports;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use baseline::Baseline;
 pub use catalogue::{explain, list, markdown};
+pub use cis::{CisOptions, cis};
 pub use fix::FixMode;
 use reports::{Reports, UntilGone};
 
