@@ -93,7 +93,8 @@ fn the_fifth_wrong_password_bans_for_a_day_and_the_log_the_journal_and_the_opera
     assert!(w.notices.iter().any(|n| n.rule == "ban" && n.level == Level::Warn && n.text.contains("203.0.113.7")));
     let now = status(&mut w);
     assert_eq!((now.failed_now, now.failed_total, now.banned_now, now.banned_total), (0, 5, 1, 1));
-    let CommandReply::Bans { items } = guard(&mut w, GuardCommand::Bans) else { panic!("a list") };
+    let CommandReply::Bans { items, total } = guard(&mut w, GuardCommand::Bans { limit: 10 }) else { panic!("a list") };
+    assert_eq!(total, 1);
     assert_eq!(
         (items[0].source.as_str(), items[0].left_s, items[0].cause.as_str()),
         ("203.0.113.7", Some(86_400), "authentication")
