@@ -13,6 +13,8 @@ use ringfort_audit::scan::suppress::Date;
 use ringfort_audit::view::kccss::RuleSet;
 use ringfort_audit::view::kubeaudit::{AUDITORS, Config, Level};
 
+use super::audit_cis::CisArgs;
+
 /// Arguments of `ringfort audit`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -99,6 +101,8 @@ enum AuditCommand {
         /// Its id or an alias: RF-K8S-0001, CKV_K8S_16, Privileged
         id: String,
     },
+    /// Check the nodes of a cluster against a CIS benchmark, with kube-bench's controls or the built-in ones
+    Cis(Box<CisArgs>),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -140,6 +144,7 @@ pub fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
                 Ok(ExitCode::from(COULD_NOT_RUN))
             }
         },
+        Some(AuditCommand::Cis(args)) => Ok(super::audit_cis::cis(*args)),
         None => Ok(scan(args)),
     }
 }
@@ -208,7 +213,7 @@ fn view(args: &AuditArgs) -> Result<Option<View>, String> {
     })
 }
 
-fn output<F: FromStr<Err = String>>(text: &str) -> Result<(F, Option<PathBuf>), String> {
+pub(super) fn output<F: FromStr<Err = String>>(text: &str) -> Result<(F, Option<PathBuf>), String> {
     let (name, file) = match text.split_once('=') {
         Some((name, file)) if !file.is_empty() => (name, Some(PathBuf::from(file))),
         Some(_) => return Err(format!("-o {text}: a file is missing after `=`")),
@@ -217,7 +222,7 @@ fn output<F: FromStr<Err = String>>(text: &str) -> Result<(F, Option<PathBuf>), 
     Ok((name.parse()?, file))
 }
 
-fn seconds() -> u64 {
+pub(super) fn seconds() -> u64 {
     #[allow(clippy::disallowed_methods)] // The thin edge: the time is stamped here.
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

@@ -3,6 +3,7 @@
 
 pub mod args;
 mod audit;
+mod audit_cis;
 mod blacklist;
 mod ctl;
 mod guard;
