@@ -4,6 +4,7 @@
 pub mod args;
 mod audit;
 mod audit_serve;
+mod audit_cis;
 mod blacklist;
 mod ctl;
 mod guard;
