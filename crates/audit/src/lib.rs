@@ -41,4 +41,5 @@ pub mod pipeline;
 pub mod policy;
 pub mod scan;
 pub mod serve;
+pub mod vap;
 pub mod view;

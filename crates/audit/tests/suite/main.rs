@@ -16,3 +16,4 @@ mod reports;
 mod serve;
 mod support;
 mod tools;
+mod vap;
