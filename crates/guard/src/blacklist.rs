@@ -341,6 +341,11 @@ impl Blacklists {
         &mut self.allow
     }
 
+    /// Takes out what has run out; how many there were.
+    pub fn sweep(&mut self, now: UnixSeconds) -> usize {
+        self.allow.sweep(now) + self.lists.values_mut().map(|list| list.sweep(now)).sum::<usize>()
+    }
+
     /// Entries of all lists, the allow-list too.
     pub fn len(&self) -> usize {
         self.allow.len() + self.lists.values().map(List::len).sum::<usize>()

@@ -74,6 +74,11 @@ impl Cidr {
         Some(Self { address, prefix })
     }
 
+    /// How many bits of the address are fixed.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// Whether it is a range of IPv4 addresses.
     pub fn is_ipv4(&self) -> bool {
         self.address.is_ipv4()

@@ -405,6 +405,11 @@ impl Watch {
         &self.config
     }
 
+    /// Whether an address is never banned, whatever it does, trunks left aside.
+    pub fn is_spared(&self, address: IpAddr) -> bool {
+        self.exempt(address, false).is_some()
+    }
+
     fn exempt(&self, address: IpAddr, is_trunk: bool) -> Option<Exempt> {
         let within = |range: &&Cidr| range.contains(address);
         if let Some(range) = self.config.never.iter().find(within) {

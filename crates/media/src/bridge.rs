@@ -432,6 +432,15 @@ impl Bridge {
         })
     }
 
+    /// Whether a side is on hold, or hears only: an audio line of it does not go both ways.
+    pub fn is_one_way(&self) -> bool {
+        let Some((anchor, other)) = self.pair() else { return false };
+        let mut agreed = anchor.slots.iter().chain(&other.slots).filter_map(Slot::agreed);
+        agreed.any(|(local, remote)| {
+            local.kind == MediaKind::Audio && local.direction.and(remote.direction.reversed()) != Direction::SEND_RECV
+        })
+    }
+
     /// SRTP was offered to this leg and refused with 488: its offer is taken back, and the next `offer_for` it offers
     /// RTP/AVP. `false`, and nothing happens, where that makes no difference or the policy forbids it.
     pub fn fall_back_to_plain(&mut self, now: Instant, leg: LegIx, ports: &mut PortPool) -> bool {

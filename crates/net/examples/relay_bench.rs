@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use ringfort_media::types::{CodecHint, Command as Media, Event, PortId, StreamCo
 use ringfort_net::core::Core;
 use ringfort_net::{NetConfig, NoJournal, bind};
 use ringfort_sip::endpoint::TransportError;
-use ringfort_sip::flow::{ConnId, Flow, TransmitToken};
+use ringfort_sip::flow::{ConnId, Flow, ListenerId, TransmitToken};
 use ringfort_sip::locate::{Answer, QueryId};
 use ringfort_sip::message::{Message, ParseError};
 use ringfort_switch::io::{Command, CommandReply, Output};
@@ -29,7 +29,7 @@ struct Script(Arc<Mutex<VecDeque<Output>>>, VecDeque<Output>);
 impl Core for Script {
     fn handle_message(&mut self, _: Instant, _: Message, _: Flow) {}
     fn handle_malformed(&mut self, _: Instant, _: &ParseError, _: &Bytes, _: Flow) {}
-    fn handle_flood(&mut self, _: Instant, _: std::net::IpAddr) {}
+    fn handle_flood(&mut self, _: Instant, _: IpAddr) {}
     fn handle_send_failed(&mut self, _: Instant, _: TransmitToken, _: TransportError) {}
     fn handle_conn_closed(&mut self, _: Instant, _: ConnId) {}
     fn handle_media(&mut self, _: Instant, _: Event) {}
@@ -51,6 +51,10 @@ impl Core for Script {
         true
     }
     fn flow_priority(&self, _: SocketAddr) -> bool {
+        false
+    }
+
+    fn is_closed_to(&self, _: ListenerId, _: IpAddr) -> bool {
         false
     }
 }

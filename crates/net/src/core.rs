@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ringfort_media::types::Event;
 use ringfort_sip::endpoint::TransportError;
-use ringfort_sip::flow::{ConnId, Flow, TransmitToken};
+use ringfort_sip::flow::{ConnId, Flow, ListenerId, TransmitToken};
 use ringfort_sip::locate::{Answer, QueryId};
 use ringfort_sip::message::{Message, ParseError};
 use ringfort_switch::io::{Command, CommandReply, Output};
@@ -33,6 +33,8 @@ pub trait Core: Send + 'static {
     fn poll_output(&mut self) -> Option<Output>;
     /// No call is left.
     fn is_idle(&self) -> bool;
-    /// A registered phone or a live dialog uses that source.
+    /// A registered phone or a trunk uses that source.
     fn flow_priority(&self, remote: SocketAddr) -> bool;
+    /// The listener is for others: nobody seems to listen there.
+    fn is_closed_to(&self, listener: ListenerId, source: IpAddr) -> bool;
 }

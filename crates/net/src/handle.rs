@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ringfort_media::types::DropReason;
 use ringfort_sip::flow::{ListenerId, Transport};
 use ringfort_switch::io::{Command, CommandReply};
 use ringfort_switch::model::Site;
@@ -18,7 +19,7 @@ use crate::guard::GuardSink;
 use crate::journal::JournalSink;
 use crate::media;
 use crate::shard::{Shard, ToShard};
-use crate::stats::{MediaCounters, MediaStats, NetCounters, NetStats};
+use crate::stats::{DropCounters, MediaCounters, MediaStats, NetCounters, NetStats};
 use crate::sys::epoll::Waker;
 use crate::sys::socket;
 use crate::tls::TlsStore;
@@ -112,13 +113,15 @@ impl Bound {
             waker: waker.clone(),
             stats: Arc::default(),
             media_stats: Arc::default(),
+            media_drops: Arc::default(),
             outcome: Arc::default(),
             threads: Mutex::default(),
             locals: self.sockets.iter().map(|socket| socket.local).collect(),
             tls: self.tls.clone(),
         });
-        let (media_link, media_thread) = media::spawn(&self.config.media, inner.media_stats.clone(), waker.clone())
-            .map_err(kernel("media thread"))?;
+        let (counters, drops) = (inner.media_stats.clone(), inner.media_drops.clone());
+        let (media_link, media_thread) =
+            media::spawn(&self.config.media, counters, drops, waker.clone()).map_err(kernel("media thread"))?;
         let shard = Shard::new(
             &self.config,
             self.sockets,
@@ -205,6 +208,7 @@ struct Inner {
     waker: Waker,
     stats: Arc<NetCounters>,
     media_stats: Arc<MediaCounters>,
+    media_drops: Arc<DropCounters>,
     outcome: Arc<Outcome>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     locals: Vec<SocketAddr>,
@@ -309,6 +313,11 @@ impl Handle {
 
     pub fn media_stats(&self) -> MediaStats {
         self.inner.media_stats.snapshot()
+    }
+
+    /// Media packets that were dropped, by the name of the check that did (CALL-5).
+    pub fn media_drops(&self) -> [(&'static str, u64); DropReason::COUNT] {
+        self.inner.media_drops.items()
     }
 
     /// Why the shard has stopped; `None` while it runs.

@@ -13,13 +13,14 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ringfort_guard::BanSet;
 use ringfort_media::relay::{PacketBuf, Relay, TAIL_ROOM, Verdict};
 use ringfort_media::types::{Command, Event};
 
 use crate::config::MediaThreadConfig;
 use crate::error::StartError;
 use crate::shard::panic_text;
-use crate::stats::MediaCounters;
+use crate::stats::{DropCounters, MediaCounters};
 use crate::sys::batch::{Datagram, RecvBatch, SendBatch};
 use crate::sys::epoll::{Epoll, Interest, Ready, Waker};
 use ports::{PortAt, Ports};
@@ -48,22 +49,29 @@ pub(crate) fn check_addresses(config: &MediaThreadConfig) -> Result<(), StartErr
     if v4 > 1 || v6 > 1 { Err(StartError::MediaAddresses(config.bind.len())) } else { Ok(()) }
 }
 
-/// The shard's end: commands out, events in.
+/// What the shard tells the thread.
+pub(crate) enum Order {
+    Relay(Command),
+    /// Whose packets are dropped from now on.
+    Bans(Arc<BanSet>),
+}
+
+/// The shard's end: orders out, events in.
 pub(crate) struct MediaLink {
-    commands: Option<SyncSender<Command>>,
+    commands: Option<SyncSender<Order>>,
     events: Receiver<Event>,
     waker: Waker,
-    /// Commands that found the queue full. They are never dropped: a stream that is not closed would be leaked.
-    backlog: VecDeque<Command>,
+    /// Orders that found the queue full. They are never dropped: a stream that is not closed would be leaked.
+    backlog: VecDeque<Order>,
     sent: bool,
     retry_at: Option<Instant>,
     ended: bool,
 }
 
 impl MediaLink {
-    /// Queues a command; [`MediaLink::flush`] wakes the thread.
-    pub(crate) fn send(&mut self, command: Command) {
-        self.backlog.push_back(command);
+    /// Queues an order; [`MediaLink::flush`] wakes the thread.
+    pub(crate) fn send(&mut self, order: Order) {
+        self.backlog.push_back(order);
         self.sent = true;
     }
 
@@ -81,11 +89,11 @@ impl MediaLink {
         self.sent = false;
         self.retry_at = None;
         let Some(sender) = &self.commands else { return Ok(()) };
-        while let Some(command) = self.backlog.pop_front() {
-            match sender.try_send(command) {
+        while let Some(order) = self.backlog.pop_front() {
+            match sender.try_send(order) {
                 Ok(()) => {}
-                Err(TrySendError::Full(command)) => {
-                    self.backlog.push_front(command);
+                Err(TrySendError::Full(order)) => {
+                    self.backlog.push_front(order);
                     self.retry_at = Some(now + RETRY);
                     break;
                 }
@@ -122,12 +130,13 @@ impl Drop for MediaLink {
 pub(crate) fn spawn(
     config: &MediaThreadConfig,
     stats: Arc<MediaCounters>,
+    drops: Arc<DropCounters>,
     shard: Waker,
 ) -> io::Result<(MediaLink, JoinHandle<()>)> {
     let waker = Waker::new()?;
     let (commands, inbox) = sync_channel(config.queue.max(1));
     let (outbox, events) = sync_channel(config.queue.max(1));
-    let mut thread = MediaThread::new(config, stats, shard.clone(), waker.clone(), inbox, outbox)?;
+    let mut thread = MediaThread::new(config, stats, drops, shard.clone(), waker.clone(), inbox, outbox)?;
     let run = move || {
         match catch_unwind(AssertUnwindSafe(|| thread.run())) {
             Ok(Ok(())) => {}
@@ -167,14 +176,16 @@ struct Packet {
 
 struct MediaThread {
     relay: Relay,
+    bans: Arc<BanSet>,
     ports: Ports,
     epoll: Epoll,
     waker: Waker,
     shard: Waker,
-    inbox: Receiver<Command>,
+    inbox: Receiver<Order>,
     outbox: SyncSender<Event>,
     unsent_events: VecDeque<Event>,
     stats: Arc<MediaCounters>,
+    drops: Arc<DropCounters>,
     recv: RecvBatch,
     send: SendBatch,
     packets: Vec<Packet>,
@@ -211,15 +222,17 @@ impl MediaThread {
     fn new(
         config: &MediaThreadConfig,
         stats: Arc<MediaCounters>,
+        drops: Arc<DropCounters>,
         shard: Waker,
         waker: Waker,
-        inbox: Receiver<Command>,
+        inbox: Receiver<Order>,
         outbox: SyncSender<Event>,
     ) -> io::Result<Self> {
         let now = clock();
         let epoll = Epoll::new(READY)?;
         epoll.add(waker.as_fd(), WAKER, Interest::READ)?;
         Ok(Self {
+            bans: Arc::new(BanSet::empty()),
             relay: Relay::new(config.relay, crate::sys::random(), now, ntp()),
             ports: Ports::new(&config.bind, config.socket_buffer),
             epoll,
@@ -229,6 +242,7 @@ impl MediaThread {
             outbox,
             unsent_events: VecDeque::new(),
             stats,
+            drops,
             recv: RecvBatch::new(ROOM, PACKET, false),
             send: SendBatch::new(BATCH),
             packets: Vec::with_capacity(ROOM),
@@ -297,7 +311,11 @@ impl MediaThread {
     fn read_commands(&mut self, now: Instant) -> bool {
         loop {
             let command = match self.inbox.try_recv() {
-                Ok(command) => command,
+                Ok(Order::Relay(command)) => command,
+                Ok(Order::Bans(bans)) => {
+                    self.bans = bans;
+                    continue;
+                }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return false,
             };
@@ -360,6 +378,9 @@ impl MediaThread {
         if received.truncated || received.len + TAIL_ROOM > PACKET {
             return self.stats.dropped.one();
         }
+        if self.bans.is_banned(now, received.source.ip()) {
+            return self.stats.dropped_ban.one();
+        }
         let mut buffer = PacketBuf::new(self.recv.buffer(slot), received.len);
         match self.relay.handle_packet(now, at.port, at.is_rtcp, received.source, &mut buffer) {
             Verdict::Forward { port, is_rtcp, dest } => {
@@ -375,7 +396,10 @@ impl MediaThread {
                     None => self.stats.send_failed.one(),
                 }
             }
-            Verdict::Drop(_) => self.stats.dropped.one(),
+            Verdict::Drop(reason) => {
+                self.stats.dropped.one();
+                self.drops.one(reason);
+            }
             Verdict::Consumed => {}
         }
     }

@@ -30,7 +30,7 @@ use crate::guard::GuardSink;
 use crate::handle::{BoundSocket, ListenSocket, StopReason};
 use crate::journal::JournalSink;
 use crate::link::Link;
-use crate::media::MediaLink;
+use crate::media::{MediaLink, Order};
 use crate::notice;
 use crate::stats::NetCounters;
 use crate::stir::Fetcher;
@@ -355,6 +355,9 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         let local = received.local.map_or(udp.local, |ip| SocketAddr::new(ip, udp.local.port()));
         let from = udp.wildcard.then_some(local.ip());
         if stun::is_stun(octets) {
+            if self.core.is_closed_to(udp.id, remote.ip()) {
+                return self.stats.dropped_acl.one();
+            }
             let mut answer = Vec::new();
             if stun::answer(octets, remote, &mut answer) {
                 self.pongs.push((index, remote, from, answer));
@@ -420,7 +423,11 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => return self.accept_failed(now, index, &error),
             };
-            if !self.may_enter(now, remote) {
+            let closed = self.core.is_closed_to(id, remote.ip());
+            if closed {
+                self.stats.dropped_acl.one();
+            }
+            if closed || !self.may_enter(now, remote) {
                 self.stats.accept_refused.one();
                 continue;
             }
@@ -591,7 +598,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Transmit(transmit) => self.outbox.push(transmit),
-                Output::Media(command) => self.media.send(command),
+                Output::Media(command) => self.media.send(Order::Relay(command)),
                 Output::Journal(record) => {
                     self.journal.append(&record);
                     self.journal_dirty = true;
@@ -604,6 +611,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                 Output::Penalise(source) => self.rate.penalise(now, source),
                 Output::Bans(bans) => {
                     self.guard.bans(&bans);
+                    self.media.send(Order::Bans(bans.clone()));
                     self.bans = bans;
                 }
                 Output::Ban(change) => self.guard.ban(change),

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ringfort_media::types::DropReason;
+
 macro_rules! counters {
     ($(#[$doc:meta])* $live:ident, $snapshot:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
         $(#[$doc])*
@@ -49,6 +51,21 @@ impl Count {
     }
 }
 
+/// Packets that the relay's checks dropped, by reason.
+#[derive(Debug, Default)]
+pub(crate) struct DropCounters([Count; DropReason::COUNT]);
+
+impl DropCounters {
+    pub(crate) fn one(&self, reason: DropReason) {
+        self.0[reason as usize].one();
+    }
+
+    /// Reasons by name, and how often each.
+    pub(crate) fn items(&self) -> [(&'static str, u64); DropReason::COUNT] {
+        std::array::from_fn(|i| (DropReason::ALL[i].as_str(), self.0[i].get()))
+    }
+}
+
 counters! {
     /// The shard's sockets.
     NetCounters, NetStats {
@@ -58,6 +75,8 @@ counters! {
         udp_send_failed,
         /// Dropped before parsing: banned source.
         dropped_ban,
+        /// Dropped before parsing: STUN and connections to a profile that is for others.
+        dropped_acl,
         /// Dropped before parsing: one stranger over its rate.
         dropped_rate_source,
         /// Dropped before parsing: a proven source over its rate.
@@ -117,6 +136,8 @@ counters! {
         forwarded,
         /// Dropped by the relay's checks.
         dropped,
+        /// Dropped before them: banned source.
+        dropped_ban,
         /// Not taken by the kernel: no buffer, no route, unreachable.
         send_failed,
         /// Gauge: UDP ports open now.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ringfort_media::types::Event;
 use ringfort_sip::endpoint::TransportError;
-use ringfort_sip::flow::{ConnId, Flow, TransmitToken};
+use ringfort_sip::flow::{ConnId, Flow, ListenerId, TransmitToken};
 use ringfort_sip::locate::{Answer, QueryId};
 use ringfort_sip::message::{Message, ParseError};
 use ringfort_switch::Switch;
@@ -75,5 +75,9 @@ impl Core for Switch {
 
     fn flow_priority(&self, remote: SocketAddr) -> bool {
         Switch::flow_priority(self, remote)
+    }
+
+    fn is_closed_to(&self, listener: ListenerId, source: IpAddr) -> bool {
+        Switch::is_closed_to(self, listener, source)
     }
 }

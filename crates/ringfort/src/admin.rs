@@ -15,6 +15,7 @@ use ringfort_store::{
     Applied, BlacklistStore, CdrFilter, CdrItem, CdrStore, Change, ChangeNote, ExtensionFields, MaintenanceHandle,
     Plan, Service, ServiceError, Store, StoreOptions, site,
 };
+use ringfort_switch::config::SwitchConfig;
 use ringfort_switch::model::{
     Calling, Extension, ExtensionId, Secret, SipCredentials, Site, SrtpPolicy, TenantId, mask,
 };
@@ -37,6 +38,8 @@ pub struct Admin {
     cdrs: Arc<CdrStore>,
     blacklists: Arc<BlacklistStore>,
     place: Place,
+    /// Of the node that serves the site: its profiles say who reaches what in it.
+    config: SwitchConfig,
     /// Extensions that only the switch knows, while a self-test runs. The lock also keeps changes in order on their way
     /// to the switch.
     guests: Mutex<Vec<Extension>>,
@@ -69,6 +72,7 @@ impl Admin {
         handle: Handle,
         maintenance: Arc<MaintenanceHandle>,
         process: Box<dyn Process>,
+        config: SwitchConfig,
     ) -> Self {
         let place = Place::Online { handle, maintenance, process };
         Self {
@@ -76,6 +80,7 @@ impl Admin {
             cdrs: store.cdrs.clone(),
             blacklists: store.blacklists.clone(),
             place,
+            config,
             guests: Mutex::default(),
         }
     }
@@ -88,9 +93,10 @@ impl Admin {
         let store = Store::open(data_dir, StoreOptions::default(), random::seed()?)?;
         // As this node would serve it. A configuration that cannot be read is named by whoever starts it.
         let config = Config::load(Path::new(DEFAULT_CONFIG)).unwrap_or_default();
-        store.service.set_gate(reach_gate::gate(node::switch_config(&config, [0; 32], |_| None)));
+        let config = node::switch_config(&config, [0; 32], |_| None);
+        store.service.set_gate(reach_gate::gate(config.clone()));
         let (service, cdrs, blacklists) = (store.service.clone(), store.cdrs.clone(), store.blacklists.clone());
-        Ok(Self { service, cdrs, blacklists, place: Place::Offline { store }, guests: Mutex::default() })
+        Ok(Self { service, cdrs, blacklists, place: Place::Offline { store }, config, guests: Mutex::default() })
     }
 
     pub fn answer(&self, request: AdminRequest) -> Answer {
@@ -138,6 +144,12 @@ impl Admin {
             }
             AdminRequest::Apply { file, text, dry_run, prune, allow_reach } => {
                 self.apply(&file, &text, dry_run, prune, allow_reach)
+            }
+            AdminRequest::Reach => {
+                let site = self.service.site();
+                let mut value = reach_gate::value(&reach_gate::look(&self.config, &site));
+                value["revision"] = json!(site.revision);
+                Ok(value)
             }
             AdminRequest::Export { with_secrets } => {
                 let secrets = if with_secrets { Secrets::Include } else { Secrets::Omit };

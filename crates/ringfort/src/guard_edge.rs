@@ -10,10 +10,14 @@ use ringfort_switch::io::OffenceReport;
 use crate::offence_log::OffenceLog;
 
 /// The bans as they stand, for the thread that has them in the kernel.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct BanList(Arc<Mutex<Arc<BanSet>>>);
 
 impl BanList {
+    pub fn new(bans: Arc<BanSet>) -> Self {
+        Self(Arc::new(Mutex::new(bans)))
+    }
+
     /// Everything that is to be in the kernel.
     pub fn bans(&self) -> Bans {
         let set = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();

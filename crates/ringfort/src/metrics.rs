@@ -24,6 +24,7 @@ pub fn page(handle: &Handle, started: Instant, enforcer: Option<&EnforceHandle>,
             #[allow(clippy::disallowed_methods, reason = "the edge of the system")]
             let uptime = Instant::now().duration_since(started).as_secs_f64();
             let mut body = text(&status, &handle.stats(), &handle.media_stats(), uptime, memory());
+            media_drops(&mut body, &handle.media_drops());
             if let Ok(CommandReply::Trunks { items }) = handle.command(Command::Trunks { name: None }) {
                 trunks(&mut body, &items);
             }
@@ -112,6 +113,15 @@ fn text(status: &Status, net: &NetStats, media: &MediaStats, uptime: f64, memory
     out
 }
 
+/// Media packets that failed a check, by the check.
+fn media_drops(out: &mut String, drops: &[(&'static str, u64)]) {
+    out.push_str("# HELP ringfort_media_drops_total Media packets that failed a check, by the check (CALL-5).\n");
+    out.push_str("# TYPE ringfort_media_drops_total counter\n");
+    for (reason, value) in drops {
+        let _ = writeln!(out, "ringfort_media_drops_total{{reason=\"{reason}\"}} {value}");
+    }
+}
+
 /// A metric and how it is read off a trunk.
 type TrunkMetric = (&'static str, &'static str, &'static str, fn(&TrunkItem) -> u64);
 
@@ -195,7 +205,7 @@ fn label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 20] {
+fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 24] {
     let Counters {
         requests,
         responses,
@@ -209,6 +219,10 @@ fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 20] {
         calls_refused,
         calls_failed,
         messages,
+        sip_retransmissions,
+        sip_loops,
+        sip_refused_full,
+        sip_unknown_dialogs,
         offences: _,
         offences_unproven,
         bans,
@@ -223,6 +237,10 @@ fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 20] {
         ("requests", "SIP requests received.", requests),
         ("responses", "SIP responses received.", responses),
         ("malformed", "Messages that could not be read.", malformed),
+        ("sip_retransmissions", "Requests that came again.", sip_retransmissions),
+        ("sip_loops", "Requests refused with 482, 483 or 440.", sip_loops),
+        ("sip_refused_full", "Requests refused with 503 because the system is full.", sip_refused_full),
+        ("sip_unknown_dialogs", "Requests for dialogs that there are not.", sip_unknown_dialogs),
         ("challenges", "Digest challenges sent.", challenges),
         ("auth_failures", "Wrong credentials.", auth_failures),
         ("registrations_accepted", "REGISTER requests answered 200.", registrations_accepted),

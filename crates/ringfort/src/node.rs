@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use ringfort_guard::{RateConfig, source};
+use ringfort_media::relay::RelayConfig;
 use ringfort_net::advertise;
 use ringfort_net::config::{
     CertificateSource, ClientAuth, ListenerConfig, MediaThreadConfig, NetConfig, PeerCheck, TlsConfig,
@@ -13,7 +15,6 @@ use ringfort_sip::advertise::is_hidden;
 use ringfort_sip::endpoint::ListenerInfo;
 use ringfort_sip::flow::ListenerId;
 use ringfort_sip::locate;
-use ringfort_sip::message::Limits;
 use ringfort_sip::uri::HostPort;
 use ringfort_switch::config::{Listener, MediaConfig, Profile, SecretKey, SwitchConfig};
 use ringfort_switch::model::ProfileId;
@@ -27,15 +28,24 @@ pub fn net_config(config: &Config, data_dir: &Path) -> NetConfig {
         .collect();
     NetConfig {
         tls: tls_config(config, data_dir),
-        limits: Limits { message: config.limits.message, ..Limits::default() },
+        limits: config.limits.sip.clone(),
         stir: crate::stir::calls::fetching(&config.stir),
         dns: DnsConfig { servers: config.dns.servers.clone(), ..DnsConfig::default() },
         rate: rate_config(&config.guard),
         connections: config.limits.connections,
-        media: MediaThreadConfig { bind: media_addresses(config), ..MediaThreadConfig::default() },
+        media: MediaThreadConfig {
+            bind: media_addresses(config),
+            relay: RelayConfig { silence: silence(config.calls.media_timeout), ..RelayConfig::default() },
+            ..MediaThreadConfig::default()
+        },
         listeners,
         ..NetConfig::default()
     }
+}
+
+/// How long a stream may be silent; zero: for ever.
+fn silence(media_timeout: Duration) -> Option<Duration> {
+    Some(media_timeout).filter(|timeout| !timeout.is_zero())
 }
 
 /// What the switch is made with. `local` tells where each listener really listens (port 0 was any port).
@@ -261,6 +271,21 @@ mod tests {
         assert_eq!(listener(public, "192.168.1.2"), both("203.0.113.9", "192.168.1.2"));
         assert_eq!(listener("", "192.168.1.2"), both("192.168.1.2", "192.168.1.2"));
         assert_eq!(listener(public, "198.51.100.3"), both("203.0.113.9", "203.0.113.9"));
+    }
+
+    #[test]
+    fn how_long_silence_and_idleness_last_is_what_the_file_says() {
+        let silence = |text: &str| net_config(&config(text), Path::new("d")).media.relay.silence;
+        assert_eq!(silence(""), Some(Duration::from_secs(120)));
+        assert_eq!(silence("[calls]\nmedia_timeout = \"30s\""), Some(Duration::from_secs(30)));
+        assert_eq!(silence("[calls]\nmedia_timeout = \"0s\""), None, "never");
+        // A phone is reached by the connection that it registered by, for as long as it is registered.
+        let idle = |text: &str| net_config(&config(text), Path::new("d")).connections.idle;
+        assert_eq!(idle(""), Duration::from_secs(7_500));
+        assert_eq!(idle("[registrar]\nmax_expires = \"1d\""), Duration::from_secs(86_700));
+        assert_eq!(idle("[limits]\nidle = \"10m\""), Duration::from_secs(600), "whoever says so has it");
+        let limits = net_config(&config("[limits]\nheaders = 40\nheader_line = 600\nuri = 300"), Path::new("d")).limits;
+        assert_eq!((limits.message, limits.headers, limits.header_line, limits.uri), (65_536, 40, 600, 300));
     }
 
     #[test]

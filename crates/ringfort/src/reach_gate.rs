@@ -3,13 +3,28 @@
 
 use ringfort_store::Gate;
 use ringfort_switch::config::SwitchConfig;
-use ringfort_switch::reach;
+use ringfort_switch::model::Site;
+use ringfort_switch::reach::{self, Report};
+use serde_json::{Value, json};
+
+/// Every way from somebody without credentials to a trunk, and what is easy to misuse.
+pub fn look(config: &SwitchConfig, site: &Site) -> Report {
+    #[allow(clippy::disallowed_methods, reason = "the edge of the system; nothing in the search depends on it")]
+    reach::check(std::time::Instant::now(), config, site)
+}
+
+/// As it goes over the control socket.
+pub fn value(report: &Report) -> Value {
+    let paths = report.paths.iter().map(|path| json!({ "trunk": path.name(), "path": path.to_string() }));
+    let weak =
+        |weak: &reach::Weakness| json!({ "level": weak.level.to_string(), "text": weak.text, "mend": weak.mend });
+    json!({ "paths": paths.collect::<Vec<_>>(), "weak": report.weak.iter().map(weak).collect::<Vec<_>>() })
+}
 
 /// The gate of a node with these profiles.
 pub fn gate(config: SwitchConfig) -> Gate {
     Box::new(move |site, allow| {
-        #[allow(clippy::disallowed_methods, reason = "the edge of the system; nothing in the search depends on it")]
-        let report = reach::check(std::time::Instant::now(), &config, site);
+        let report = look(&config, site);
         refusal(report.paths.iter().map(|path| (path.name().to_owned(), path.to_string())), allow)
     })
 }

@@ -76,9 +76,6 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         tracing::warn!(rule = "start", mend = %finding.mend, "{}", finding.text);
     }
     warn_of_taken_media_ports(&config, &data_dir);
-    let ban_list = BanList::default();
-    let known = ban_list.clone();
-    let enforcer = kernel_bans::start(&config, move || known.bans())?;
     let switch_config =
         node::switch_config(&config, store.derived_key("temporary GRUU"), |listener| bound.local(listener));
     let fingerprint = bound.certificate_fingerprint();
@@ -92,6 +89,10 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     switch.restore_spending(&store.spent(time::now())?);
     switch.restore_blacklists(recovered.blacklist);
     switch.restore_guard(now, recovered.guard);
+    // With the bans of before from the first moment: what the kernel holds of the last run is replaced at once.
+    let ban_list = BanList::new(switch.bans());
+    let known = ban_list.clone();
+    let enforcer = kernel_bans::start(&config, move || known.bans())?;
     let offence_log = config.guard.offence_log.as_ref().map(|file| log_dir.join(file));
     let (offences, offence_writer) = match &offence_log {
         Some(path) => {
@@ -102,7 +103,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         None => (None, None),
     };
     let kernel = enforcer.as_ref().map(Enforcer::handle);
-    let edge = GuardEdge { offences, list: ban_list, kernel, spared: Vec::new() };
+    let spared = ban_list.bans().free;
+    let edge = GuardEdge { offences, list: ban_list, kernel, spared };
     let handle = bound.start(switch, Journal::new(journal), edge)?;
     let maintenance = Arc::new(maintenance.spawn(MAINTENANCE_EVERY)?);
 
@@ -116,7 +118,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         wake: wake.clone(),
     };
     let demo = process.config.is_none();
-    let admin = Arc::new(Admin::online(&store, handle.clone(), maintenance.clone(), Box::new(process)));
+    let admin =
+        Arc::new(Admin::online(&store, handle.clone(), maintenance.clone(), Box::new(process), switch_config.clone()));
     let control = control::start(&data_dir, answer_with(admin.clone(), handle.clone(), access))
         .with_context(|| format!("control socket {}", control::socket_path(&data_dir).display()))?;
     watch(signals, &handle, &wake)?;
@@ -216,7 +219,7 @@ fn warn_of_taken_media_ports(config: &Config, data_dir: &Path) {
         tracing::warn!(
             rule = "start",
             mend = format!("ss -lunp 'sport = :{port}' names it; or choose other [media] ports"),
-            "UDP port {port} of the media range is in use by another program; calls on it will be silent"
+            "UDP port {port} of the media range is in use by another program; calls that would use it end"
         );
     }
 }

@@ -130,7 +130,7 @@ fn registration_at_the_registrar(bencher: Bencher<'_, '_>, algorithm: Algorithm)
                     };
                     challenger
                         .borrow_mut()
-                        .verify(now, value, "REGISTER", request.request_uri(), &|_| Some(&anna))
+                        .verify(now, None, value, "REGISTER", request.request_uri(), &|_| Some(&anna))
                         .expect("the right password");
                     let answer = Response::new(200).header("Contact", "<sip:anna@192.0.2.1>;expires=600");
                     registrar.respond(now, tx, answer).expect("not answered yet");

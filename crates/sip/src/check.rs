@@ -1,5 +1,5 @@
-//! The checks of a user agent server that a message decides by itself (RFC 3261 §8.2), called by `endpoint` for every
-//! request before a transaction's user sees it. A request that fails is answered as the `Rejection` says; an ACK is
+//! The checks of a user agent server that a message decides by itself (RFC 3261 §8.2), called by the transaction's
+//! user once it knows who asks (GUARD-10). A request that fails is answered as the `Rejection` says; an ACK is
 //! dropped instead.
 
 use std::fmt::{self, Display};

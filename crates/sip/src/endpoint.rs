@@ -318,6 +318,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether a message belongs to a dialog that is alive.
+    pub fn knows_dialog(&self, msg: &Message) -> bool {
+        self.dialog_for(msg).is_some()
+    }
+
     /// How long to wait after a 491 before the request is sent again (RFC 3261 §14.1).
     pub fn glare_wait(&mut self, dialog: DialogId) -> Duration {
         let ours = self.dialogs.get(dialog.0).is_some_and(|dialog| dialog.side == Side::Caller);

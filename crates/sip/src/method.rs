@@ -50,6 +50,27 @@ impl<'a> Method<'a> {
         Method::Publish,
     ];
 
+    /// Whether the first server that a request reaches answers it, so that it goes on to nobody else.
+    pub fn ends_here(&self) -> bool {
+        match self {
+            Method::Ack
+            | Method::Cancel
+            | Method::Register
+            | Method::Options
+            | Method::Subscribe
+            | Method::Publish
+            | Method::Notify => true,
+            Method::Invite
+            | Method::Bye
+            | Method::Info
+            | Method::Update
+            | Method::Prack
+            | Method::Message
+            | Method::Refer
+            | Method::Other(_) => false,
+        }
+    }
+
     /// The method of that name.
     pub fn from_name(name: &'a str) -> Method<'a> {
         match name {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::endpoint::{ClientTx, DialogId, ServerTx};
 
-/// What a wake-up is for. A to M are those of RFC 3261 §17 with the corrections of RFC 6026 §7 and §8.
+/// What a wake-up is for. A to M are those of RFC 3261 §17 with the corrections of RFC 6026 §7 and §8; J, which nearly every
+/// request has, is a queue of its own (`TimerTable::j`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Timer {
     /// INVITE request retransmission, unreliable transports (RFC 3261 §17.1.1.2).

@@ -55,7 +55,7 @@ fn value(headers: &Headers) -> Vec<u8> {
 
 fn check(challenger: &mut Challenger, now: Instant, value: &[u8]) -> Result<Verified, AuthFailure> {
     let anna = Ha1Set::new("anna", "example.org", "s3cret");
-    challenger.verify(now, value, "REGISTER", URI, &|user| (user == "anna").then_some(&anna))
+    challenger.verify(now, Some(PHONE), value, "REGISTER", URI, &|user| (user == "anna").then_some(&anna))
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_nonce_count_is_never_taken_twice_rfc_7616_section_5_5() {
 }
 
 #[test]
-fn an_old_nonce_and_one_from_before_a_restart_are_stale_only_for_who_knows_the_password() {
+fn an_old_nonce_and_one_from_before_a_restart_are_stale_and_say_nothing_about_the_password() {
     let now = start();
     let mut asking = challenger(&[Algorithm::Sha256]);
     let asked = challenge(&mut asking, now, false);
@@ -130,7 +130,8 @@ fn an_old_nonce_and_one_from_before_a_restart_are_stale_only_for_who_knows_the_p
     assert_eq!(check(&mut restarted, now, &answer), Err(AuthFailure::Stale));
     let wrong = Credentials { password: "guess".into(), ..credentials() };
     let guess = value(&authorize(&asked, &wrong, "REGISTER", URI, &mut rng(), 1).expect("ours"));
-    assert_eq!(check(&mut asking, later, &guess), Err(AuthFailure::Denied));
+    assert_eq!(check(&mut asking, later, &guess), Err(AuthFailure::Stale), "as for the right one");
+    assert_eq!(check(&mut asking, now, &guess), Err(AuthFailure::Denied));
     let asked = challenge(&mut asking, later, true);
     let field = asked.header(ringfort_sip::HeaderName::WwwAuthenticate).expect("a challenge");
     assert!(field.ends_with(b", stale=true"));
@@ -236,7 +237,7 @@ fn the_digest_uri_names_the_same_resource_leniently_and_no_other_rfc_3261_sectio
         let mut asking = challenger(&[Algorithm::Md5]);
         let asked = challenge(&mut asking, now, false);
         let answer = authorize(&asked, &credentials(), "INVITE", digest_uri, &mut rng(), 1).expect("ours");
-        let result = asking.verify(now, &value(&answer), "INVITE", request_uri, &|_| Some(&anna));
+        let result = asking.verify(now, Some(PHONE), &value(&answer), "INVITE", request_uri, &|_| Some(&anna));
         let expected = if fits { None } else { Some(AuthFailure::OtherUri) };
         assert_eq!(result.err(), expected, "{digest_uri} for {request_uri}");
     }
@@ -310,8 +311,25 @@ fn a_nonce_that_comes_back_from_where_it_went_proves_that_source_alone() {
     let flipped = if &text[at..=at] == "0" { "1" } else { "0" };
     let forged = format!("{}{flipped}{}", &text[..at], &text[at + 1..]);
     assert!(!asking.was_heard_at(start(), forged.as_bytes(), PHONE), "made up");
-    // It is good for its user from anywhere: a phone that changes its network is not asked twice.
-    let right = authorize(&asked, &credentials(), "REGISTER", URI, &mut rng(), 1).expect("a challenge");
+    // From anywhere else it is stale, for who knows the password and for who does not; then the phone is asked again.
+    let right = value(&authorize(&asked, &credentials(), "REGISTER", URI, &mut rng(), 1).expect("a challenge"));
     let anna = Ha1Set::new("anna", "example.org", "s3cret");
-    assert!(asking.verify(start(), &value(&right), "REGISTER", URI, &|_| Some(&anna)).is_ok());
+    let lookup = |_: &str| Some(&anna);
+    let elsewhere = Some("192.0.2.8".parse().unwrap());
+    for given in [&right, &value(&answer)] {
+        assert_eq!(asking.verify(start(), elsewhere, given, "REGISTER", URI, &lookup), Err(AuthFailure::Stale));
+    }
+    assert!(asking.verify(start(), None, &right, "REGISTER", URI, &lookup).is_ok(), "where that does not matter");
+    let right = value(&authorize(&asked, &credentials(), "REGISTER", URI, &mut rng(), 2).expect("a challenge"));
+    assert!(asking.verify(start(), Some(PHONE), &right, "REGISTER", URI, &lookup).is_ok());
+    // An IPv6 phone's privacy address changes within its /64.
+    let mut headers = Headers::default();
+    asking.challenge(start(), "2001:db8:1:2::1".parse().unwrap(), false, &mut headers, false);
+    let asked = response(401, &headers);
+    let right = |nc| value(&authorize(&asked, &credentials(), "REGISTER", URI, &mut rng(), nc).expect("a challenge"));
+    let mut from = |address: &str, nc| {
+        asking.verify(start(), Some(address.parse().unwrap()), &right(nc), "REGISTER", URI, &lookup).map(|_| ())
+    };
+    assert_eq!(from("2001:db8:1:2:ffff::9", 1), Ok(()));
+    assert_eq!(from("2001:db8:1:3::1", 2), Err(AuthFailure::Stale));
 }

@@ -189,6 +189,12 @@ fn hop_and_breadth_limits_are_kept_rfc_3261_section_8_1_1_6_rfc_5393_section_5()
     alone.get(&text("INVITE", "z9hG4bKc", 1, "", "Max-Breadth: 1\r\n"));
     assert_eq!(alone.labels(), ["483 INVITE", "440 INVITE", "100 INVITE"]);
     assert_eq!(alone.words(), ["request INVITE"]);
+    // RFC 4475 §3.3.11: whoever is asked himself needs no hop more.
+    for method in ["OPTIONS", "REGISTER"] {
+        let branch = format!("z9hG4bK{method}");
+        alone.get(&text(method, &branch, 1, "", "").replace("Max-Forwards: 70", "Max-Forwards: 0"));
+        assert_eq!(alone.words(), [format!("request {method}")]);
+    }
 }
 
 #[test]

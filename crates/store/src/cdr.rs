@@ -462,8 +462,10 @@ fn collect(reader: &mut SegmentReader) -> (Vec<JournalRecord>, bool) {
             Step::Frame(
                 FrameKind::Bound
                 | FrameKind::BoundInstance
+                | FrameKind::BoundProven
                 | FrameKind::Unbound
                 | FrameKind::CallStarted
+                | FrameKind::CallStartedMore
                 | FrameKind::NextCall
                 | FrameKind::Guard,
             )

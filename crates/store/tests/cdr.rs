@@ -51,6 +51,26 @@ fn the_trunks_of_a_call_are_kept_through_the_journal_and_in_the_database() {
 }
 
 #[test]
+fn a_call_that_a_crash_cut_off_was_answered_when_it_was_and_left_by_its_trunk() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut answered = started(8);
+    (answered.answered, answered.status) = (Some(UnixMillis(answered.started.0 + 5_000)), 200);
+    answered.trunks.to = Some("acme".to_owned());
+    let mut first = system(dir.path(), 1 << 20);
+    for cdr in [started(8), answered.clone()] {
+        first.writer.append(&JournalRecord::CallStarted(Box::new(cdr))).unwrap();
+    }
+    drop(first);
+    let mut again = system(dir.path(), 1 << 20);
+    assert_eq!(again.recovered.crashed, [CallId(8)]);
+    again.maintenance.tick(later(1)).unwrap();
+    let cdrs = again.store.cdrs.list(&CdrFilter::default()).unwrap();
+    assert_eq!(cdrs.len(), 1);
+    assert_eq!((cdrs[0].answered, cdrs[0].status, cdrs[0].cause), (answered.answered, 200, Some(EndCause::Crash)));
+    assert_eq!(cdrs[0].trunks.to.as_deref(), Some("acme"));
+}
+
+#[test]
 fn what_else_is_known_of_a_call_is_kept_through_the_journal_and_in_the_database() {
     let dir = tempfile::tempdir().unwrap();
     let identity = IdentityNote {

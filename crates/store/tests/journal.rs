@@ -275,6 +275,15 @@ fn the_epoch_of_an_instances_temporary_gruus_outlives_a_restart_and_a_compaction
     assert_eq!(recovered.damaged, 0);
 }
 
+#[test]
+fn what_a_phone_has_proven_itself_with_outlives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let phone = Binding { gruu_epoch: 77, credentials: 0x0123_4567_89ab_cdef, ..binding(1, "a", 2) };
+    write(dir.path(), &[bound(phone.clone())]);
+    let recovered = journal::inspect(dir.path(), &keys(), NOW).unwrap();
+    assert_eq!((recovered.bindings, recovered.damaged), (vec![phone], 0));
+}
+
 /// `cargo test -p ringfort-store --test journal -- --ignored` writes the file for the test above.
 #[test]
 #[ignore = "writes the fixture of a new format version"]

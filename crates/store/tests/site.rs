@@ -237,7 +237,7 @@ fn every_wrong_key_and_type_of_a_file_is_told_at_once_with_line_and_column() {
         "site.toml:2:10: extension 1: number: expected text in quotes, got the number 101; write number = \"101\"",
         "site.toml:5:1: extension 2: expected a number, got none; every [[extension]] needs number = \"…\"",
         "site.toml:9:1: extension \"103\": pasword: expected one of number, tenant, name, sip_user, sip_password, srtp, \
-         max_calls, max_contacts, enabled, groups, international, domains, caller_id, hide_caller_id, spend_per_call, spend_per_day, spend_per_month, got a key that is not known; did you mean sip_password?",
+         max_calls, max_contacts, enabled, groups, international, context, domains, caller_id, hide_caller_id, spend_per_call, spend_per_day, spend_per_month, got a key that is not known; did you mean sip_password?",
         "site.toml:10:8: extension \"103\": srtp: expected \"off\", \"offer\" or \"require\", got \"always\"; \
          \"offer\" encrypts where the phone uses TLS, \"require\" always",
         "site.toml:11:13: extension \"103\": max_calls: expected a whole number from 0 to 100000, got \"4\"; write it \

@@ -67,18 +67,20 @@ struct Unproven {
     heard: bool,
 }
 
-/// Looks at all credentials that a request brings.
+/// Looks at all credentials that a request brings. `bound`: they answer a challenge that went to this source.
 fn verify<'s>(
     challenger: &mut Challenger,
     now: Instant,
     request: &Message,
     source: IpAddr,
+    bound: bool,
     lookup: &dyn Fn(&str) -> Option<&'s Ha1Set>,
 ) -> Result<Verified, Unproven> {
     let mut unproven = Unproven::default();
     let given = request.headers(HeaderName::Authorization).chain(request.headers(HeaderName::ProxyAuthorization));
     for credentials in given {
-        match challenger.verify(now, credentials, request.method().as_str(), request.request_uri(), lookup) {
+        let from = bound.then_some(source);
+        match challenger.verify(now, from, credentials, request.method().as_str(), request.request_uri(), lookup) {
             Ok(verified) => return Ok(verified),
             Err(failure) if failure.is_stale() => unproven.stale = true,
             Err(AuthFailure::OtherRealm) => {}
@@ -127,7 +129,7 @@ impl Switch {
         let challenger = self.challengers.get(tenant, profile, directory.realm(tenant));
         let lookup = |user: &str| directory.ha1(tenant, user);
 
-        match verify(challenger, now, request, flow.remote.ip(), &lookup) {
+        match verify(challenger, now, request, flow.remote.ip(), true, &lookup) {
             Ok(verified) => {
                 let extension = directory.by_user(tenant, &verified.username);
                 Identity::Proven(extension.expect("its hashes were found by the same look-up").id)
@@ -158,7 +160,8 @@ impl Switch {
             (user == expected.user).then(|| hashes.get_or_init(hash))
         };
         let challenger = self.challengers.get(trunk.tenant, profile, realm);
-        match verify(challenger, now, request, flow.remote.ip(), &lookup) {
+        // A provider's machines take turns, and are known by their addresses.
+        match verify(challenger, now, request, flow.remote.ip(), false, &lookup) {
             Ok(_) => LineIdentity::Proven,
             Err(unproven) => {
                 self.challenge(now, request, flow, trunk.tenant, unproven);

@@ -2,7 +2,7 @@
 //! journal, and what is looked up in them when a trunk's call comes in. The lists themselves are `guard::blacklist`.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringfort_guard::blacklist::{Blacklists, Expiry, ListId, Match};
 use rustc_hash::FxHashMap;
@@ -14,11 +14,15 @@ use crate::record::{BlacklistChange, JournalRecord, Listed};
 
 /// Entries that one command may bring.
 pub(crate) const MOST_AT_ONCE: usize = 2000;
+/// How often entries that have run out are looked for: it takes some milliseconds for a million.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// All tenants' entries.
 #[derive(Debug, Default)]
 pub(crate) struct Blocking {
     tenants: FxHashMap<TenantId, Blacklists>,
+    /// When entries that have run out were looked for last.
+    swept: Option<Instant>,
 }
 
 /// A caller is on a list.
@@ -32,6 +36,15 @@ pub(crate) struct Blocked {
 impl Blocking {
     pub fn of(&mut self, tenant: TenantId) -> &mut Blacklists {
         self.tenants.entry(tenant).or_default()
+    }
+
+    /// Now and then takes out what has run out: till then it stops nobody, and needs memory. How many there were.
+    fn sweep(&mut self, now: Instant, unix_s: u64) -> usize {
+        if self.swept.is_some_and(|at| now < at + SWEEP_EVERY) {
+            return 0;
+        }
+        self.swept = Some(now);
+        self.tenants.values_mut().map(|lists| lists.sweep(unix_s)).sum()
     }
 
     /// Entries of all lists, the allow-lists too.
@@ -64,6 +77,14 @@ impl Switch {
         let kept = self.blocking.len();
         if kept > 0 {
             self.notice(Level::Info, None, None, "blacklist", format!("{kept} entries restored"));
+        }
+    }
+
+    pub(crate) fn sweep_blacklists(&mut self, now: Instant) {
+        let unix_s = self.clock.unix_s(now);
+        let gone = self.blocking.sweep(now, unix_s);
+        if gone > 0 {
+            self.notice(Level::Debug, None, None, "blacklist", format!("{gone} entries have run out"));
         }
     }
 
@@ -207,10 +228,22 @@ fn entry_of(plan: &NumberPlan, text: &str) -> Result<String, String> {
             if plan.blacklists.form == NumberForm::E164 && !is_e164 {
                 return Err(format!("entry {text:?}: expected + and 7 to 15 digits, got {number}"));
             }
+            if plan.blacklists.form == NumberForm::E164 && has_no_full_form(&number) {
+                return Err(format!(
+                    "entry {text:?}: expected a number with its country, got one that callers never have in full; write it \
+                     with + and the country code, or set `country` of the tenant"
+                ));
+            }
             Ok(number)
         }
         Match::Prefix(_) | Match::Pattern(_) => Ok(entry.to_string()),
     }
+}
+
+/// Whether a number in E.164 form, where it has one, is still one of a subscriber without his country: callers have the
+/// whole, and it would fit none. Short codes and extensions are left as they are.
+pub(crate) fn has_no_full_form(number: &str) -> bool {
+    number.len() >= 7 && number.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// A list by number or name; `allow` is the allow-list (`None`).

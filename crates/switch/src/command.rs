@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::Switch;
 use crate::call::{Leg, LegState};
 use crate::crossing;
-use crate::io::{CallItem, Command, CommandReply, LegItem, Level, Output, RegistrationItem, Status};
+use crate::io::{CallItem, Command, CommandReply, Counters, LegItem, Level, Output, RegistrationItem, Status};
 use crate::model::{CallId, ExtensionId};
 use crate::record::EndCause;
 use crate::registrar::seconds_left;
@@ -45,7 +45,7 @@ impl Switch {
     }
 
     fn status(&self) -> Status {
-        let counts = self.endpoint.counts();
+        let (counts, sip) = (self.endpoint.counts(), self.endpoint.stats());
         Status {
             revision: self.directory.site().revision,
             draining: self.draining,
@@ -59,7 +59,13 @@ impl Switch {
             blacklist_entries: self.blocking.len(),
             media_streams: self.streams.len(),
             media_ports: self.streams.ports.open_ports(),
-            counters: self.counters,
+            counters: Counters {
+                sip_retransmissions: sip.retransmissions,
+                sip_loops: sip.loops,
+                sip_refused_full: sip.refused_full,
+                sip_unknown_dialogs: sip.unknown_dialogs,
+                ..self.counters
+            },
             refusals: self.refusals.iter().map(|(rule, count)| ((*rule).to_owned(), *count)).collect(),
         }
     }

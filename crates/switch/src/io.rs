@@ -435,6 +435,14 @@ pub struct Counters {
     pub calls_refused: u64,
     pub calls_failed: u64,
     pub messages: u64,
+    /// Requests that came again and were answered from memory.
+    pub sip_retransmissions: u64,
+    /// 482, 483 and 440.
+    pub sip_loops: u64,
+    /// Requests refused with 503 because the system is full.
+    pub sip_refused_full: u64,
+    /// Requests for dialogs that there are not (481).
+    pub sip_unknown_dialogs: u64,
     /// Of proven sources, in the order of `guard::Offence::ALL`.
     pub offences: [u64; 6],
     pub offences_unproven: u64,

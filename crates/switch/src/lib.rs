@@ -168,14 +168,26 @@ impl Switch {
     /// After a restart: what the journal kept. Call ids go on from `next_call`.
     pub fn restore(&mut self, now: Instant, bindings: Vec<Binding>, next_call: CallId) {
         let offered = bindings.len();
+        // A phone that knows the old password only is not to ring any more, also where it was changed in between.
+        let proven = |b: &Binding, e: &Extension| b.credentials == 0 || b.credentials == e.credentials.fingerprint();
         let known: Vec<Binding> = bindings
             .into_iter()
-            .filter(|b| self.directory.extension(b.extension).is_some_and(|e| e.enabled))
+            .filter(|b| self.directory.extension(b.extension).is_some_and(|e| e.enabled && proven(b, e)))
             .filter_map(|b| self.on_listener_of_today(b))
             .collect();
+        let known_count = known.len();
         let taken = self.registrar.restore(now, &self.clock, known);
         self.next_call = self.next_call.max(next_call.0);
-        self.notice(Level::Info, None, None, "registrar", format!("{taken} of {offered} registrations restored"));
+        let mut text = format!("{taken} of {offered} registrations restored");
+        if known_count > taken {
+            let gone = known_count - taken;
+            text.push_str(&format!("; {gone} hung on connections that are gone, and come again"));
+        }
+        if offered > known_count {
+            let others = offered - known_count;
+            text.push_str(&format!("; {others} are of extensions, credentials or listeners that are no more"));
+        }
+        self.notice(Level::Info, None, None, "registrar", text);
     }
 
     /// After a restart: what was spent on the days that still count.
@@ -225,7 +237,7 @@ impl Switch {
             let nobody = (String::new(), String::new());
             self.offence_of(now, flow.remote.ip(), Offence::Malformed, "format", Proof::of(&flow), nobody);
         }
-        if self.is_closed_to(&flow) {
+        if self.is_closed_to(flow.listener, flow.remote.ip()) {
             return;
         }
         let Some(reply) = &error.reply else { return };
@@ -367,7 +379,7 @@ impl Switch {
 
     /// Whether a registered phone or a trunk uses this source: the rate limiter gives it room that strangers do not get.
     pub fn flow_priority(&self, remote: SocketAddr) -> bool {
-        self.registrar.knows_remote(remote) || self.trunks.knows_remote(remote)
+        self.registrar.knows_remote(remote) || self.trunks.knows_remote(remote) || self.sources.knows_well(remote.ip())
     }
 
     fn handle_events(&mut self, now: Instant) {
@@ -426,6 +438,7 @@ impl Switch {
             self.notice(Level::Info, None, None, "registrar", format!("{} registrations expired", sweep.expired));
         }
         self.sweep_wall(now);
+        self.sweep_blacklists(now);
         self.timers.set(now + SWEEP_EVERY, Timer::Sweep);
     }
 

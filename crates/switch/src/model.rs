@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 pub use blacklist::{BlacklistCode, BlacklistPlan, NumberForm, Treatment};
 pub use line::{
@@ -160,6 +161,18 @@ pub struct SipCredentials {
     /// Unique in its tenant; does not contain the extension number.
     pub user: String,
     pub password: Secret,
+}
+
+impl SipCredentials {
+    /// Stands for them where a phone that has proven itself is remembered; never 0. Others have another one.
+    pub fn fingerprint(&self) -> u64 {
+        let digest = Sha256::new()
+            .chain_update(self.user.as_bytes())
+            .chain_update([0])
+            .chain_update(self.password.reveal().as_bytes())
+            .finalize();
+        u64::from_be_bytes(digest[..8].try_into().expect("8 octets")).max(1)
+    }
 }
 
 /// An extension: a number with its phones.

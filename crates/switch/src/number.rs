@@ -23,7 +23,10 @@ const NANP_ABROAD: [&str; 21] = [
 /// where it is no number at all (`alex.smith`).
 pub fn without_separators(dialled: &str) -> String {
     let is_separator = |c: char| matches!(c, '-' | '.' | '(' | ')' | ' ' | '/' | '\u{a0}');
-    let bare: String = dialled.chars().filter(|&c| !is_separator(c)).collect();
+    // `+44 (0)20 …`: the national prefix is written for those within the country, and is no part of the number.
+    let dialled_abroad = dialled.starts_with('+').then(|| dialled.replacen("(0)", "", 1));
+    let shown = dialled_abroad.as_deref().unwrap_or(dialled);
+    let bare: String = shown.chars().filter(|&c| !is_separator(c)).collect();
     if is_number(&bare) { bare } else { dialled.to_owned() }
 }
 
@@ -107,11 +110,33 @@ fn national<'n>(plan: &NumberPlan, canonical: &'n str) -> Option<&'n str> {
 pub fn is_international(plan: &NumberPlan, canonical: &str) -> bool {
     let Some(national) = national(plan, canonical) else { return true };
     match plan.country.as_str() {
-        "1" => NANP_ABROAD.iter().any(|area| national.starts_with(area)),
-        // Kazakhstan.
-        "7" => national.starts_with(['6', '7']),
+        // No area begins with 0 or 1: that is `011…` where the plan has another international prefix.
+        "1" => national.starts_with(['0', '1']) || NANP_ABROAD.iter().any(|area| national.starts_with(area)),
+        // 6 and 7 are Kazakhstan; with 0, 1, 2 and 5 begins no area (`8 10 …` leads abroad).
+        "7" => !national.starts_with(['3', '4', '8', '9']),
         _ => false,
     }
+}
+
+/// GUARD-1 for what has no canonical form: whether a provider may read a country into it. He has his own rules for what
+/// begins with a country's digits and no `+`, and for what comes behind a service code.
+pub fn may_be_abroad(plan: &NumberPlan, number: &str) -> bool {
+    let tail = number.trim_end_matches('#').rsplit(['*', '#']).next().unwrap_or(number);
+    if let Some(canonical) = canonical(plan, tail) {
+        return is_international(plan, &canonical);
+    }
+    let prefix = plan.international_prefix.as_str();
+    if tail.contains('+') || !prefix.is_empty() && tail.starts_with(prefix) {
+        return true;
+    }
+    if !is_digits(tail) || is_emergency(plan, tail) {
+        return false;
+    }
+    if plan.country.is_empty() {
+        // Nothing is known of what is home.
+        return tail.len() >= SHORTEST_NATIONAL;
+    }
+    tail.len() >= SHORTEST_E164 && (tail.starts_with('0') || is_international(plan, &format!("+{tail}")))
 }
 
 /// Emergency numbers are compared as they are dialled; a `+` or the separators of a display do not hide one.
@@ -197,6 +222,7 @@ mod tests {
     fn separators_are_taken_off_numbers_and_left_in_names() {
         assert_eq!(without_separators("+44 (20) 7946-0000"), "+442079460000");
         assert_eq!(without_separators("020.7946/0000"), "02079460000");
+        assert_eq!(without_separators("+44 (0)20 7946 0000"), "+442079460000");
         assert_eq!(without_separators("alex.smith"), "alex.smith");
         assert_eq!(without_separators("a-101"), "a-101");
     }
@@ -238,6 +264,31 @@ mod tests {
         assert!(!is_international(&russia, "+79161234567"));
         assert!(is_international(&russia, "+77011234567"), "Kazakhstan");
         assert!(is_international(&NumberPlan::default(), "+442079460000"), "no country is home without a plan");
+    }
+
+    #[test]
+    fn what_a_provider_may_read_as_abroad_is_abroad() {
+        let britain = plan("44", "00", "0", "");
+        for number in
+            ["49301234567", "*720067712345", "*72+67712345", "*7267712345678", "#31#0049301234567", "12*+4930", "0049"]
+        {
+            assert!(may_be_abroad(&britain, number), "{number}");
+        }
+        for number in ["101", "112", "118500", "442079460000", "*4320", "director", "*31#02079460000", ""] {
+            assert!(!may_be_abroad(&britain, number), "{number}");
+        }
+        let none = NumberPlan::default();
+        for number in ["01167712345", "8104930123456", "4930123456", "*674930123456"] {
+            assert!(may_be_abroad(&none, number), "{number} without a country");
+        }
+        assert!(!may_be_abroad(&none, "5550") && !may_be_abroad(&none, "911"));
+        // The wrong international prefix in a plan.
+        let canonical = |country: &str, national: &str, number: &str| {
+            let plan = plan(country, "00", national, "");
+            canonical(&plan, number).is_none_or(|canonical| is_international(&plan, &canonical))
+        };
+        assert!(canonical("1", "1", "01167712345") && canonical("1", "", "01167712345"));
+        assert!(canonical("7", "8", "8104930123456"));
     }
 
     #[test]

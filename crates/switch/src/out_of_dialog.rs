@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rand::Rng as _;
-use ringfort_guard::Offence;
+use ringfort_guard::{Offence, Reach};
 use ringfort_sip::check::{Rejection, Supported, inspect_request};
 use ringfort_sip::endpoint::{OutRequest, Response, ServerTx};
 use ringfort_sip::flow::Flow;
@@ -78,7 +78,8 @@ impl Switch {
 
     /// What is wrong with a request by itself (RFC 3261 §8.2.1 to §8.2.3): 400, 415, 416, 420, 483 and the like.
     pub(crate) fn inspect(&mut self, request: &Message, flow: &Flow) -> Result<(), Rejection> {
-        let result = inspect_request(request, &SUPPORTED);
+        let supported = Supported { forwards: !request.method().ends_here(), ..SUPPORTED };
+        let result = inspect_request(request, &supported);
         if let Err(rejection) = &result {
             self.counters.malformed += u64::from(rejection.status == 400);
             let text = format!("{} from {}: {}", request.method().as_str(), flow.remote, rejection.reason);
@@ -123,7 +124,14 @@ impl Switch {
         }
         match self.authenticate(now, request, flow, tenant) {
             Identity::Proven(extension) => match self.inspect(request, flow) {
-                Ok(()) => Some((tenant, extension)),
+                Ok(()) => match self.asker(flow, true).admit(now, &mut Reach::Local) {
+                    Ok((_proof, ())) => Some((tenant, extension)),
+                    Err(denied) => {
+                        self.count_refusal(denied.rule);
+                        self.answer(now, tx, denied.status.unwrap_or(403));
+                        None
+                    }
+                },
                 Err(rejection) => {
                     if rejection.status == 400 {
                         self.offence(now, flow, Offence::Malformed, "format", Proof::Given, request);

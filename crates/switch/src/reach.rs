@@ -171,7 +171,7 @@ impl<'a> SiteWays<'a> {
     /// What the door of admission says to a caller of that profile: the context, and whether it opens towards trunks.
     fn door(&self, profile: ProfileId, authentication: Authentication) -> Option<(bool, bool)> {
         let entry = if self.profile(profile)?.kind.authenticates() { Entry::Internal } else { Entry::External };
-        let admit = |reach| {
+        let admit = |mut reach: Reach| {
             let facts = Facts {
                 source: std::net::Ipv4Addr::UNSPECIFIED.into(),
                 entry,
@@ -180,9 +180,9 @@ impl<'a> SiteWays<'a> {
                 rate: Verdict::Pass,
                 format: Format::Good,
                 authentication,
-                reach,
+                confined: false,
             };
-            ringfort_guard::admit(self.now, &facts)
+            ringfort_guard::admit(self.now, &facts, &mut reach).map(|(admitted, ())| admitted)
         };
         let inside = admit(Reach::Local).ok()?;
         let public = match inside.context() {

@@ -167,6 +167,10 @@ pub struct Binding {
     /// the rest.
     #[serde(skip)]
     pub gruu_epoch: u32,
+    /// The fingerprint of the credentials that the phone has proven itself with; 0: not known. The journal keeps it
+    /// beside the rest.
+    #[serde(skip)]
+    pub credentials: u64,
 }
 
 /// Who ended a call, and why (CALL-10).

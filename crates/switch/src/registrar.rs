@@ -103,6 +103,7 @@ impl Contact {
             remote: self.flow.remote,
             expires_at: clock.unix(self.expires),
             gruu_epoch: self.gruu_epoch,
+            credentials: extension.credentials.fingerprint(),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ringfort_guard::watch::{Ban, BanCause, BanEnd, Change, Counted, Offence, Watch};
 use ringfort_guard::{BanChange, BanSet, Cidr, SourceKey, Until};
 use ringfort_sip::endpoint::Mark;
-use ringfort_sip::flow::Flow;
+use ringfort_sip::flow::{Flow, ListenerId};
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
@@ -106,10 +106,18 @@ impl Switch {
     /// Whether a request is looked at at all: an external profile may be closed to all but some addresses (GUARD-3), and
     /// what a scanner asks for is not answered unless the answer can prove him. `false`: it was dropped.
     pub(crate) fn is_let_in(&mut self, now: Instant, message: &Message, flow: &Flow) -> bool {
-        if !message.is_request() || message.to_tag().is_some() {
+        // A tag that belongs to no dialog opens nothing; an ACK gets no answer, and may prove who sent it.
+        let within =
+            || message.to_tag().is_some() && (message.method() == Method::Ack || self.endpoint.knows_dialog(message));
+        if !message.is_request() || within() {
             return true;
         }
-        if self.is_closed_to(flow) {
+        if self.wall.bans.is_banned(now, flow.remote.ip()) {
+            // It was read before the packet path knew of the ban.
+            self.count_refusal("ban");
+            return false;
+        }
+        if self.is_closed_to(flow.listener, flow.remote.ip()) {
             self.counters.refused_acl += 1;
             self.count_refusal("acl");
             let text = format!("{} from {}: not on the profile's list", message.method(), flow.remote);
@@ -124,11 +132,16 @@ impl Switch {
         true
     }
 
-    /// Whether the profile has a list of who may enter, and this source is not on it.
-    pub(crate) fn is_closed_to(&self, flow: &Flow) -> bool {
-        let source = flow.remote.ip();
-        let outside = |allowed: &Vec<Cidr>| !allowed.iter().any(|range| range.contains(source));
-        self.profile_of(flow).allow.as_ref().is_some_and(outside) && !self.is_trunk_address(source)
+    /// Whether the listener's profile has a list of who may enter, and this source is not on it (GUARD-3).
+    pub fn is_closed_to(&self, listener: ListenerId, source: IpAddr) -> bool {
+        let profile = self.config.listeners[usize::from(listener.0)].profile;
+        let allow = self.config.profiles[usize::from(profile.0)].allow.as_ref();
+        allow.is_some_and(|allow| !allow.iter().any(|range| range.contains(source))) && !self.is_trunk_address(source)
+    }
+
+    /// The bans in force.
+    pub fn bans(&self) -> Arc<BanSet> {
+        self.wall.bans.clone()
     }
 
     /// Whether a program names itself that looks for victims.
@@ -189,7 +202,10 @@ impl Switch {
     ) {
         if proof == Proof::Missing {
             self.counters.offences_unproven += 1;
-            self.outputs.push_back(Output::Penalise(source));
+            // Whoever is never banned is not to be muted by packets in his name either.
+            if !self.is_trunk_address(source) && !self.wall.watch.is_spared(source) {
+                self.outputs.push_back(Output::Penalise(source));
+            }
             return;
         }
         self.counters.offences[offence as usize] += 1;

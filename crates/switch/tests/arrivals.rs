@@ -459,6 +459,21 @@ fn whatever_else_a_stranger_asks_for_he_gets_one_and_the_same_answer_dom_4() {
 }
 
 #[test]
+fn strangers_never_take_the_last_call_that_a_phone_can_have() {
+    let mut w = world();
+    let uri = format!("sip:director@{DOMAIN}");
+    for n in 1..=3 {
+        Asking { at: STRANGER, uri: &uri, ..asking() }.send(&mut w, n);
+        assert!(first_line(&w.take(B)).starts_with("INVITE "), "{n}");
+    }
+    w.sent.clear();
+    Asking { at: STRANGER, uri: &uri, ..asking() }.send(&mut w, 4);
+    assert_eq!(w.take_final(STRANGER).status(), 486);
+    assert_eq!(w.cdrs()[0].rule.as_deref(), Some("limit.guest_calls"));
+    assert_eq!(w.status().calls, 3);
+}
+
+#[test]
 fn a_stranger_who_claims_to_be_of_the_house_is_nobody() {
     let mut w = world();
     let uri = format!("sip:director@{DOMAIN}");

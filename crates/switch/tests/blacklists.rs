@@ -238,6 +238,62 @@ fn a_caller_is_stopped_by_his_number_or_by_the_one_behind_it_unless_he_is_allowe
 }
 
 #[test]
+fn russias_form_fits_whatever_a_provider_writes_black_5() {
+    let mut site = site_with(|trunk| {
+        trunk.blocked = Treatment::Reject;
+        trunk.blacklist_form = Some(NumberForm::Russia);
+    });
+    site.tenants[0].numbers.country = "7".into();
+    site.tenants[0].numbers.national_prefix = "8".into();
+    site.tenants[0].numbers.blacklists.form = NumberForm::Russia;
+    let mut w = world_of(config(), site);
+    assert_eq!(add(&mut w, "0", "+7 916 123-45-67", None), 1);
+    assert_eq!(hits(&mut w, "9161234567"), [0]);
+    let written =
+        ["89161234567", "79161234567", "+79161234567", "9161234567", "+7%20(916)%20123-45-67", "8-916-123-45-67"];
+    for (n, from) in written.into_iter().enumerate() {
+        arrives(&mut w, n as u32 + 1, from, "", &offer());
+        assert_eq!(w.take_final(P).status(), 603, "{from}");
+    }
+    arrives(&mut w, 99, "89161234568", "", &offer());
+    assert!(w.try_take(B).is_some());
+}
+
+#[test]
+fn a_number_that_no_caller_has_in_full_is_not_taken_for_listed() {
+    let mut w = world_of(config(), {
+        let mut site = site_with(|_| {});
+        site.tenants[0].numbers = NumberPlan::default();
+        site
+    });
+    let reply = w.command(Command::Blacklist {
+        tenant: None,
+        ask: BlacklistAsk::Add { list: None, entry: "02079460009".into(), hours: None },
+    });
+    let CommandReply::Refused { error } = reply else { panic!("{reply:?}") };
+    assert!(error.contains("with + and the country code"), "{error}");
+    for fine in ["+442079460009", "101", "anonymous", "0207*"] {
+        assert_eq!(add(&mut w, "0", fine, None), 1, "{fine}");
+    }
+    assert_eq!(w.status().blacklist_entries, 4);
+    // By a phone: it hears that nothing was done.
+    w.invite("user-a", A, "*30102079460009", &offer(), "");
+    assert_eq!(w.status().blacklist_entries, 4);
+    w.pass(10 * SECOND);
+}
+
+#[test]
+fn entries_that_have_run_out_give_their_memory_back() {
+    let mut w = world_with(|_| {});
+    for n in 0..50 {
+        add(&mut w, "0", &format!("+4420794600{n:02}"), Some(1));
+    }
+    assert_eq!(w.status().blacklist_entries, 50);
+    w.pass(3 * 3600 * SECOND);
+    assert_eq!(w.status().blacklist_entries, 0);
+}
+
+#[test]
 fn an_entry_leaves_to_the_second_and_is_gone_when_it_is_met() {
     let mut w = world_with(|trunk| trunk.blocked = Treatment::Reject);
     add(&mut w, "0", "+442079460009", Some(2));

@@ -398,6 +398,33 @@ fn silence_on_all_streams_ends_a_call_and_silence_on_one_does_not() {
 }
 
 #[test]
+fn a_call_on_hold_is_not_ended_for_its_silence_and_is_again_when_it_goes_on() {
+    let mut w = World::new();
+    let call = w.call(A, B);
+    let change = |w: &mut World, cseq: u32, direction: &str| {
+        let sdp = sdp_with("198.51.100.10", 4000, "0 101", direction)
+            .replace("2353687637", &format!("{}", 2353687637u64 + u64::from(cseq)));
+        w.send(A, &call.of_a("INVITE", cseq, "", &sdp));
+        let reinvite = w.take(B);
+        w.send(B, &reply(&reinvite, 200, "btag", &contact(B), &sdp_with("198.51.100.20", 5000, "0 101", "")));
+        assert_eq!(w.take_final(A).status(), 200);
+        w.send(A, &call.of_a("ACK", cseq, "", ""));
+        w.sent.clear();
+    };
+    let ids: Vec<media::StreamId> =
+        w.media.iter().filter_map(|c| if let media::Command::Open { id, .. } = c { Some(*id) } else { None }).collect();
+    let for_ = Duration::from_secs(120);
+    change(&mut w, 3, "a=sendonly\r\n");
+    w.media_event(media::Event::Silent { id: ids[0], for_ });
+    w.media_event(media::Event::Silent { id: ids[1], for_ });
+    assert_eq!(w.status().calls, 1, "whoever holds sends nothing, and hears nothing");
+    change(&mut w, 4, "a=sendrecv\r\n");
+    w.media_event(media::Event::Silent { id: ids[1], for_ });
+    assert_eq!(w.status().calls, 0);
+    assert_eq!(w.cdrs()[0].cause, Some(EndCause::MediaTimeout));
+}
+
+#[test]
 fn an_extension_with_as_many_calls_as_it_may_is_busy_and_may_not_call() {
     let mut s = site();
     for e in s.extensions.values_mut() {

@@ -103,6 +103,7 @@ fn provider(index: usize) -> SocketAddr {
 
 fn lines() -> Site {
     let mut site = site();
+    (site.tenants[0].numbers.country, site.tenants[0].numbers.national_prefix) = ("44".into(), "0".into());
     let trunks: Vec<TrunkId> = (0..PROVIDERS as u32).map(|n| TrunkId(n + 1)).collect();
     for &id in &trunks {
         let server = format!("sip:203.0.113.{}", id.0);

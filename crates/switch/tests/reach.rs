@@ -356,6 +356,7 @@ impl<F: Fn(&Node) -> Vec<Node>> Ways for Holed<'_, F> {
 /// A house with a published alias, a name that is not published, and a line.
 fn house() -> Site {
     let mut site = site();
+    site.tenants[0].numbers.country = "44".into();
     site.aliases = vec![alias("director", "102", true), alias("secret", "103", false)];
     site.trunks.insert(TrunkId(1), Trunk::new(TrunkId(1), TenantId(1), "acme", "sip:203.0.113.1"));
     site.outbound.push(route("world", vec![Pattern::Any], vec![TrunkId(1)]));
@@ -420,6 +421,10 @@ fn weak_spots_are_named_with_what_mends_them() {
     let rules = |config: &SwitchConfig, site: &Site| -> Vec<(Level, &'static str)> {
         reach::check(now(), config, site).weak.iter().map(|weak| (weak.level, weak.rule)).collect()
     };
+    let countryless = [(Level::Info, "profile.open"), (Level::Info, "tenant.no-country")];
+    let mut nowhere = house();
+    nowhere.tenants[0].numbers.country.clear();
+    assert_eq!(rules(&config, &nowhere), countryless);
     assert_eq!(rules(&config, &house()), [(Level::Info, "profile.open")]);
     config.profiles[1].allow = Some(vec![]);
     assert_eq!(rules(&config, &house()), []);

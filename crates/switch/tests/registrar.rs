@@ -268,6 +268,27 @@ fn a_phone_with_the_old_password_does_not_ring_after_the_password_was_changed() 
 }
 
 #[test]
+fn a_password_that_was_changed_while_the_system_was_down_lets_the_old_one_ring_no_more() {
+    let mut before = World::new();
+    before.register("user-a", PHONE);
+    before.register("user-b", OTHER);
+    let bound = |r: &JournalRecord| if let JournalRecord::Bound(b) = r { Some(b.clone()) } else { None };
+    let bindings: Vec<_> = before.journal.iter().filter_map(bound).collect();
+    assert!(bindings.iter().all(|b| b.credentials != 0));
+    let mut next = site();
+    let extension = next.extensions.get_mut(&ringfort_switch::model::ExtensionId(2)).expect("it is there");
+    extension.credentials.password = ringfort_switch::model::Secret::new("another one altogether");
+    let mut after = World::with(config(), next.clone());
+    after.switch.restore(after.now, bindings.clone(), ringfort_switch::model::CallId(1));
+    assert_eq!(after.status().registrations, 1);
+    // What a journal of before this was known says is believed.
+    let old = bindings.into_iter().map(|b| ringfort_switch::record::Binding { credentials: 0, ..b }).collect();
+    let mut after = World::with(config(), next);
+    after.switch.restore(after.now, old, ringfort_switch::model::CallId(1));
+    assert_eq!(after.status().registrations, 2);
+}
+
+#[test]
 fn phones_still_get_in_when_the_first_domain_of_their_tenant_has_changed() {
     let mut w = World::new();
     w.register("user-a", PHONE);

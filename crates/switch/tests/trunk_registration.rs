@@ -90,7 +90,7 @@ impl Provider {
     fn accepts(&mut self, now: Instant, request: &Message, uri: &str) -> bool {
         let Some(given) = request.header(HeaderName::Authorization) else { return false };
         let ha1 = &self.ha1;
-        self.challenger.verify(now, given, "REGISTER", uri, &|user| (user == "auth7").then_some(ha1)).is_ok()
+        self.challenger.verify(now, None, given, "REGISTER", uri, &|user| (user == "auth7").then_some(ha1)).is_ok()
     }
 }
 
@@ -611,6 +611,7 @@ fn providers_at_one_address_are_told_apart_by_the_contact_they_were_given() {
 fn rfc_3608_calls_go_the_way_that_the_provider_named_when_it_registered_us() {
     let mut site = site_with([line(ONE, "acme", "sip:203.0.113.1")]);
     site.outbound.push(route("out", vec![Pattern::Prefix("0".into())], vec![ONE]));
+    (site.tenants[0].numbers.country, site.tenants[0].numbers.national_prefix) = ("44".into(), "0".into());
     let mut w = World::with(config(), site);
     w.pass(ms(100));
     let request = w.take(P1);

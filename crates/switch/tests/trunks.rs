@@ -375,6 +375,46 @@ fn a_domain_that_leads_inside_reaches_nothing() {
 }
 
 #[test]
+fn a_domain_that_leads_to_a_trunks_address_is_no_way_around_the_trunk() {
+    for provider in ["203.0.113.1", "203.0.113.70"] {
+        let mut w = edit(|site| site.trunks.get_mut(&ONE).unwrap().sources = vec!["203.0.113.64/28".into()]);
+        w.pass(Duration::from_secs(1));
+        w.invite_uri("user-a", A, "sip:sales@far.example", &offer());
+        zone(&mut w, provider, provider);
+        assert_eq!(w.take_final(A).status(), 403, "{provider}");
+        assert_eq!(w.cdrs().last().unwrap().rule.as_deref(), Some("route.trunk_address"));
+        assert!(w.sent.iter().all(|s| s.to == at(A)), "{:?}", w.summary());
+        w.pass(Duration::from_secs(40));
+        w.sent.clear();
+        w.invite_uri("user-a", A, "sip:sales@far.example", &offer());
+        assert_eq!(w.take_final(A).status(), 403, "{provider} from the cache");
+    }
+}
+
+#[test]
+fn an_extension_of_another_gateway_reaches_published_names_alone_guard_2() {
+    let mut w = edit(|site| {
+        let extension = site.extensions.get_mut(&ExtensionId(1)).unwrap();
+        (extension.calling.public, extension.calling.international) = (true, true);
+        site.aliases.push(alias("director", "102", true));
+        site.aliases.push(alias("secret", "102", false));
+        site.tenants[0].numbers.blacklists.names.insert(1, "one".into());
+    });
+    w.register("user-b", "198.51.100.20:5060");
+    for callee in [NUMBER, "102", "secret", "112", "*3012079460009", "00493012345", "nobody"] {
+        w.invite("user-a", A, callee, &offer(), "");
+        assert_eq!(w.take_final(A).status(), 404, "{callee}");
+    }
+    w.invite_uri("user-a", A, "sip:bob@far.example", &offer());
+    assert_eq!(w.take_final(A).status(), 404);
+    assert!(w.queries.is_empty() && w.offences.is_empty(), "{:?}", w.offences);
+    assert_eq!(w.cdrs().last().unwrap().rule.as_deref(), Some("context.public"));
+    w.invite("user-a", A, "director", &offer(), "");
+    assert!(first_line(&w.take("198.51.100.20:5060")).starts_with("INVITE "));
+    assert!(w.sent.iter().all(|s| s.to != at(P1) && s.to != at(P2)));
+}
+
+#[test]
 fn a_domain_that_does_not_exist_is_404_and_a_dns_that_is_silent_503() {
     let mut w = world();
     w.invite_uri("user-a", A, "sip:bob@nowhere.example", &offer());

@@ -116,9 +116,63 @@ fn a_forged_source_is_never_banned_by_what_is_sent_in_its_name() {
         w.send_to(1, OUTSIDE, VICTIM, &request("INVITE", "sip:nobody@pbx.example", VICTIM, 5000 + n, ""));
     }
     assert!(!is_banned(&w, VICTIM) && w.offences.is_empty(), "{:?}", w.offences);
-    assert_eq!(w.penalised.len(), 300, "each lowers the rate");
+    // Credentials for a nonce that was not given to there are not looked at: they say nothing, and count for nothing.
+    assert_eq!(w.penalised.len(), 150, "all else lowers the rate");
     assert!(w.penalised.iter().all(|address| *address == ip(VICTIM)));
-    assert_eq!(status(&mut w).unproven_total, 300);
+    assert_eq!(status(&mut w).unproven_total, 150);
+}
+
+#[test]
+fn nobody_learns_whether_a_password_is_right_who_has_not_received_the_challenge_himself() {
+    let mut w = World::new();
+    // The right password of 101, with a nonce that was given to another address, and with one that is made up.
+    w.send(ATTACKER, &request("REGISTER", REGISTRAR, ATTACKER, 1, ""));
+    let challenge = w.take(ATTACKER);
+    let right = w.answer_to(&challenge, "user-a", "REGISTER", REGISTRAR);
+    let at = right.find("nonce=\"").unwrap() + 7;
+    let made_up = format!("{}{}{}", &right[..at], "0".repeat(60), &right[at + 60..]);
+    let wrong = right.replace("response=\"", "response=\"0");
+    let mut told = Vec::new();
+    for (n, auth) in [&right, &wrong, &made_up].into_iter().enumerate() {
+        w.send(VICTIM, &request("REGISTER", REGISTRAR, VICTIM, 10 + n, auth));
+        let answer = w.take(VICTIM);
+        let field = answer.header_str(HeaderName::WwwAuthenticate).unwrap().into_owned();
+        told.push((answer.status(), field.split("nonce=").next().unwrap().to_owned(), field.contains("stale=true")));
+    }
+    assert!(told.iter().all(|said| *said == told[0] && said.0 == 401 && said.2), "{told:?}");
+    assert_eq!((w.status().registrations, w.offences.len(), w.penalised.len()), (0, 0, 0));
+    // A call that bears somebody else's address bans nobody and is not made, whoever's password is in it.
+    let call = w.answer_to(&challenge, "user-a", "INVITE", "sip:00491@pbx.example");
+    for n in 0..6 {
+        w.send(VICTIM, &request("INVITE", "sip:00491@pbx.example", VICTIM, 20 + n, &call));
+        assert_eq!(w.take_final(VICTIM).status(), 401);
+    }
+    assert!(!is_banned(&w, VICTIM));
+    // Where it was given to, the right one is right.
+    w.send(ATTACKER, &request("REGISTER", REGISTRAR, ATTACKER, 2, &right));
+    assert_eq!(w.take(ATTACKER).status(), 403, "101, who registers another's address");
+}
+
+#[test]
+fn packets_in_a_trunks_name_do_not_mute_it() {
+    let mut site = site();
+    let trunk = Trunk {
+        health_every: Duration::ZERO,
+        sources: vec!["203.0.113.0/30".into()],
+        ..Trunk::new(TrunkId(1), TenantId(1), "one", "sip:203.0.113.1")
+    };
+    site.trunks.insert(TrunkId(1), trunk);
+    let mut w = World::with(config(), site);
+    w.pass(Duration::ZERO);
+    for (n, provider) in ["203.0.113.1:5060", "203.0.113.2:5090"].into_iter().enumerate() {
+        for k in 0..10 {
+            let scan = request("OPTIONS", REGISTRAR, provider, 10 * n + k, "User-Agent: friendly-scanner\r\n");
+            w.send_to(1, OUTSIDE, provider, &scan);
+        }
+        assert!(w.switch.flow_priority(at(provider)), "{provider} has the room of those that are known");
+    }
+    assert!(w.penalised.is_empty(), "{:?}", w.penalised);
+    assert!(!w.switch.flow_priority(at(ATTACKER)));
 }
 
 #[test]
@@ -267,10 +321,17 @@ fn a_closed_profile_answers_those_on_its_list_and_nobody_else() {
         w.pass(Duration::from_secs(1));
         assert!(w.try_take(ATTACKER).is_none(), "{method}");
     }
+    // A tag of no dialog opens nothing.
+    for (n, method) in ["OPTIONS", "INVITE", "REGISTER", "BYE", "SUBSCRIBE"].into_iter().enumerate() {
+        let tagged = request(method, uri, ATTACKER, 20 + n, "").replace("\r\nCall-ID", ";tag=x\r\nCall-ID");
+        w.send_to(1, OUTSIDE, ATTACKER, &tagged);
+        w.pass(Duration::from_secs(1));
+        assert!(w.try_take(ATTACKER).is_none(), "{method} with a tag");
+    }
     let bad = request("OPTIONS", uri, ATTACKER, 8, "Content-Length: 1\r\nContent-Length: 2\r\n");
     w.send_to(1, OUTSIDE, ATTACKER, &bad);
     assert!(w.try_take(ATTACKER).is_none());
-    assert_eq!(status(&mut w).refused_acl_total, 4);
+    assert_eq!(status(&mut w).refused_acl_total, 9);
     assert_eq!(why(&mut w, ATTACKER).closed_profiles, ["world"]);
     w.send_to(1, OUTSIDE, "198.51.100.7:5060", &request("OPTIONS", uri, "198.51.100.7:5060", 9, ""));
     assert_eq!(w.take("198.51.100.7:5060").status(), 200);

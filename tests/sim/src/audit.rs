@@ -200,9 +200,14 @@ impl Audit {
             JournalRecord::Bound(_) | JournalRecord::Unbound { .. } => self.bindings.push((now, record)),
             JournalRecord::CallStarted(cdr) => {
                 self.last_call = self.last_call.max(cdr.call.0);
-                let call = cdr.call;
-                if self.started.insert(call, (now, cdr)).is_some() {
-                    self.violate(format!("call {call} began twice"));
+                let (call, answered) = (cdr.call, cdr.answered);
+                // Once more with the answer, so that a crash does not forget it.
+                let before = self.started.insert(call, (now, cdr)).map(|(_, before)| before.answered);
+                match (before, answered) {
+                    (None, None) | (Some(None), Some(_)) => {}
+                    (before, _) => {
+                        self.violate(format!("call {call} began twice, or answered: {before:?}, {answered:?}"))
+                    }
                 }
             }
             JournalRecord::CallEnded(cdr) => {

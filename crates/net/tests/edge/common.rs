@@ -41,6 +41,8 @@ pub struct Shared {
     pub seen: Mutex<Vec<Seen>>,
     pub outputs: Mutex<VecDeque<Output>>,
     pub known: Mutex<BTreeSet<IpAddr>>,
+    /// Whom no listener is for.
+    pub closed_to: Mutex<BTreeSet<IpAddr>>,
     /// Every answer is recorded in the journal first.
     pub journalled: Mutex<bool>,
     pub journal: Mutex<Vec<&'static str>>,
@@ -120,6 +122,10 @@ impl Core for EchoCore {
     }
 
     fn handle_timeout(&mut self, _: Instant) {}
+
+    fn is_closed_to(&self, _: ListenerId, source: IpAddr) -> bool {
+        self.shared.closed_to.lock().unwrap().contains(&source)
+    }
 
     fn poll_timeout(&self) -> Option<Instant> {
         None

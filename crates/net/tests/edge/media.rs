@@ -1,5 +1,6 @@
 use std::net::{SocketAddr, UdpSocket};
 
+use ringfort_guard::{BanSet, Until};
 use ringfort_media::types::{CodecHint, Command, Event, PortId, PtSet, StreamConfig, StreamId};
 use ringfort_net::NetConfig;
 use ringfort_switch::io::Output;
@@ -121,6 +122,36 @@ fn rtp_is_relayed_both_ways_and_the_ports_are_given_back() {
     wait_for("the ports to close", || edge.handle.media_stats().sockets == 0);
     let stats = edge.handle.media_stats();
     assert_eq!((stats.streams, stats.forwarded, stats.bind_failed), (0, 40, 0));
+}
+
+#[test]
+fn a_banned_sources_media_are_dropped_and_the_other_calls_go_on() {
+    let edge = Edge::start(config());
+    let (alice, bob) = (client("127.0.0.2:0"), client("127.0.0.3:0"));
+    let ports = free_pairs(2);
+    edge.put_out(
+        open(1, ports[0], local(&alice)).into_iter().chain(open(2, ports[1], local(&bob))).chain([connect(1, 2)]),
+    );
+    wait_for("the ports", || edge.handle.media_stats().sockets == 4);
+    flows(&alice, ports[0], &bob, ports[1], 1);
+    let ban = |bans: BanSet| edge.put_out([Output::Bans(bans.into())]);
+    ban(BanSet::new([1; 16], &[], [("127.0.0.2".parse().unwrap(), Until::Revoked)]));
+    wait_for("the ban in force", || {
+        alice.send_to(&rtp(21, 0x1001, 1), ("127.0.0.1", ports[0].rtp())).unwrap();
+        edge.handle.media_stats().dropped_ban > 0
+    });
+    // What was on its way before the ban is let through; what is banned gets nowhere, and the other side does.
+    let before = edge.handle.media_stats().forwarded;
+    flows(&bob, ports[1], &alice, ports[0], 2);
+    let dropped = edge.handle.media_stats().dropped_ban;
+    alice.send_to(&rtp(22, 0x1001, 1), ("127.0.0.1", ports[0].rtp())).unwrap();
+    wait_for("the drop", || edge.handle.media_stats().dropped_ban == dropped + 1);
+    assert_eq!(edge.handle.media_stats().forwarded, before + 20);
+    ban(BanSet::empty());
+    wait_for("the pardon", || {
+        alice.send_to(&rtp(23, 0x1001, 1), ("127.0.0.1", ports[0].rtp())).unwrap();
+        edge.handle.media_stats().forwarded > before + 20
+    });
 }
 
 #[test]

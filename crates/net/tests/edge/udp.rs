@@ -1,4 +1,4 @@
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use ringfort_guard::{BanSet, Rate, Until};
@@ -112,6 +112,23 @@ fn a_published_ban_drops_before_parsing_and_its_end_lets_in_again() {
     client.send_to(options(2).as_bytes(), edge.local(0)).unwrap();
     assert!(receive(&client).0.contains("CSeq: 2 "));
     assert_eq!(edge.handle.stats().parsed, 1);
+}
+
+#[test]
+fn whom_a_profile_is_not_for_gets_no_answer_to_stun_either_and_no_connection() {
+    let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0"), (Transport::Tcp, "127.0.0.1:0")]));
+    let client = client("127.0.0.77:0");
+    let binding = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+    client.send_to(&binding, edge.local(0)).unwrap();
+    let mut answer = [0; 100];
+    assert_eq!(client.recv(&mut answer).unwrap(), 32, "a binding response with XOR-MAPPED-ADDRESS");
+    edge.shared.closed_to.lock().unwrap().extend(["127.0.0.77", "127.0.0.1"].map(|ip| ip.parse::<IpAddr>().unwrap()));
+    client.send_to(&binding, edge.local(0)).unwrap();
+    wait_for("the drop", || edge.handle.stats().dropped_acl == 1);
+    let mut stream = std::net::TcpStream::connect(edge.local(1)).unwrap();
+    wait_for("the refusal", || edge.handle.stats().dropped_acl == 2);
+    assert!(matches!(std::io::Read::read(&mut stream, &mut answer), Ok(0) | Err(_)), "closed");
+    assert_eq!((edge.handle.stats().accepted, edge.handle.stats().accept_refused), (0, 1));
 }
 
 #[test]

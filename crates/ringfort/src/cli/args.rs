@@ -132,6 +132,11 @@ pub struct CheckArgs {
     /// A site file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub site: Option<PathBuf>,
+    /// The site that is in force, whether its server runs or not
+    #[arg(long)]
+    pub stored: bool,
+    #[command(flatten)]
+    pub data: DataArgs,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand, ValueHint};
 use ringfort_switch::io::{BlacklistAsk, BlacklistRow, Command as SwitchCommand};
 use serde_json::{Value, json};
 
+use super::numbering::is_somebodys;
 use super::table::{Table, counted};
 use super::{ask_store, print, print_answer};
 use crate::control::{AdminRequest, Client, Request};
@@ -19,6 +20,8 @@ use ringfort_switch::record::UnixMillis;
 const CHUNK: usize = 1000;
 /// Wrong lines of a file that are told.
 const MOST_TOLD: usize = 20;
+/// Numbers of a file that are held against numbering plans: each costs some 10 µs.
+const MOST_HELD_AGAINST_PLANS: usize = 50_000;
 
 #[derive(Debug, Args)]
 pub struct BlacklistArgs {
@@ -100,11 +103,13 @@ pub fn blacklist(dir: &Path, json: bool, args: BlacklistArgs) -> anyhow::Result<
             print_answer(json, &ask_store(dir, request)?, show_list)
         }
         BlacklistCommand::Add { number, list, hours } => {
-            let value = ask(BlacklistAsk::Add { list: Some(list.clone()), entry: number, hours })?;
+            let mut value = ask(BlacklistAsk::Add { list: Some(list.clone()), entry: number, hours })?;
+            let entry = value["number"].as_str().unwrap_or_default();
+            value["nobodys"] = json!(is_nobodys(entry));
             let until = hours.map_or(String::new(), |hours| format!(" for {}", counted(hours as usize, "hour")));
             let (done, not) =
                 (format!("is on list {list}{until}."), format!("was on list {list} already; it stays{until}."));
-            print_answer(json, &value, |value| said(value, &done, &not))
+            print_answer(json, &value, |value| said(value, &done, &not) + nobodys(value))
         }
         BlacklistCommand::Delete { number, list } => {
             let value = ask(BlacklistAsk::Delete { list: Some(list.clone()), entry: number })?;
@@ -122,6 +127,20 @@ pub fn blacklist(dir: &Path, json: bool, args: BlacklistArgs) -> anyhow::Result<
         BlacklistCommand::Check { number } => print_answer(json, &ask(BlacklistAsk::Check { number })?, show_check),
         BlacklistCommand::Import { file } => import(dir, json, tenant.as_deref(), &file),
         BlacklistCommand::Export { list } => export(dir, json, tenant, list),
+    }
+}
+
+/// Whether an entry is one whole number in E.164 form that no country's plan has.
+fn is_nobodys(entry: &str) -> bool {
+    let is_number = entry.strip_prefix('+').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    is_number && !is_somebodys(entry)
+}
+
+fn nobodys(value: &Value) -> &'static str {
+    if value["nobodys"] == true {
+        "By the numbering plan of its country it can be nobody's: mistyped, or forged by a caller. It is listed as it is.\n"
+    } else {
+        ""
     }
 }
 
@@ -231,6 +250,7 @@ fn import(dir: &Path, json: bool, tenant: Option<&str>, path: &Path) -> anyhow::
     };
     let mut wrong: Vec<(usize, String)> = Vec::new();
     let (mut wrong_lines, mut taken, mut new) = (0usize, 0usize, 0u64);
+    let (mut held_against_plans, mut of_nobody) = (0usize, 0usize);
     for dry_run in [true, false] {
         let mut reader = source.lines()?;
         let (mut line, mut number, mut at_end) = (String::new(), 0, false);
@@ -245,6 +265,10 @@ fn import(dir: &Path, json: bool, tenant: Option<&str>, path: &Path) -> anyhow::
                 number += 1;
                 match read_line(number, &line) {
                     Ok(Some(row)) => {
+                        if dry_run && held_against_plans < MOST_HELD_AGAINST_PLANS {
+                            held_against_plans += 1;
+                            of_nobody += usize::from(is_nobodys(&row.entry));
+                        }
                         rows.push(row);
                         places.push(number);
                     }
@@ -285,9 +309,17 @@ fn import(dir: &Path, json: bool, tenant: Option<&str>, path: &Path) -> anyhow::
             );
         }
     }
-    let value = json!({ "entries": taken, "new": new });
+    let value = json!({ "entries": taken, "new": new, "nobodys": of_nobody });
     print_answer(json, &value, |_| {
-        format!("{} taken, {new} of them new.\n", counted(taken, "entry").replace("entrys", "entries"))
+        let mut out = format!("{} taken, {new} of them new.\n", counted(taken, "entry").replace("entrys", "entries"));
+        if of_nobody > 0 {
+            let of =
+                if taken > held_against_plans { format!("the first {held_against_plans}") } else { "them".to_owned() };
+            out.push_str(&format!(
+                "{of_nobody} of {of} can be nobody's by the numbering plan of their country: mistyped, or forged by callers.\n"
+            ));
+        }
+        out
     })
 }
 

@@ -7,6 +7,7 @@ mod audit_serve;
 mod blacklist;
 mod ctl;
 mod guard;
+mod numbering;
 mod show;
 mod table;
 
@@ -16,13 +17,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
-use ringfort_switch::reach;
 use serde_json::Value;
 
 use crate::admin::Admin;
 use crate::config::{Config, reference};
 use crate::control::{self, AdminRequest, Answer, Client, ClientError, Request};
-use crate::{node, run, selftest};
+use crate::{node, reach_gate, run, selftest};
 pub use table::{Table, counted, printable, seconds};
 
 use args::{ApplyArgs, CheckArgs, Cli, Command, DataArgs, ExportArgs, ListArgs, RollbackArgs, SelftestArgs};
@@ -176,7 +176,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     match &args.config {
         Some(path) => say(&path.display().to_string(), check_config(path)),
         None if default.exists() => say(DEFAULT_CONFIG, check_config(default)),
-        None if args.site.is_some() => {}
+        None if args.site.is_some() || args.stored => {}
         None => {
             say(
                 DEFAULT_CONFIG,
@@ -192,6 +192,13 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         if let Ok((site, _)) = &site {
             reachable = check_reach(args.config.as_deref(), site);
         }
+    }
+    if args.stored {
+        let value = ask_store(&data_dir(&args.data)?, AdminRequest::Reach)?;
+        good.push_str(&format!("stored site: revision {}\n", value["revision"]));
+        let stored = Reachability::of(&value);
+        reachable.notes.push_str(&stored.notes);
+        reachable.paths.extend(stored.paths);
     }
     print(&(good + &reachable.notes))?;
     wrong.extend(reachable.paths);
@@ -209,25 +216,40 @@ struct Reachability {
     paths: Vec<String>,
 }
 
+impl Reachability {
+    /// `report`: of [`reach_gate::value`].
+    fn of(report: &Value) -> Self {
+        let items = |name: &str| report[name].as_array().cloned().unwrap_or_default();
+        let text = |item: &Value, name: &str| item[name].as_str().unwrap_or_default().to_owned();
+        let mut notes = String::new();
+        if items("paths").is_empty() {
+            notes.push_str("reach: nobody without credentials reaches a trunk\n");
+        }
+        for weak in items("weak") {
+            notes.push_str(&format!(
+                "{}: {}\n  mend: {}\n",
+                text(&weak, "level"),
+                text(&weak, "text"),
+                text(&weak, "mend")
+            ));
+        }
+        let paths = items("paths").into_iter().map(|path| {
+            format!(
+                "reach: anybody can call at your expense by trunk {}:\n  {}",
+                text(&path, "trunk"),
+                text(&path, "path")
+            )
+        });
+        Self { notes, paths: paths.collect() }
+    }
+}
+
 /// Every way from somebody without credentials to a trunk, and what is easy to misuse (GUARD-13). A configuration that
 /// cannot be read has been named; the site is then looked at as the defaults would serve it.
 fn check_reach(config: Option<&Path>, site: &ringfort_switch::model::Site) -> Reachability {
     let config = Config::load(config.unwrap_or(Path::new(DEFAULT_CONFIG))).unwrap_or_default();
     let config = node::switch_config(&config, [0; 32], |_| None);
-    #[allow(clippy::disallowed_methods, reason = "the edge of the system")]
-    let report = reach::check(std::time::Instant::now(), &config, site);
-    let mut notes = match report.paths.is_empty() {
-        true => "reach: nobody without credentials reaches a trunk\n".to_owned(),
-        false => String::new(),
-    };
-    for weak in &report.weak {
-        notes.push_str(&format!("{}: {}\n  mend: {}\n", weak.level, weak.text, weak.mend));
-    }
-    let paths = report
-        .paths
-        .iter()
-        .map(|path| format!("reach: anybody can call at your expense by trunk {}:\n  {path}", path.name()));
-    Reachability { notes, paths: paths.collect() }
+    Reachability::of(&reach_gate::value(&reach_gate::look(&config, site)))
 }
 
 /// The file, and those that it names.

@@ -91,8 +91,8 @@ pub struct Tls {
 pub struct Limits {
     pub transactions: usize,
     pub dialogs: usize,
-    /// Octets of a SIP message.
-    pub message: usize,
+    /// Of a SIP message.
+    pub sip: ringfort_sip::message::Limits,
     /// M-lines of one side of a call that are on at once.
     pub media_lines: usize,
     pub connections: ConnectionLimits,
@@ -231,14 +231,15 @@ fn read(root: &mut Table<'_, '_>) -> Config {
         profiles.push(default_profile());
     }
     let (calls, drain_for) = root.table("calls", calls);
+    let registrar = root.table("registrar", registrar);
     Config {
         domains: domains.into_iter().map(|domain| domain.value).collect(),
         data_dir,
         profiles,
         media: root.table("media", media),
         tls: root.table("tls", tls),
-        limits: root.table("limits", limits),
-        registrar: root.table("registrar", registrar),
+        limits: root.table("limits", |table| limits(table, registrar.max_expires)),
+        registrar,
         calls,
         drain_for,
         nonce_lifetime: root
@@ -413,13 +414,21 @@ fn tls(table: &mut Table<'_, '_>) -> Tls {
     tls
 }
 
-fn limits(table: &mut Table<'_, '_>) -> Limits {
+/// `registered`: the longest registration. A connection that it hangs on is not idle before that is over.
+fn limits(table: &mut Table<'_, '_>, registered: Duration) -> Limits {
     let d = ConnectionLimits::default();
+    let sip = ringfort_sip::message::Limits::default();
+    let idle = d.idle.max(registered + Duration::from_secs(300));
     let day = 86_400;
     Limits {
         transactions: table.integer("transactions", "a number", 100..=10_000_000).map_or(200_000, of),
         dialogs: table.integer("dialogs", "a number", 100..=10_000_000).map_or(50_000, of),
-        message: table.integer("message", "octets", 2_048..=1_048_576).map_or(65_536, of),
+        sip: ringfort_sip::message::Limits {
+            message: table.integer("message", "octets", 2_048..=1_048_576).map_or(sip.message, of),
+            headers: table.integer("headers", "a number", 32..=4_096).map_or(sip.headers, of),
+            header_line: table.integer("header_line", "octets", 512..=65_536).map_or(sip.header_line, of),
+            uri: table.integer("uri", "octets", 256..=65_536).map_or(sip.uri, of),
+        },
         media_lines: table.integer("media_lines", "a number", 1..=32).map_or(LegPolicy::DEFAULT_MAX_LINES, of),
         connections: ConnectionLimits {
             all: table.integer("connections", "a number", 1..=1_000_000).map_or(d.all, of),
@@ -429,7 +438,7 @@ fn limits(table: &mut Table<'_, '_>) -> Limits {
                 .map_or(d.strangers_per_source, of),
             first_message: table.duration("first_message", seconds(1, 60), false).map_or(d.first_message, of),
             stranger_idle: table.duration("stranger_idle", seconds(5, day), false).map_or(d.stranger_idle, of),
-            idle: table.duration("idle", seconds(10, 7 * day), false).map_or(d.idle, of),
+            idle: table.duration("idle", seconds(10, 7 * day), false).map_or(idle, of),
             ..d
         },
     }

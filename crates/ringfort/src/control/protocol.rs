@@ -52,6 +52,8 @@ pub enum AdminRequest {
         #[serde(default)]
         allow_reach: Vec<String>,
     },
+    /// Who reaches a trunk in the site that is in force.
+    Reach,
     Export {
         with_secrets: bool,
     },
@@ -110,7 +112,7 @@ pub struct Fields {
     pub enabled: Option<bool>,
 }
 
-const ADMIN: [&str; 21] = [
+const ADMIN: [&str; 22] = [
     "cdr",
     "extension_list",
     "extension_show",
@@ -119,6 +121,7 @@ const ADMIN: [&str; 21] = [
     "extension_delete",
     "extension_rotate",
     "apply",
+    "reach",
     "export",
     "rollback",
     "rates_import",
@@ -192,6 +195,7 @@ mod tests {
                 prune: false,
                 allow_reach: vec!["acme".into()],
             },
+            AdminRequest::Reach,
             AdminRequest::Export { with_secrets: false },
             AdminRequest::Rollback { revision: Some(2) },
             AdminRequest::RatesImport {

@@ -69,6 +69,13 @@ fn check_says_what_strangers_reach_and_what_is_weak_guard_13() {
     ] {
         assert!(said.contains(words), "{words} in {said}");
     }
+    // The same of the site that is in force, with a server and without.
+    let error = place.fails("check --stored");
+    assert!(error.contains("no server runs with the data folder"), "{error}");
+    place.ok("apply -f site.toml");
+    let stored = place.ok("check --stored");
+    let weak = said.split_once("reach: ").unwrap().1;
+    assert!(stored.contains("stored site: revision 1\n") && stored.ends_with(weak), "{stored}");
 }
 
 #[test]

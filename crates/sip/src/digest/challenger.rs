@@ -109,7 +109,7 @@ impl Challenger {
     }
 
     /// Appends one challenge per algorithm, in order: WWW-Authenticate, or Proxy-Authenticate where `proxy`. `to` is the
-    /// address that the answer goes to, for [`Challenger::was_heard_at`]; the nonce is good from any other too.
+    /// address that the answer goes to: the nonce is good from there (IPv6: from its /64).
     pub fn challenge(&mut self, now: Instant, to: IpAddr, stale: bool, headers: &mut Headers, proxy: bool) {
         let nonce = self.nonces.issue(now, to, &mut self.rng);
         let (realm, nonce, opaque) = (Quoted(&self.realm), nonce.as_str(), self.opaque.as_str());
@@ -142,9 +142,14 @@ impl Challenger {
     /// digest uri without a user names the whole server, as some programs (SIPp) write it whatever they ask for: it is
     /// taken too, because a nonce count is never taken twice.
     /// An answer without qop (RFC 2069) is taken as the first count of its nonce, so it works once.
+    ///
+    /// `from`: where the request came from. A nonce that was not given to there is stale whatever else is said, and so is one
+    /// that is too old or made up: nobody learns whether a password is right who has not received our challenge himself,
+    /// and whoever has proven the password has proven his address too (GUARD-6). `None`: the nonce may come from anywhere.
     pub fn verify<'s>(
         &mut self,
         now: Instant,
+        from: Option<IpAddr>,
         authorization: &[u8],
         method: &str,
         request_uri: &str,
@@ -178,6 +183,9 @@ impl Challenger {
             Some(_) => return Err(AuthFailure::NotOffered),
         };
         let read = self.nonces.read(now, nonce);
+        if !read.fresh || from.is_some_and(|from| !self.nonces.was_given_to(read, from)) {
+            return Err(AuthFailure::Stale);
+        }
         let user = lookup(&username);
         let ha1 = user.unwrap_or(&self.nobody).get(algorithm);
         let expected = Proof { algorithm, ha1, nonce, counted, method, uri }.response();
@@ -187,9 +195,6 @@ impl Challenger {
         }
         if !same_resource(uri, request_uri) {
             return Err(AuthFailure::OtherUri);
-        }
-        if !read.fresh {
-            return Err(AuthFailure::Stale);
         }
         if !self.nonces.take(now, read, count) {
             return Err(AuthFailure::Replay);

@@ -108,7 +108,8 @@ impl Nonces {
         hasher.write_u64(id);
         match to.to_canonical() {
             IpAddr::V4(v4) => hasher.write_u32(v4.to_bits()),
-            IpAddr::V6(v6) => hasher.write_u128(v6.to_bits()),
+            // A phone's address within its network changes with its privacy extensions (RFC 8981).
+            IpAddr::V6(v6) => hasher.write_u64((v6.to_bits() >> 64) as u64),
         }
         (hasher.finish() as u32).to_be_bytes()
     }

@@ -117,7 +117,11 @@ impl Endpoint {
         self.config.supported.contains(&"timer")
     }
 
+    /// RFC 3261 §16.3 item 3 is for what goes on to somebody else. What is answered here needs no hop more.
     fn hop_limit(&self, msg: &Message) -> Option<u16> {
+        if msg.method().ends_here() {
+            return None;
+        }
         if matches!(msg.max_forwards(), Some(Ok(0))) {
             return Some(483);
         }

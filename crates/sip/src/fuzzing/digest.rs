@@ -27,7 +27,7 @@ pub fn digest(data: &[u8]) {
 fn as_answer(data: &[u8]) {
     let ha1 = Ha1Set::new(USER, REALM, PASSWORD);
     let mut challenger = challenger();
-    let taken = challenger.verify(stage::start(), data, "REGISTER", "sip:pbx.example", &|_| Some(&ha1));
+    let taken = challenger.verify(stage::start(), None, data, "REGISTER", "sip:pbx.example", &|_| Some(&ha1));
     assert!(taken.is_err(), "taken without a challenge: {taken:?}");
     assert_eq!(challenger.nonces_in_use(), 0);
 }
@@ -86,7 +86,7 @@ fn as_uri(data: &[u8]) {
     let mut client = ClientAuth::new(credentials(None));
     let answer = client.answer(&response, "REGISTER", uri, &mut rng).expect("our own challenge");
     let (_, value) = answer.iter().next().expect("an answer is a header field");
-    let mut check = |value: &[u8], ha1| challenger.verify(now, value, "REGISTER", uri, &|_| Some(ha1));
+    let mut check = |value: &[u8], ha1| challenger.verify(now, None, value, "REGISTER", uri, &|_| Some(ha1));
     assert_eq!(check(value, &other), Err(AuthFailure::Denied));
     let taken = check(value, &ha1).expect("the right answer");
     assert_eq!((taken.username.as_str(), taken.algorithm), (USER, Algorithm::Sha512_256));

@@ -34,6 +34,10 @@ pub(crate) enum FrameKind {
     CallEndedOutside,
     /// As `Bound`, with the epoch of the instance's temporary GRUUs.
     BoundInstance,
+    /// As `BoundInstance`, with the fingerprint of the credentials that the phone has proven itself with.
+    BoundProven,
+    /// As `CallStarted`, with everything that `CallEndedMore` has.
+    CallStartedMore,
     /// Bans and what operators allow.
     Guard,
     /// As `CallEndedOutside`, with everything else that is known of the call, as JSON.
@@ -45,7 +49,7 @@ pub(crate) enum FrameKind {
 }
 
 impl FrameKind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Bound,
         Self::Unbound,
         Self::CallStarted,
@@ -54,6 +58,8 @@ impl FrameKind {
         Self::NextCall,
         Self::CallEndedOutside,
         Self::BoundInstance,
+        Self::BoundProven,
+        Self::CallStartedMore,
         Self::Guard,
         Self::CallEndedMore,
         Self::Spent,
@@ -62,9 +68,11 @@ impl FrameKind {
 
     pub(crate) fn of(record: &JournalRecord) -> Self {
         match record {
+            JournalRecord::Bound(binding) if binding.credentials != 0 => Self::BoundProven,
             JournalRecord::Bound(binding) if binding.gruu_epoch != 0 => Self::BoundInstance,
             JournalRecord::Bound(_) => Self::Bound,
             JournalRecord::Unbound { .. } => Self::Unbound,
+            JournalRecord::CallStarted(cdr) if !cdr.more.is_empty() || !cdr.trunks.is_empty() => Self::CallStartedMore,
             JournalRecord::CallStarted(_) => Self::CallStarted,
             JournalRecord::CallEnded(cdr) if !cdr.more.is_empty() => Self::CallEndedMore,
             JournalRecord::CallEnded(cdr) if !cdr.trunks.is_empty() => Self::CallEndedOutside,
@@ -90,6 +98,8 @@ impl FrameKind {
             Self::CallEndedMore => 10,
             Self::Spent => 20,
             Self::Blacklist => 11,
+            Self::BoundProven => 12,
+            Self::CallStartedMore => 13,
         }
     }
 
@@ -105,12 +115,17 @@ pub(crate) fn seal_record(out: &mut Vec<u8>, key: &LessSafeKey, sequence: u64, r
         JournalRecord::CallEnded(cdr) if kind == FrameKind::CallEndedOutside => {
             seal(out, key, sequence, kind, &(&**cdr, &cdr.trunks));
         }
-        JournalRecord::CallEnded(cdr) if kind == FrameKind::CallEndedMore => {
+        JournalRecord::CallEnded(cdr) | JournalRecord::CallStarted(cdr)
+            if matches!(kind, FrameKind::CallEndedMore | FrameKind::CallStartedMore) =>
+        {
             let more = serde_json::to_vec(&cdr.more).expect("strings and numbers are JSON");
             seal(out, key, sequence, kind, &(&**cdr, &cdr.trunks, more));
         }
         JournalRecord::Bound(binding) if kind == FrameKind::BoundInstance => {
             seal(out, key, sequence, kind, &(binding, binding.gruu_epoch));
+        }
+        JournalRecord::Bound(binding) if kind == FrameKind::BoundProven => {
+            seal(out, key, sequence, kind, &(binding, binding.gruu_epoch, binding.credentials));
         }
         JournalRecord::Spent(spent) => seal(out, key, sequence, kind, spent),
         JournalRecord::Blacklist(changes) => seal(out, key, sequence, kind, changes),

@@ -187,15 +187,24 @@ impl SegmentReader {
                 cdr.trunks = trunks;
                 Some(JournalRecord::CallEnded(Box::new(cdr)))
             }
-            FrameKind::CallEndedMore => {
+            FrameKind::CallEndedMore | FrameKind::CallStartedMore => {
                 let (mut cdr, trunks, more) = self.open::<(Cdr, CallTrunks, Vec<u8>)>()?;
                 // What cannot be read of it costs no call its record.
                 (cdr.trunks, cdr.more) = (trunks, serde_json::from_slice(&more).unwrap_or_default());
-                Some(JournalRecord::CallEnded(Box::new(cdr)))
+                let cdr = Box::new(cdr);
+                Some(match kind {
+                    FrameKind::CallStartedMore => JournalRecord::CallStarted(cdr),
+                    _ => JournalRecord::CallEnded(cdr),
+                })
             }
             FrameKind::BoundInstance => {
                 let (mut binding, epoch) = self.open::<(Binding, u32)>()?;
                 binding.gruu_epoch = epoch;
+                Some(JournalRecord::Bound(binding))
+            }
+            FrameKind::BoundProven => {
+                let (mut binding, epoch, credentials) = self.open::<(Binding, u32, u64)>()?;
+                (binding.gruu_epoch, binding.credentials) = (epoch, credentials);
                 Some(JournalRecord::Bound(binding))
             }
             FrameKind::Spent => self.open().map(JournalRecord::Spent),

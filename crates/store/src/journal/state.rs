@@ -72,6 +72,8 @@ impl State {
             FrameKind::CallQuality | FrameKind::Spent => {}
             FrameKind::Bound
             | FrameKind::BoundInstance
+            | FrameKind::BoundProven
+            | FrameKind::CallStartedMore
             | FrameKind::Unbound
             | FrameKind::CallStarted
             | FrameKind::CallEnded

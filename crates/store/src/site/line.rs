@@ -62,6 +62,7 @@ pub(super) const NUMBERS: &[Key] = &[
     ("guest_longest_number", Form::Count),
     ("guest_denied_prefixes", Form::Texts),
     ("guest_allowed_prefixes", Form::Texts),
+    ("international_groups", Form::Texts),
     ("spend_per_call", Form::Text),
     ("spend_per_day", Form::Text),
     ("spend_per_month", Form::Text),
@@ -75,6 +76,7 @@ pub(super) const NUMBERS: &[Key] = &[
 pub(super) const CALLING: &[Key] = &[
     ("groups", Form::Texts),
     ("international", Form::Flag),
+    ("context", Form::Text),
     ("domains", Form::Flag),
     ("caller_id", Form::Text),
     ("hide_caller_id", Form::Flag),
@@ -222,6 +224,9 @@ pub(super) fn numbers(n: &NumberPlan) -> Shown {
             out.push((allowed, texts(&limits.allowed)));
         }
     }
+    if !n.international_groups.is_empty() {
+        out.push(("international_groups", texts(&n.international_groups)));
+    }
     out.extend(spend(&n.spend));
     out.push(("unrated", text(word(n.unrated))));
     out
@@ -233,6 +238,9 @@ pub(super) fn calling(c: &Calling) -> Shown {
         ("international", Val::Flag(c.international)),
         ("domains", Val::Flag(c.domains)),
     ];
+    if c.public {
+        out.push(("context", text("public")));
+    }
     out.extend(c.caller_id.as_ref().map(|id| ("caller_id", text(id))));
     out.push(("hide_caller_id", Val::Flag(c.hide_caller_id)));
     out.extend(spend(&c.spend));

@@ -15,6 +15,7 @@ use ringfort_switch::model::{
 };
 use ringfort_switch::route::hours::zone;
 use ringfort_switch::{money, number};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::line::{RawLine, Val, Values, leads_to};
@@ -243,6 +244,15 @@ fn blacklists(given: &mut Given<'_>, plan: &mut BlacklistPlan) {
     }
 }
 
+/// `context` of an extension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ExtensionContext {
+    #[default]
+    Internal,
+    Public,
+}
+
 impl Resolver<'_> {
     /// `country` and what else a tenant says about its numbers.
     pub(super) fn numbers(&mut self, key: &str, values: &Values) -> NumberPlan {
@@ -270,6 +280,7 @@ impl Resolver<'_> {
                 "guest_denied_prefixes",
                 "guest_allowed_prefixes",
             ),
+            international_groups: given.plain_texts("international_groups"),
             spend: given.spend(),
             unrated: given.word("unrated", "refuse, allow"),
         };
@@ -316,6 +327,7 @@ impl Resolver<'_> {
         let calling = Calling {
             groups: groups(&mut given),
             international: given.flag("international", false),
+            public: given.word::<ExtensionContext>("context", "internal, public") == ExtensionContext::Public,
             domains: given.flag("domains", false),
             caller_id: given.caller_id(),
             hide_caller_id: given.flag("hide_caller_id", false),

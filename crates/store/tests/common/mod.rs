@@ -55,6 +55,7 @@ pub fn binding(extension: u32, key: &str, cseq: u32) -> Binding {
         remote: "198.51.100.23:5062".parse().unwrap(),
         expires_at: later(3600),
         gruu_epoch: 0,
+        credentials: 0,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who calls and who is called, by what a request from outside says: a provider's word by the rules of its trunk
 //! (RFC 3323, RFC 3325), a stranger's word for what it is worth.
 
+use ringfort_guard::callee;
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_sip::name_addr::NameAddr;
@@ -70,12 +71,16 @@ pub(crate) fn numbers(
 ) -> Vec<String> {
     let asserted = identities(request, HeaderName::PAssertedIdentity, true);
     let remote = identities(request, HeaderName::RemotePartyId, true);
-    let told = asserted.chain(remote).chain([request.from()]).filter_map(|who| user_of(&who));
     let written = |user: String| plan.map_or(user.clone(), |plan| number::caller_from_trunk(plan, rules, &user));
     let mut numbers: Vec<String> = caller.address.iter().cloned().collect();
-    for number in told.map(written) {
-        if !numbers.contains(&number) {
-            numbers.push(number);
+    for who in asserted.chain(remote).chain([request.from()]) {
+        let Some(user) = user_of(&who) else { continue };
+        // As the provider means it, and as it stands there, out of any disguise: rules of a country read that themselves.
+        let bare = who.uri().ok().and_then(|uri| callee::decode(uri.user?).ok()).map(|callee| callee.text().to_owned());
+        for number in [Some(written(user)), bare].into_iter().flatten() {
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
         }
     }
     if numbers.is_empty() {

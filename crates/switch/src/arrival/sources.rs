@@ -104,6 +104,14 @@ impl Sources {
         self.trunks.values().any(|source| source.is_at(ip))
     }
 
+    /// Whether an address is one of any trunk's that does not claim half the world as its own.
+    pub fn knows_well(&self, ip: IpAddr) -> bool {
+        let narrow = |range: &&Cidr| range.prefix() >= if range.is_ipv4() { 16 } else { 32 };
+        self.trunks.values().any(|source| {
+            source.ranges.iter().filter(narrow).any(|range| range.contains(ip)) || source.is_located_at(ip)
+        })
+    }
+
     /// All addresses of all trunks, in order.
     pub fn ranges(&self) -> Vec<Cidr> {
         let hosts = |source: &Source| -> Vec<Cidr> {
@@ -171,8 +179,12 @@ impl Sources {
 impl Source {
     fn is_at(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        let located = || self.hops.iter().flat_map(|h| &h.addresses).any(|a| a.ip().to_canonical() == ip);
-        self.ranges.iter().any(|range| range.contains(ip)) || located()
+        self.ranges.iter().any(|range| range.contains(ip)) || self.is_located_at(ip)
+    }
+
+    fn is_located_at(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.hops.iter().flat_map(|h| &h.addresses).any(|a| a.ip().to_canonical() == ip)
     }
 }
 

@@ -162,7 +162,7 @@ impl Switch {
     ///
     /// A stranger's wrong call (DOM-5) is told so, in place of `turn_away`:
     /// ```text
-    /// let admitted = self.admit(now, false, flow, Reach::Local)?;                 // the proof; the route was refused
+    /// let (admitted, ()) = door.admit(now, &mut Reach::Local)?;                   // the proof; the route was refused
     /// let side = self.arriving(tx, tenant, None, &caller, flow);                  // as for a good call
     /// let plan = Announcement::answer(Spoken::NoSuchUser.sound(), refusal);       // refusal: 404, context.public
     /// self.start_announcement(now, admitted, tx, cdr, side, plan, request, flow);

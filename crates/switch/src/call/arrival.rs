@@ -16,6 +16,7 @@ use ringfort_sip::uri::Uri;
 use ringfort_stir::Verdict;
 
 use super::announce::Announcement;
+use super::door::{Denial, GuestWish, TrunkWish};
 use super::setup::{Callee, CallerSide, Heard, Refusal, session_description, shorten};
 use crate::Switch;
 use crate::arrival::{self, Party};
@@ -90,44 +91,39 @@ impl Switch {
     }
 
     fn on_known_trunk_call(&mut self, now: Instant, trunk: &Trunk, held: &Held, verdict: Option<&Verdict>) {
-        let Held { tx, by_contact, proven, request, flow, .. } = held;
-        let (tx, by_contact, proven, tenant) = (*tx, *by_contact, *proven, trunk.tenant);
+        let Held { request, flow, .. } = held;
+        let (tx, tenant) = (held.tx, trunk.tenant);
         let Some(mut cdr) = self.attempt(now, tx, tenant, None, Heard::Kept, request, flow) else { return };
         cdr.trunks.from = Some(trunk.name.clone());
         cdr.more.identity = verdict.map(identity::note);
         let plan = self.router.plan(tenant).expect("the router has the tenant of each trunk");
         let mut caller = arrival::of_trunk(plan, &trunk.headers, request);
         caller.verstat = verdict.map(Verdict::verstat);
-        let called = if by_contact { called_at(trunk, request) } else { arrival::called(&trunk.headers, request) };
+        let called = if held.by_contact { called_at(trunk, request) } else { arrival::called(&trunk.headers, request) };
         cdr.caller = Pii::new(shorten(caller.address.clone().unwrap_or_default()));
         cdr.caller_name = Pii::new(shorten(caller.name.clone()));
         cdr.callee = Pii::new(shorten(called.clone().unwrap_or_default()));
 
-        let admitted = self.admit(now, true, flow, Reach::Local);
-        let routed = admitted.and_then(|proof| {
-            believed(trunk, verdict)?;
-            Ok((
-                self.route_of_trunk(
-                    now,
-                    trunk,
-                    called.as_deref().unwrap_or_default(),
-                    identity::worth(verdict),
-                    request,
-                )?,
-                proof,
-            ))
-        });
-        match routed {
-            Ok((callee, proof)) => {
-                let mut side = self.arriving(tx, tenant, Some(trunk), &caller, flow);
-                side.policy.trusted = proven || by_contact || self.may_send_first(trunk, request, flow);
-                let numbers = arrival::numbers(&caller, &trunk.headers, self.router.plan(tenant), request);
-                if let Some(hit) = self.blocked(now, trunk, &numbers) {
-                    return self.turn_blocked(now, proof, tx, cdr, side, (trunk, &hit), request, flow);
-                }
+        let wish = &mut TrunkWish {
+            switch: self,
+            now,
+            trunk,
+            caller: &caller,
+            called: called.as_deref().unwrap_or_default(),
+            verdict,
+            request,
+        };
+        let door = wish.switch.asker(flow, held.proven);
+        match door.admit(now, wish) {
+            Ok((proof, callee)) => {
+                let side = self.arriving_by(trunk, held, &caller);
                 self.start_call(now, proof, tx, cdr, side, callee, request);
             }
-            Err(refusal) => self.turn_away(now, tx, cdr, refusal, Heard::Kept, request, flow),
+            Err(Denial::Blocked(hit)) => {
+                let side = self.arriving_by(trunk, held, &caller);
+                self.turn_blocked(now, &door, tx, cdr, side, (trunk, &hit), request, flow);
+            }
+            Err(Denial::Refused(refusal)) => self.turn_away(now, tx, cdr, refusal, Heard::Kept, request, flow),
         }
     }
 
@@ -138,10 +134,9 @@ impl Switch {
         cdr.caller = Pii::new(shorten(caller.address.clone().unwrap_or_default()));
         cdr.caller_name = Pii::new(shorten(caller.name.clone()));
 
-        let admitted = self.admit(now, false, flow, Reach::Local);
-        let routed = admitted.and_then(|proof| Ok((self.route_of_guest(now, tenant, request)?, proof)));
-        match routed {
-            Ok((callee, proof)) => {
+        let door = self.asker(flow, false);
+        match door.admit(now, &mut GuestWish { switch: self, now, tenant, request }) {
+            Ok((proof, callee)) => {
                 self.counters.guest_calls += 1;
                 let text = format!("Good call IP={} from {} to {}", flow.remote.ip(), cdr.caller, cdr.callee);
                 self.notice(Level::Notice, Some(tenant), Some(cdr.call), "guest", text);
@@ -156,7 +151,7 @@ impl Switch {
                     self.notice(Level::Warn, Some(tenant), Some(cdr.call), refusal.rule, text);
                     // Whoever dialled wrongly is told so (DOM-5); a program that looks for victims hears the status alone.
                     if !self.is_scanner(request)
-                        && let Ok(proof) = self.admit(now, false, flow, Reach::Local)
+                        && let Ok((proof, ())) = door.admit(now, &mut Reach::Local)
                     {
                         let side = self.arriving(tx, tenant, None, &caller, flow);
                         let plan = Announcement::answer(Spoken::NoSuchUser.sound(), refusal);
@@ -181,6 +176,12 @@ impl Switch {
         leg.trunk = trunk.map(|t| t.id);
         let policy = self.public_policy(flow.listener, flow.local, flow.remote, trunk);
         CallerSide { leg, policy, from: caller.from(self.directory.realm(tenant)) }
+    }
+
+    fn arriving_by(&mut self, trunk: &Trunk, held: &Held, caller: &Party) -> CallerSide {
+        let mut side = self.arriving(held.tx, trunk.tenant, Some(trunk), caller, &held.flow);
+        side.policy.trusted = held.proven || held.by_contact || self.may_send_first(trunk, &held.request, &held.flow);
+        side
     }
 
     /// The trunk whose registered Contact a request is for: nobody else was told it, wherever the request comes from.
@@ -223,7 +224,7 @@ impl Switch {
     }
 
     /// Where the inbound routes send a trunk's call.
-    fn route_of_trunk(
+    pub(super) fn route_of_trunk(
         &self,
         now: Instant,
         trunk: &Trunk,
@@ -245,14 +246,29 @@ impl Switch {
     }
 
     /// The published name that a guest asks for.
-    fn route_of_guest(&self, now: Instant, tenant: TenantId, request: &Message) -> Result<Callee, Refusal> {
+    pub(super) fn route_of_guest(&self, now: Instant, tenant: TenantId, request: &Message) -> Result<Callee, Refusal> {
         self.has_room()?;
         let wanted = self.dialled(tenant, request.request_uri());
         let published = wanted.and_then(|name| self.router.alias(tenant, &name, true));
         match published {
-            Some(destination) => self.route_inside(now, tenant, destination, "alias", request),
+            Some(destination) => {
+                let callee = self.route_inside(now, tenant, destination, "alias", request)?;
+                self.leaves_room(&callee)?;
+                Ok(callee)
+            }
             None => Err(self.not_for_guests(tenant, request)),
         }
+    }
+
+    /// Guests, who may be nobody at all, never take the last call that a phone can have.
+    fn leaves_room(&self, callee: &Callee) -> Result<(), Refusal> {
+        let Callee::Extension(id) = callee else { return Ok(()) };
+        let Some(extension) = self.directory.extension(*id) else { return Ok(()) };
+        if extension.max_calls > 1 && self.calls_of(*id) + 1 >= extension.max_calls {
+            let text = format!("extension {} has one call left, which is not for guests", extension.number);
+            return Err(Refusal::new(486, "limit.guest_calls", text));
+        }
+        Ok(())
     }
 
     /// Why a guest gets nothing: what he dialled is against the rules for guests, or there is nobody of that name for him.
@@ -307,7 +323,7 @@ impl Switch {
 }
 
 /// RFC 8224 §6.2.2: what becomes of a call whose number is not proven, where the trunk's have to be.
-fn believed(trunk: &Trunk, verdict: Option<&Verdict>) -> Result<(), Refusal> {
+pub(super) fn believed(trunk: &Trunk, verdict: Option<&Verdict>) -> Result<(), Refusal> {
     let required = trunk.verify_identity == VerifyIdentity::Require;
     let Some(verdict) = verdict.filter(|_| required) else { return Ok(()) };
     let Some((status, phrase)) = verdict.refusal() else { return Ok(()) };

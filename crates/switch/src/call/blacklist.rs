@@ -3,18 +3,19 @@
 
 use std::time::{Duration, Instant};
 
-use ringfort_guard::Admitted;
+use ringfort_guard::{Admitted, Reach};
 use ringfort_media::sound::{Country, Signal, Sound, Spoken};
 use ringfort_sip::endpoint::ServerTx;
 use ringfort_sip::flow::Flow;
 use ringfort_sip::message::Message;
 
 use super::announce::Announcement;
+use super::door::Asker;
 use super::setup::{CallerSide, Heard, Refusal};
 use crate::Switch;
-use crate::blacklist::Blocked;
+use crate::blacklist::{Blocked, has_no_full_form};
 use crate::io::Level;
-use crate::model::{BlacklistCode, TenantId, Treatment, Trunk, mask};
+use crate::model::{BlacklistCode, NumberForm, TenantId, Treatment, Trunk, mask};
 use crate::record::{Cdr, Listed};
 
 /// The name of the rule in logs and records.
@@ -30,7 +31,7 @@ impl Switch {
     pub(super) fn turn_blocked(
         &mut self,
         now: Instant,
-        admitted: Admitted,
+        door: &Asker,
         tx: ServerTx,
         cdr: Box<Cdr>,
         side: CallerSide,
@@ -58,7 +59,13 @@ impl Switch {
             }
             Treatment::Prompt => Announcement::early(Duration::ZERO, Spoken::CallRefused.sound(), verdict(603)),
         };
-        self.start_announcement(now, admitted, tx, cdr, side, plan, request, flow);
+        // What he hears is played by us, and costs nobody anything.
+        match door.admit(now, &mut Reach::Local) {
+            Ok((proof, ())) => {
+                self.start_announcement(now, proof, tx, cdr, side, plan, request, flow);
+            }
+            Err(refusal) => self.turn_away(now, tx, cdr, refusal.into(), Heard::Kept, request, flow),
+        }
     }
 
     /// A phone has dialled a code: it hears whether that was done.
@@ -99,6 +106,9 @@ impl Switch {
     fn listable(&self, tenant: TenantId, number: &str) -> Option<String> {
         let plan = self.router.plan(tenant)?;
         let number = plan.blacklists.form.apply(plan, number);
+        if plan.blacklists.form == NumberForm::E164 && has_no_full_form(&number) {
+            return None;
+        }
         let digits = number.strip_prefix('+');
         digits.is_none_or(|digits| (7..=15).contains(&digits.len())).then_some(number)
     }

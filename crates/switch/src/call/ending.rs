@@ -150,7 +150,9 @@ impl Switch {
         let Some(id) = self.streams.silent(id) else { return };
         let Some(call) = self.calls.get(&id).filter(|c| c.is_answered()) else { return };
         let streams = call.legs.iter().flat_map(|l| call.bridge.streams(l.media)).map(|(stream, _)| stream);
-        if !self.streams.all_silent(streams) {
+        // Whoever is on hold need not be sent anything, and many phones send nothing then: that both are still there is
+        // for session timers to find out.
+        if call.bridge.is_one_way() || !self.streams.all_silent(streams) {
             return;
         }
         let why = format!("no media for {} s", for_.as_secs());

@@ -4,6 +4,7 @@
 mod announce;
 mod arrival;
 mod blacklist;
+pub(crate) mod door;
 mod ending;
 pub(crate) mod outcome;
 mod outside;

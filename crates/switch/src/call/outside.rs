@@ -78,6 +78,8 @@ pub(crate) struct Way {
     pub hold: Option<Box<Hold>>,
     /// The rule of spending by which a trunk was passed over.
     unpaid: Option<&'static str>,
+    /// The rule of ours that kept the best target from being asked.
+    refused: Option<&'static str>,
 }
 
 /// Whether a refusal is the trouble of the one who gave it, so that another trunk may do better: never a person's word
@@ -115,6 +117,7 @@ impl Way {
             emergency: false,
             hold: None,
             unpaid: None,
+            refused: None,
         }
     }
 
@@ -236,6 +239,14 @@ impl Switch {
         if trunk.is_none() && !self.config.inner_domains && !self.is_outside(&target) {
             let text = format!("the domain's records lead to {}, an address of our own side", target.address.ip());
             return Err(Refusal::new(403, "route.inner_address", text));
+        }
+        if trunk.is_none() && self.sources.knows(target.address.ip()) {
+            // A provider that bills by address would take it, past all that is asked of a call by its trunk.
+            let text = format!(
+                "the domain leads to {}, an address of a trunk: dial its numbers by a route",
+                target.address.ip()
+            );
+            return Err(Refusal::new(403, "route.trunk_address", text));
         }
         if let Some(trunk) = &trunk {
             // A target before it may still answer, and has what was held.
@@ -454,6 +465,10 @@ impl Switch {
         let what = call.way.as_ref().and_then(|way| way.tried.last().cloned()).unwrap_or_default();
         if call.best.as_ref().is_none_or(|(best, _)| outside_rank(refusal.status) > outside_rank(*best)) {
             call.best = Some((refusal.status, refusal.headers));
+            if let Some(way) = &mut call.way {
+                let ours = matches!(refusal.rule, "route.inner_address" | "route.trunk_address");
+                way.refused = ours.then_some(refusal.rule);
+            }
         }
         let text = if what.is_empty() { refusal.text } else { format!("{what}: {}", refusal.text) };
         self.notice(Level::Info, Some(tenant), Some(id), refusal.rule, text);
@@ -473,7 +488,8 @@ impl Switch {
             Some(_) => (EndCause::Refused, "what may be spent does not cover the call"),
             None => (EndCause::Rejected, "no line could be reached"),
         };
-        if let Some(rule) = unpaid {
+        let refused = call.way.as_ref().and_then(|way| way.refused).filter(|_| status == 403);
+        if let Some(rule) = unpaid.or(refused) {
             call.cdr.rule = Some(rule.to_owned());
             *self.refusals.entry(rule).or_default() += 1;
         }

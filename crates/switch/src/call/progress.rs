@@ -14,9 +14,9 @@ use super::setup::{session_description, warning};
 use super::{CALLER, ClientUse, DialogUse, LegState, Offer, Phase};
 use crate::Switch;
 use crate::crossing;
-use crate::io::Level;
+use crate::io::{Level, Output};
 use crate::model::CallId;
-use crate::record::EndCause;
+use crate::record::{EndCause, JournalRecord};
 use crate::timers::Timer;
 
 impl Switch {
@@ -264,6 +264,8 @@ impl Switch {
         call.answered_at = Some(now);
         call.cdr.answered = Some(self.clock.unix(now));
         call.cdr.status = 200;
+        // After a crash the record says when the call was answered.
+        self.outputs.push_back(Output::Journal(JournalRecord::CallStarted(call.cdr.clone())));
         self.counters.calls_answered += 1;
         if let Some(at) = call.ring_timer.take() {
             self.timers.clear(at, Timer::Ring(id));

@@ -522,7 +522,11 @@ impl Switch {
             Ok(client) => {
                 self.clients.insert(client, ClientUse::Refresh { call: id, leg, offered: true });
             }
-            Err(_) => self.roll_back_leg(now, id, leg),
+            Err(_) => {
+                // What is due is sent after the refresh that comes then.
+                self.roll_back_leg(now, id, leg);
+                self.refresh_later(now, dialog, false);
+            }
         }
     }
 

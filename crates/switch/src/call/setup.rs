@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ringfort_guard::callee::{self, CalleeRefusal};
-use ringfort_guard::{Admitted, Authentication, Entry, Facts, Format, Offence, Reach, Verdict};
+use ringfort_guard::{Admitted, Offence};
 use ringfort_media::bridge::{Bridge, LegPolicy, SdpReject, SrtpPolicy as MediaSrtp};
 use ringfort_sip::advertise;
 use ringfort_sip::check::Rejection;
@@ -15,6 +15,7 @@ use ringfort_sip::method::Method;
 use ringfort_sip::uri::Uri;
 use ringfort_sip::write::{Body, Headers};
 
+use super::door::PhoneWish;
 use super::{Call, ClientUse, Leg, LegState, Way};
 use crate::auth::Identity;
 use crate::crossing;
@@ -83,7 +84,7 @@ enum ByRules<'s> {
 }
 
 /// What a phone of ours asks for.
-enum Wanted {
+pub(super) enum Wanted {
     Call(Callee),
     /// A change of blacklists.
     Blacklist(BlacklistCode),
@@ -110,6 +111,12 @@ impl Refusal {
         let mut refusal = Self::new(reject.status(), "media", reject.to_string());
         refusal.headers = warning(reject);
         refusal
+    }
+}
+
+impl From<ringfort_guard::Refusal> for Refusal {
+    fn from(refusal: ringfort_guard::Refusal) -> Self {
+        Self::new(refusal.status.unwrap_or(403), refusal.rule, "not admitted")
     }
 }
 
@@ -144,18 +151,14 @@ impl Switch {
         let mut leg = self.caller_leg(tenant, tx, flow);
         leg.extension = Some(caller);
         leg.instance = self.instance_of(now, caller, request, flow);
-        let admitted = self.admit(now, true, flow, Reach::Local);
-        let routed = admitted.and_then(|proof| match self.route(now, caller, request)? {
-            // A line that costs money has a door of its own.
-            Wanted::Call(Callee::Outside(way)) => {
-                let proof = self.admit(now, true, flow, Reach::Trunk)?;
-                self.may_spend(now, &way, caller)?;
-                Ok((Wanted::Call(Callee::Outside(way)), proof))
-            }
-            inside => Ok((inside, proof)),
-        });
+        let confined = self.directory.extension(caller).is_some_and(|e| e.calling.public);
+        if confined {
+            leg.context = Context::Public;
+        }
+        let routed =
+            self.asker(flow, true).confined(confined).admit(now, &mut PhoneWish { switch: self, now, caller, request });
         match routed {
-            Ok((wanted, proof)) => {
+            Ok((proof, wanted)) => {
                 let srtp = self.directory.extension(caller).map_or(SrtpPolicy::Offer, |e| e.srtp);
                 let policy = self.leg_policy(flow.listener, flow.local, flow.remote, srtp);
                 let side = CallerSide { leg, policy, from: self.identity(tenant, caller) };
@@ -270,24 +273,8 @@ impl Switch {
         }
     }
 
-    /// The one door of `guard`: what comes out is the proof that a call is started with.
-    pub(super) fn admit(&self, now: Instant, proven: bool, flow: &Flow, reach: Reach) -> Result<Admitted, Refusal> {
-        let internal = self.profile_of(flow).kind.authenticates();
-        let facts = Facts {
-            source: flow.remote.ip(),
-            entry: if internal { Entry::Internal } else { Entry::External },
-            bans: &self.wall.bans,
-            allowed: None,
-            rate: Verdict::Pass,
-            format: Format::Good,
-            authentication: if proven { Authentication::Proven } else { Authentication::Missing },
-            reach,
-        };
-        ringfort_guard::admit(now, &facts).map_err(|r| Refusal::new(r.status.unwrap_or(403), r.rule, "not admitted"))
-    }
-
     /// The limits and the route of a phone's call: who is called.
-    fn route(&self, now: Instant, caller: ExtensionId, request: &Message) -> Result<Wanted, Refusal> {
+    pub(super) fn route(&self, now: Instant, caller: ExtensionId, request: &Message) -> Result<Wanted, Refusal> {
         self.has_room()?;
         let caller = self.directory.extension(caller).expect("it was just authenticated");
         if self.calls_of(caller.id) >= caller.max_calls {

@@ -33,6 +33,8 @@ pub struct NumberPlan {
     pub callees: CalleeLimits,
     /// What guests may dial.
     pub guest_callees: CalleeLimits,
+    /// Groups whose extensions may call abroad (GUARD-1).
+    pub international_groups: Vec<String>,
     /// For all of its calls together.
     pub spend: SpendLimits,
     /// What becomes of calls to numbers without a rate where a limit of spending applies.
@@ -81,6 +83,7 @@ impl Default for NumberPlan {
             country: String::new(),
             area: String::new(),
             international_prefix: "00".to_owned(),
+            international_groups: Vec::new(),
             national_prefix: String::new(),
             emergency: vec!["112".to_owned(), "911".to_owned()],
             hide_code: "*67".to_owned(),
@@ -122,6 +125,13 @@ pub enum Unrated {
     Allow,
 }
 
+impl NumberPlan {
+    /// GUARD-1: whether an extension may call other countries, by itself or by one of its groups.
+    pub fn may_go_abroad(&self, calling: &Calling) -> bool {
+        calling.international || calling.groups.iter().any(|group| self.international_groups.contains(group))
+    }
+}
+
 /// What an extension may do beyond the house, and how it appears there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -130,6 +140,8 @@ pub struct Calling {
     pub groups: Vec<String>,
     /// GUARD-1: off until it is turned on.
     pub international: bool,
+    /// GUARD-2: another gateway registers with it. Whoever calls by it reaches published names and nothing else.
+    pub public: bool,
     /// Calls to any `user@domain` (DOM-2).
     pub domains: bool,
     /// Its number on trunks, in E.164 with `+` or as the trunk wants it; `None`: the trunk's own.

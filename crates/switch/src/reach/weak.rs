@@ -46,6 +46,7 @@ pub(super) fn weaknesses(config: &SwitchConfig, site: &Site) -> Vec<Weakness> {
     for trunk in site.trunks.values().filter(|trunk| trunk.enabled && trunk.inbound_credentials.is_none()) {
         of_trunk(trunk, &mut found);
     }
+    of_tenants(site, &mut found);
     of_extensions(site, &mut found);
     found.sort_by_key(|weakness| std::cmp::Reverse(weakness.level));
     found
@@ -120,16 +121,35 @@ fn of_trunk(trunk: &Trunk, found: &mut Vec<Weakness>) {
     }
 }
 
+/// Without a country nobody knows what is abroad (GUARD-1).
+fn of_tenants(site: &Site, found: &mut Vec<Weakness>) {
+    for tenant in site.tenants.iter().filter(|tenant| tenant.numbers.country.is_empty()) {
+        if site.outbound.iter().any(|route| route.tenant == tenant.id) {
+            found.push(Weakness {
+                level: Level::Info,
+                rule: "tenant.no-country",
+                text: format!(
+                    "tenant {} has routes and no country: every number of seven digits and more counts as abroad",
+                    tenant.name
+                ),
+                mend: "country, national_prefix and international_prefix of the tenant (routing.md)".to_owned(),
+            });
+        }
+    }
+}
+
 fn of_extensions(site: &Site, found: &mut Vec<Weakness>) {
     let mut numbers = Vec::new();
     for extension in site.extensions.values().filter(|extension| extension.enabled) {
-        let Calling { international, spend, groups: _, domains: _, caller_id: _, hide_caller_id: _ } =
-            &extension.calling;
+        let calling = &extension.calling;
+        let Calling { international: _, public, spend, groups: _, domains: _, caller_id: _, hide_caller_id: _ } =
+            calling;
         let tenant = site.tenants.iter().find(|tenant| tenant.id == extension.tenant);
         let by_tenant = tenant.is_some_and(|tenant| tenant.numbers.spend.any());
         let mut trunks = site.trunks.values().filter(|trunk| trunk.enabled && trunk.tenant == extension.tenant);
         let by_trunks = trunks.all(|trunk| trunk.spend.any());
-        if *international && !spend.any() && !by_tenant && !by_trunks {
+        let abroad = !public && tenant.is_some_and(|tenant| tenant.numbers.may_go_abroad(calling));
+        if abroad && !spend.any() && !by_tenant && !by_trunks {
             numbers.push(extension.number.as_str());
         }
     }

@@ -127,7 +127,8 @@ const GUEST: usize = 2;
 impl TenantRoutes {
     /// The refusal of what an extension may not dial, whatever way there were for it (GUARD-4).
     fn denies<'a, L: Log>(&self, ask: &Ask<'a>, dialled: &str, log: &mut L) -> Option<Decision<'a>> {
-        let rules = &self.callees[if ask.caller.calling.international { ABROAD } else { EXTENSION }];
+        let abroad = self.plan.may_go_abroad(&ask.caller.calling);
+        let rules = &self.callees[if abroad { ABROAD } else { EXTENSION }];
         let refusal = match rules.judge_plain(dialled) {
             Ok(()) => {
                 log.step("callee", || (true, format!("{dialled} may be dialled")));
@@ -318,6 +319,12 @@ impl Router {
         let mut now = None;
         let mut fits = |index: usize, log: &mut L| {
             let route = &tenant.outbound[index];
+            if !takes_code(route, dialled) {
+                log.route(&route.name, || {
+                    (false, format!("{dialled} has a service code, and no pattern begins with one"))
+                });
+                return false;
+            }
             tenant.admits(route, ask, &mut now, log) && self.has_trunk(route, log)
         };
         let chosen = if L::ALL {
@@ -340,16 +347,21 @@ impl Router {
         let number = rewritten(route, dialled);
         let canonical = number::canonical(&tenant.plan, &number);
         let abroad = canonical.as_deref().map_or_else(
-            || leaves_unread(&tenant.plan, &number),
+            || number::may_be_abroad(&tenant.plan, behind_code(route, dialled).unwrap_or(&number)),
             |canonical| number::is_international(&tenant.plan, canonical),
         );
-        if abroad && !ask.caller.calling.international {
+        if abroad && !tenant.plan.may_go_abroad(&ask.caller.calling) {
             log.step("guard.international", || {
                 let number = canonical.as_deref().unwrap_or(&number);
                 (false, format!("{number} is abroad, and extension {} may not call there", ask.caller.number))
             });
             let number = &ask.caller.number;
-            return refused(403, "guard.international", || format!("extension {number} may not call abroad"));
+            return refused(403, "guard.international", || match tenant.plan.country.as_str() {
+                "" => format!(
+                    "extension {number} may not call abroad, and which numbers are is not known: set `country` of the tenant"
+                ),
+                _ => format!("extension {number} may not call abroad"),
+            });
         }
         let attempts = self.attempts(tenant, route, &number, canonical.as_deref(), ask.up, log);
         log.route(&route.name, || (true, format!("fits {dialled}; the number is {number}")));
@@ -580,10 +592,17 @@ fn domain<'a, L: Log>(ask: &Ask<'a>, hide: bool, log: &mut L) -> Decision<'a> {
     refused(403, "guard.domains", || format!("extension {number} may not call other domains"))
 }
 
-/// A number in no canonical form that still begins as one of another country would: it is taken for one.
-fn leaves_unread(plan: &NumberPlan, number: &str) -> bool {
-    let prefix = plan.international_prefix.as_str();
-    number.starts_with('+') || !prefix.is_empty() && number.starts_with(prefix)
+/// Whether a route may take what has a service code in it (`*72…` forwards a provider's line to any number): such a code
+/// leaves by a route alone whose pattern begins with one, not by one that takes whatever there is.
+fn takes_code(route: &OutboundRoute, dialled: &str) -> bool {
+    // Some phones end a number with `#`.
+    !dialled.trim_end_matches('#').contains(['*', '#']) || behind_code(route, dialled).is_some()
+}
+
+/// What is dialled behind the service code that a pattern of the route begins with.
+fn behind_code<'d>(route: &OutboundRoute, dialled: &'d str) -> Option<&'d str> {
+    let mut named = route.patterns.iter().filter(|p| p.literal().starts_with(['*', '#']) && p.matches(dialled));
+    named.find_map(|pattern| dialled.strip_prefix(pattern.literal()))
 }
 
 fn without_hide_code<'d>(plan: &NumberPlan, dialled: &'d str) -> (&'d str, bool) {

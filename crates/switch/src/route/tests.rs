@@ -205,6 +205,32 @@ fn callees_are_limited_as_dialled_and_the_way_abroad_is_open_to_those_who_may_ta
 }
 
 #[test]
+fn what_a_provider_could_read_as_abroad_does_not_leave_and_codes_leave_by_a_route_that_names_them_guard_1() {
+    let w = World::new(site(vec![route("all", &["any"], &[CHEAP])]));
+    assert_eq!(w.rule(1, "4930123456"), (403, "guard.international"), "the plus is missing, and the provider adds it");
+    for dialled in ["*7202079460", "12#34", "*72020794600"] {
+        assert_eq!(w.rule(0, dialled), (404, "route.no_such_number"), "{dialled}");
+    }
+    assert_eq!(w.tried(1, "02079460000#").len(), 1, "some phones end a number so");
+    let w = World::new(site(vec![route("forward", &["prefix:*72"], &[CHEAP]), route("all", &["any"], &[CHEAP])]));
+    assert_eq!(w.tried(1, "*7202079460").len(), 1);
+    for dialled in ["*720049301", "*7249301234"] {
+        assert_eq!(w.rule(1, dialled), (403, "guard.international"), "{dialled}");
+        assert_eq!(w.tried(0, dialled).len(), 1, "{dialled}");
+    }
+}
+
+#[test]
+fn a_group_may_call_abroad_where_the_tenant_says_so_guard_1() {
+    let mut s = site(vec![route("all", &["any"], &[CHEAP])]);
+    s.tenants[0].numbers.international_groups = vec!["sales".into()];
+    let mut w = World::new(s);
+    assert_eq!(w.rule(1, "004930123456"), (403, "callee.denied_prefix"));
+    w.phones[1].calling.groups = vec!["support".into(), "sales".into()];
+    assert_eq!(w.tried(1, "004930123456").len(), 1);
+}
+
+#[test]
 fn groups_and_hours_close_a_route() {
     let office = "mon-fri 08:00-18:00".parse().expect("hours");
     let mut w = World::new(site(vec![
