@@ -42,4 +42,5 @@ pub mod pipeline;
 pub mod policy;
 pub mod scan;
 pub mod serve;
+pub mod vap;
 pub mod view;

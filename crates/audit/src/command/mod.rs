@@ -5,6 +5,7 @@ mod baseline;
 mod catalogue;
 mod cis;
 mod fix;
+pub mod policies;
 mod reports;
 
 use std::fs;
@@ -81,6 +82,8 @@ pub struct Options {
     pub write_baseline: Option<PathBuf>,
     /// The central file of suppressions; without it [`CENTRAL_FILE`], if there is one.
     pub suppressions: Option<PathBuf>,
+    /// Files and folders with policies of the user's own.
+    pub policies: Vec<PathBuf>,
     /// Ids or aliases: only these policies.
     pub only: Vec<String>,
     /// Ids or aliases: not these policies.
@@ -120,6 +123,7 @@ impl Options {
             baseline: None,
             write_baseline: None,
             suppressions: None,
+            policies: Vec::new(),
             only: Vec::new(),
             skip: Vec::new(),
             min_severity: Severity::Info,
@@ -172,10 +176,8 @@ pub fn run(options: &Options, stdin: &mut dyn io::Read, stdout: &mut dyn Write) 
     if options.paths.is_empty() && options.cluster.is_none() {
         return Err(CommandError::Options("say what to scan: a file, a folder, or `-` for standard input".to_owned()));
     }
-    if options.cluster.is_some() && options.fix.is_some() {
-        return Err(CommandError::Options(
-            "--fix mends files; mend what the cluster's objects are made from".to_owned(),
-        ));
+    if (options.cluster.is_some() || options.selection.render) && options.fix.is_some() {
+        return Err(CommandError::Options("--fix mends files, neither a cluster nor what is rendered".to_owned()));
     }
     if options.outputs.iter().filter(|(_, file)| file.is_none()).count() > 1 {
         return Err(CommandError::Options(
@@ -221,7 +223,7 @@ fn inputs(options: &Options, stdin: &mut dyn io::Read) -> Result<Vec<Input>, Com
 }
 
 fn audit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<u8, CommandError> {
-    let catalogue = policies(options)?;
+    let catalogue = chosen(options)?;
     let suppressions = suppressions(options)?;
     let settings = Settings {
         catalogue: &catalogue,
@@ -275,8 +277,13 @@ fn exit_code(options: &Options, report: &Report, catalogue: &Catalogue) -> u8 {
     if !options.soft_fail && report.counts(catalogue).at_least(options.fail_on) > 0 { FINDINGS } else { CLEAN }
 }
 
-fn policies(options: &Options) -> Result<Catalogue, CommandError> {
-    let catalogue = Catalogue::built_in();
+fn chosen(options: &Options) -> Result<Catalogue, CommandError> {
+    let mut catalogue = Catalogue::built_in();
+    if !options.policies.is_empty() {
+        let own = policies::read(&options.policies)?;
+        let all = catalogue.policies().iter().cloned().chain(own.into_iter().flat_map(|file| file.policies));
+        catalogue = Catalogue::new(all.collect()).map_err(|error| CommandError::Options(error.to_string()))?;
+    }
     for name in options.only.iter().chain(&options.skip) {
         if catalogue.called(name).next().is_none() {
             return Err(CommandError::Options(format!(
@@ -361,7 +368,7 @@ fn view_kubeaudit(
 
 fn view_mkit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<u8, CommandError> {
     only_json(options)?;
-    let catalogue = mkit::policies(policies(options)?);
+    let catalogue = mkit::policies(chosen(options)?);
     let suppressions = suppressions(options)?;
     let settings = Settings {
         catalogue: &catalogue,
@@ -406,6 +413,10 @@ fn read_all(
             }
             Source::Unreadable(why) => return Err(CommandError::Options(format!("{}: {why}", input.name))),
             Source::Bytes(bytes) => bytes,
+            Source::Rendered(rendering) => {
+                let rendered = rendering.run(options.limits.file_bytes);
+                rendered.map_err(|why| CommandError::Options(format!("{}: {why}", input.name)))?
+            }
             Source::File(path) => {
                 let limit = options.limits.file_bytes + 1;
                 let read = || {

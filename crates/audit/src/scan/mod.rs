@@ -4,6 +4,7 @@
 mod file;
 pub mod input;
 mod ledger;
+pub mod render;
 mod report;
 pub mod suppress;
 mod terraform;

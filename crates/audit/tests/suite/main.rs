@@ -19,3 +19,4 @@ mod reports;
 mod serve;
 mod support;
 mod tools;
+mod vap;

@@ -69,6 +69,9 @@ pub struct AuditArgs {
     /// Central file of suppressions; without it .ringfort-audit.yaml, if there is one
     #[arg(long, value_name = "FILE")]
     suppressions: Option<PathBuf>,
+    /// Files and folders with policies of your own, beside the built-in ones; may be repeated
+    #[arg(long, value_name = "PATH")]
+    policies: Vec<PathBuf>,
     /// Only these policies, by id or alias
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     only: Vec<String>,
@@ -84,6 +87,9 @@ pub struct AuditArgs {
     /// Files and folders to leave out; may be repeated, and stand in .ringfortignore
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
+    /// Have Helm charts and kustomizations in folders rendered by your helm, kustomize or kubectl, instead of reading their parts
+    #[arg(long)]
+    render: bool,
     /// The largest file that is read, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 32)]
     max_file_size: u64,
@@ -137,6 +143,18 @@ enum AuditCommand {
         /// Its id or an alias: RF-K8S-0001, CKV_K8S_16, Privileged
         id: String,
     },
+    /// Run the examples of policies of your own
+    TestPolicies {
+        /// Files and folders with policies
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Policies as ValidatingAdmissionPolicy, so that a cluster warns of what they find or refuses it
+    ExportVap {
+        /// Ids or aliases
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
     /// Serve a view over HTTP: scores with an admission webhook, risks, controls
     Serve(Box<super::audit_serve::ServeArgs>),
     /// Check the nodes of a cluster against a CIS benchmark, with kube-bench's controls or the built-in ones
@@ -184,10 +202,27 @@ pub fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
                 Ok(ExitCode::from(COULD_NOT_RUN))
             }
         },
+        Some(AuditCommand::TestPolicies { paths }) => match command::policies::test(&paths, today()) {
+            Ok((words, right)) => {
+                super::print(&words)?;
+                Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
+            Err(error) => Ok(could_not_run(&error)),
+        },
+        Some(AuditCommand::ExportVap { ids }) => match command::policies::export(&Catalogue::built_in(), &ids) {
+            Ok(text) => super::print(&text).map(|()| ExitCode::SUCCESS),
+            Err(error) => Ok(could_not_run(&error)),
+        },
         Some(AuditCommand::Serve(args)) => Ok(super::audit_serve::serve(*args)),
         Some(AuditCommand::Cis(args)) => Ok(super::audit_cis::cis(*args)),
         None => Ok(scan(args)),
     }
+}
+
+/// Says why, a line for each reason.
+fn could_not_run(error: &dyn std::fmt::Display) -> ExitCode {
+    error.to_string().lines().for_each(|line| eprintln!("ringfort: {line}"));
+    ExitCode::from(COULD_NOT_RUN)
 }
 
 fn scan(args: AuditArgs) -> ExitCode {
@@ -202,6 +237,7 @@ fn scan(args: AuditArgs) -> ExitCode {
         options.cluster = args.cluster.options();
         options.selection.include = args.include;
         options.selection.exclude = args.exclude;
+        options.selection.render = args.render;
         options.outputs = outputs;
         options.all = args.all;
         options.fail_on = args.fail_on;
@@ -210,6 +246,7 @@ fn scan(args: AuditArgs) -> ExitCode {
         options.baseline = args.baseline;
         options.write_baseline = args.write_baseline;
         options.suppressions = args.suppressions;
+        options.policies = args.policies;
         options.only = args.only;
         options.skip = args.skip;
         options.min_severity = args.min_severity;
@@ -224,10 +261,7 @@ fn scan(args: AuditArgs) -> ExitCode {
     });
     match result {
         Ok(code) => ExitCode::from(code),
-        Err(words) => {
-            eprintln!("ringfort: {words}");
-            ExitCode::from(COULD_NOT_RUN)
-        }
+        Err(words) => could_not_run(&words),
     }
 }
 

@@ -3,8 +3,8 @@
 
 pub mod args;
 mod audit;
-mod audit_serve;
 mod audit_cis;
+mod audit_serve;
 mod blacklist;
 mod ctl;
 mod guard;
