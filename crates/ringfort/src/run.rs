@@ -273,7 +273,7 @@ fn switch_answer(reply: CommandReply, handle: &Handle, access: &Value) -> Answer
         CommandReply::Trunks { items } => json!({ "items": items }),
         CommandReply::TrunkTest(trial) => json!(trial),
         CommandReply::GuardStatus(status) => json!(status),
-        CommandReply::Bans { items } => json!({ "items": items }),
+        CommandReply::Bans { items, total } => json!({ "items": items, "total": total }),
         CommandReply::Offences { items } => json!({ "items": items }),
         CommandReply::GuardWhy(why) => json!(why),
         CommandReply::Spending { items, counts } => json!({ "items": items, "counts": counts }),
