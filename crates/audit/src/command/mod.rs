@@ -5,6 +5,8 @@ mod baseline;
 mod catalogue;
 mod cis;
 mod fix;
+pub mod policies;
+mod reports;
 
 use std::fs;
 use std::io::{self, BufWriter, Read as _, Write};
@@ -14,16 +16,20 @@ pub use baseline::Baseline;
 pub use catalogue::{explain, list, markdown};
 pub use cis::{CisOptions, cis};
 pub use fix::FixMode;
+use reports::{Reports, UntilGone};
 
+use crate::cluster::{self, ClusterError, ClusterOptions};
 use crate::model::{self, Limits, ModelError, Syntax};
-use crate::output::{self, Format, Subject};
+use crate::output::Format;
+use crate::pipeline;
 use crate::policy::{Catalogue, Severity};
 use crate::scan::input::{self, Input, Selection, Source};
 use crate::scan::suppress::{CENTRAL_FILE, Date, Suppressions};
-use crate::scan::{Report, Settings, scan};
+use crate::scan::{Fingerprints, Report, Settings, is_terraform, scan, scan_and_tell};
 use crate::view::kccss::{self, Kccss, RuleSet};
 use crate::view::kubeaudit;
 use crate::view::kubesec::{self, Kubesec};
+use crate::view::mkit;
 
 /// A way to look at the files that another tool has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +40,8 @@ pub enum View {
     Kccss(RuleSet),
     /// kubeaudit's auditors.
     Kubeaudit(Kubeaudit),
+    /// Controls passed and failed.
+    Mkit,
 }
 
 /// How kubeaudit looks at the files.
@@ -54,6 +62,8 @@ pub struct Kubeaudit {
 pub struct Options {
     /// Files and folders; `-` is standard input.
     pub paths: Vec<PathBuf>,
+    /// Objects of a live cluster too.
+    pub cluster: Option<ClusterOptions>,
     /// Which files of folders.
     pub selection: Selection,
     /// Formats and where to; no file: standard output. Empty: a table.
@@ -72,6 +82,8 @@ pub struct Options {
     pub write_baseline: Option<PathBuf>,
     /// The central file of suppressions; without it [`CENTRAL_FILE`], if there is one.
     pub suppressions: Option<PathBuf>,
+    /// Files and folders with policies of the user's own.
+    pub policies: Vec<PathBuf>,
     /// Ids or aliases: only these policies.
     pub only: Vec<String>,
     /// Ids or aliases: not these policies.
@@ -101,6 +113,7 @@ impl Options {
     pub fn new(paths: Vec<PathBuf>, today: Date) -> Self {
         Self {
             paths,
+            cluster: None,
             selection: Selection::default(),
             outputs: Vec::new(),
             all: false,
@@ -110,6 +123,7 @@ impl Options {
             baseline: None,
             write_baseline: None,
             suppressions: None,
+            policies: Vec::new(),
             only: Vec::new(),
             skip: Vec::new(),
             min_severity: Severity::Info,
@@ -136,6 +150,9 @@ pub enum CommandError {
         /// Why.
         error: io::Error,
     },
+    /// The cluster cannot be asked.
+    #[error("{0}")]
+    Cluster(#[from] ClusterError),
     /// Standard output went away.
     #[error("the report cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -156,8 +173,11 @@ pub const COULD_NOT_RUN: u8 = 2;
 /// # Errors
 /// Where nothing could be scanned or written; the exit code is [`COULD_NOT_RUN`].
 pub fn run(options: &Options, stdin: &mut dyn io::Read, stdout: &mut dyn Write) -> Result<u8, CommandError> {
-    if options.paths.is_empty() {
+    if options.paths.is_empty() && options.cluster.is_none() {
         return Err(CommandError::Options("say what to scan: a file, a folder, or `-` for standard input".to_owned()));
+    }
+    if (options.cluster.is_some() || options.selection.render) && options.fix.is_some() {
+        return Err(CommandError::Options("--fix mends files, neither a cluster nor what is rendered".to_owned()));
     }
     if options.outputs.iter().filter(|(_, file)| file.is_none()).count() > 1 {
         return Err(CommandError::Options(
@@ -177,12 +197,16 @@ pub fn run(options: &Options, stdin: &mut dyn io::Read, stdout: &mut dyn Write) 
         Some(View::Kubesec) => view_kubesec(options, inputs, stdout),
         Some(View::Kccss(set)) => view_kccss(options, *set, inputs, stdout),
         Some(View::Kubeaudit(view)) => view_kubeaudit(options, view, inputs, stdout),
+        Some(View::Mkit) => view_mkit(options, &inputs, stdout),
         None => audit(options, &inputs, stdout),
     }
 }
 
 fn inputs(options: &Options, stdin: &mut dyn io::Read) -> Result<Vec<Input>, CommandError> {
-    let mut inputs = Vec::new();
+    let mut inputs = match &options.cluster {
+        Some(options) => cluster::read(options)?,
+        None => Vec::new(),
+    };
     for path in &options.paths {
         if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
@@ -199,7 +223,7 @@ fn inputs(options: &Options, stdin: &mut dyn io::Read) -> Result<Vec<Input>, Com
 }
 
 fn audit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<u8, CommandError> {
-    let catalogue = policies(options)?;
+    let catalogue = chosen(options)?;
     let suppressions = suppressions(options)?;
     let settings = Settings {
         catalogue: &catalogue,
@@ -209,34 +233,39 @@ fn audit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<
         today: options.today,
         threads: options.threads,
     };
-    let mut report = scan(inputs, &settings);
+    let baseline = match &options.baseline {
+        Some(path) => {
+            let text = read(path)?;
+            Some(
+                Baseline::parse(&text)
+                    .map_err(|error| CommandError::Options(format!("{}: {error}", path.display())))?,
+            )
+        }
+        None => None,
+    };
+    let mut reports = Reports::open(options, stdout)?;
+    let mut known = Fingerprints::default();
+    let mut judged = 0;
+    let mut report = scan_and_tell(inputs, &settings, &mut |report| {
+        if let Some(baseline) = &baseline {
+            judged = baseline.apply_from(judged, &mut known, report, &catalogue);
+        }
+        // What becomes the baseline is only known at the end.
+        if options.write_baseline.is_none() {
+            reports.more(report, &catalogue);
+        }
+    });
     let unused: Vec<_> = suppressions
         .unused(&report.used_suppressions)
         .map(|place| format!("{place}: this suppression applies to nothing"))
         .collect();
     report.notes.extend(unused);
-    if let Some(path) = &options.baseline {
-        let text = read(path)?;
-        let baseline =
-            Baseline::parse(&text).map_err(|error| CommandError::Options(format!("{}: {error}", path.display())))?;
-        baseline.apply(&mut report, &catalogue);
-    }
     if let Some(path) = &options.write_baseline {
         let baseline = Baseline::of(&report, &catalogue);
         write_file(path, &mut |out| out.write_all(baseline.to_text().as_bytes()))?;
         baseline.apply(&mut report, &catalogue);
     }
-    let subject = Subject { report: &report, catalogue: &catalogue, colour: false };
-    let table = [(Format::Table, None)];
-    for (format, file) in if options.outputs.is_empty() { &table[..] } else { &options.outputs } {
-        match file {
-            Some(path) => write_file(path, &mut |out| output::write(*format, &subject, out))?,
-            None => {
-                let subject = Subject { colour: options.colour, ..subject };
-                write_to(stdout, &mut |out| output::write(*format, &subject, out))?;
-            }
-        }
-    }
+    reports.end(&report, &catalogue)?;
     Ok(exit_code(options, &report, &catalogue))
 }
 
@@ -248,8 +277,13 @@ fn exit_code(options: &Options, report: &Report, catalogue: &Catalogue) -> u8 {
     if !options.soft_fail && report.counts(catalogue).at_least(options.fail_on) > 0 { FINDINGS } else { CLEAN }
 }
 
-fn policies(options: &Options) -> Result<Catalogue, CommandError> {
-    let catalogue = Catalogue::built_in();
+fn chosen(options: &Options) -> Result<Catalogue, CommandError> {
+    let mut catalogue = Catalogue::built_in();
+    if !options.policies.is_empty() {
+        let own = policies::read(&options.policies)?;
+        let all = catalogue.policies().iter().cloned().chain(own.into_iter().flat_map(|file| file.policies));
+        catalogue = Catalogue::new(all.collect()).map_err(|error| CommandError::Options(error.to_string()))?;
+    }
     for name in options.only.iter().chain(&options.skip) {
         if catalogue.called(name).next().is_none() {
             return Err(CommandError::Options(format!(
@@ -306,12 +340,21 @@ fn view_kubeaudit(
     stdout: &mut dyn Write,
 ) -> Result<u8, CommandError> {
     let mut audited = Vec::new();
+    // What is in a cluster belongs together, whatever list it came in.
+    let mut together = Vec::new();
     read_all(options, inputs, &mut |name, text| {
         let mut documents = Vec::new();
         model::read(text, Syntax::Guess, &options.limits, &mut |document| documents.push(document))?;
-        audited.extend(kubeaudit::audit(name, &documents, &view.config));
+        if name.starts_with(cluster::SCHEME) {
+            together.extend(documents);
+        } else {
+            audited.extend(kubeaudit::audit(name, &documents, &view.config));
+        }
         Ok(())
     })?;
+    if !together.is_empty() {
+        audited.extend(kubeaudit::audit("cluster", &together, &view.config));
+    }
     let pretty = [(kubeaudit::Style::Pretty, None)];
     for (style, file) in if view.outputs.is_empty() { &pretty[..] } else { &view.outputs } {
         let mut write = |out: &mut dyn Write| kubeaudit::write(*style, &audited, view.least, &options.time, out);
@@ -323,20 +366,57 @@ fn view_kubeaudit(
     Ok(if kubeaudit::has_errors(&audited) { view.exit_code } else { CLEAN })
 }
 
+fn view_mkit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<u8, CommandError> {
+    only_json(options)?;
+    let catalogue = mkit::policies(chosen(options)?);
+    let suppressions = suppressions(options)?;
+    let settings = Settings {
+        catalogue: &catalogue,
+        limits: options.limits,
+        passes: true,
+        suppressions: &suppressions,
+        today: options.today,
+        threads: options.threads,
+    };
+    let report = scan(inputs, &settings);
+    let sets = mkit::sets();
+    let controls = mkit::judge(&report, &catalogue, &sets);
+    write_json(options, stdout, &mut |out| mkit::write(&controls, &sets, &report, out))?;
+    Ok(exit_code(options, &report, &catalogue))
+}
+
+fn only_json(options: &Options) -> Result<(), CommandError> {
+    if options.outputs.iter().all(|(format, _)| *format == Format::Json) {
+        return Ok(());
+    }
+    Err(CommandError::Options("a view is written as JSON only: -o json".to_owned()))
+}
+
 /// Reads every input for a view; the first that cannot be read ends it, since a view has no ledger to say so.
 fn read_all(
     options: &Options,
     inputs: Vec<Input>,
     each: &mut dyn FnMut(&str, &str) -> Result<(), ModelError>,
 ) -> Result<(), CommandError> {
-    if !options.outputs.iter().all(|(format, _)| *format == Format::Json) {
-        return Err(CommandError::Options("a view is written as JSON only: -o json".to_owned()));
-    }
+    only_json(options)?;
     for input in inputs {
+        // Not Kubernetes', as is known by its name.
+        if is_terraform(&input.name) || pipeline::is_dockerfile(&input.name) {
+            continue;
+        }
         let bytes = match input.source {
             Source::Skipped(_) => continue,
+            // What may not be listed in a cluster is told; the rest is judged.
+            Source::Unreadable(why) if options.cluster.is_some() => {
+                (options.tell)(&format!("not read: {}: {why}", input.name));
+                continue;
+            }
             Source::Unreadable(why) => return Err(CommandError::Options(format!("{}: {why}", input.name))),
             Source::Bytes(bytes) => bytes,
+            Source::Rendered(rendering) => {
+                let rendered = rendering.run(options.limits.file_bytes);
+                rendered.map_err(|why| CommandError::Options(format!("{}: {why}", input.name)))?
+            }
             Source::File(path) => {
                 let limit = options.limits.file_bytes + 1;
                 let read = || {
@@ -375,17 +455,10 @@ fn read(path: &Path) -> Result<String, CommandError> {
     fs::read_to_string(path).map_err(|error| CommandError::File { path: path.display().to_string(), error })
 }
 
-/// A reader that went away (`| head`) has what it wanted.
 fn write_to(out: &mut dyn Write, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(1 << 16, out);
-    match write(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            // What is left in the buffer goes nowhere; dropping the writer would try again.
-            let _ = out.into_parts();
-            Ok(())
-        }
-        result => result,
-    }
+    let mut out = BufWriter::with_capacity(1 << 16, UntilGone { out, gone: false });
+    write(&mut out)?;
+    out.flush()
 }
 
 fn write_file(path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<(), CommandError> {

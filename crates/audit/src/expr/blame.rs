@@ -74,7 +74,7 @@ fn find(expr: &Expr, scope: &Scope<'_>, here: &Place) -> Option<Place> {
             }
             Some(located(expr, path, scope, here))
         }
-        Expr::Program(_) => None,
+        Expr::Program(_) | Expr::Cel(_) => None,
     }
 }
 
@@ -117,7 +117,9 @@ fn is_effective(expr: &Expr) -> bool {
         Expr::Compare(_, left, _) | Expr::Exists(left) | Expr::Matches(left, _) | Expr::Text(_, left, _) => {
             within(left)
         }
-        Expr::And(_) | Expr::Or(_) | Expr::Not(_) | Expr::Any(..) | Expr::All(..) | Expr::Program(_) => false,
+        Expr::And(_) | Expr::Or(_) | Expr::Not(_) | Expr::Any(..) | Expr::All(..) | Expr::Program(_) | Expr::Cel(_) => {
+            false
+        }
     }
 }
 
@@ -141,7 +143,8 @@ fn here_instead(expr: &Expr) -> Expr {
         Expr::Exists(term) | Expr::Matches(term, _) => {
             swap(term);
         }
-        Expr::And(_) | Expr::Or(_) | Expr::Not(_) | Expr::Any(..) | Expr::All(..) | Expr::Program(_) => {}
+        Expr::And(_) | Expr::Or(_) | Expr::Not(_) | Expr::Any(..) | Expr::All(..) | Expr::Program(_) | Expr::Cel(_) => {
+        }
     }
     expr
 }

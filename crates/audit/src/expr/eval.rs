@@ -10,6 +10,7 @@ use super::{Expr, Function, Literal, Op, Path, Root, Step, Term, TextTest};
 use crate::iac::value::{UNKNOWN_END, UNKNOWN_START};
 use crate::kube::Cloud;
 use crate::model::{Document, NodeId, Value};
+use crate::vap::cel::Outcome;
 
 /// What paths begin at.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +75,11 @@ impl Budget {
         let left = self.0.get().checked_sub(steps);
         self.0.set(left.unwrap_or(0));
         left.is_some()
+    }
+
+    /// Takes all of it.
+    pub fn exhaust(&self) {
+        self.0.set(0);
     }
 
     /// Whether nothing is left; what was said since may be wrong.
@@ -141,6 +147,14 @@ pub fn holds(expr: &Expr, scope: &Scope<'_>) -> bool {
             })
         }),
         Expr::Program(name) => program(name, scope),
+        Expr::Cel(rule) => match rule.evaluate(&scope.document.to_json(scope.object)) {
+            Outcome::Holds => true,
+            Outcome::DoesNot => false,
+            Outcome::TooLong => {
+                scope.budget.exhaust();
+                false
+            }
+        },
     }
 }
 

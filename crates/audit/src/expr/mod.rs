@@ -6,7 +6,11 @@ mod eval;
 mod parse;
 mod words;
 
+use std::sync::Arc;
+
 use regex_lite::Regex;
+
+use crate::vap::cel::Rule;
 
 pub use blame::{Place, blame, place};
 pub use eval::{Budget, CloudScope, Scope, Val, holds, values};
@@ -36,6 +40,8 @@ pub enum Expr {
     Text(TextTest, Term, Term),
     /// The container runs a program of this name.
     Program(String),
+    /// What an admission policy of Kubernetes says about the whole object.
+    Cel(Arc<Rule>),
 }
 
 /// Relations. Different types are never equal and never ordered.
@@ -175,7 +181,7 @@ impl Expr {
             }
             Self::Exists(term) | Self::Matches(term, _) => term.first_path(),
             Self::Any(path, _) | Self::All(path, _) => Some(path),
-            Self::Program(_) => None,
+            Self::Program(_) | Self::Cel(_) => None,
         }
     }
 }

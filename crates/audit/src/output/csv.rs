@@ -3,13 +3,16 @@
 use std::io::{self, Write};
 
 use super::Subject;
-use crate::scan::Status;
+use crate::scan::{Finding, Status};
 
-pub(super) fn write(subject: &Subject<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn head(out: &mut dyn Write) -> io::Result<()> {
     out.write_all(
         b"status,severity,policy,aliases,name,file,line,column,path,resource,container,message,remediation,suppression\r\n",
-    )?;
-    for finding in &subject.report.findings {
+    )
+}
+
+pub(super) fn rows(subject: &Subject<'_>, findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
+    for finding in findings {
         let policy = finding.policy(subject.catalogue);
         let suppression = match &finding.status {
             Status::Suppressed(said) => said.reason.as_str(),

@@ -1,6 +1,8 @@
 //! Reports: one scan, written in as many formats as are asked for. Failures only, unless passes were kept.
 
 mod csv;
+mod cyclonedx;
+mod gitlab;
 mod html;
 mod json;
 mod junit;
@@ -13,7 +15,7 @@ use std::io;
 use std::str::FromStr;
 
 use crate::policy::{Catalogue, Severity};
-use crate::scan::{Finding, Report, Status};
+use crate::scan::{Finding, Fingerprints, Report, Status};
 
 /// The formats that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,14 +32,27 @@ pub enum Format {
     Csv,
     /// For a comment on a pull request.
     Markdown,
+    /// CycloneDX 1.6.
+    Cyclonedx,
+    /// GitLab's report of static analysis.
+    GitlabSast,
     /// One page without network.
     Html,
 }
 
 impl Format {
     /// All of them, in the order of the manual.
-    pub const ALL: [Self; 7] =
-        [Self::Table, Self::Json, Self::Junit, Self::Sarif, Self::Csv, Self::Markdown, Self::Html];
+    pub const ALL: [Self; 9] = [
+        Self::Table,
+        Self::Json,
+        Self::Junit,
+        Self::Sarif,
+        Self::Csv,
+        Self::Cyclonedx,
+        Self::GitlabSast,
+        Self::Markdown,
+        Self::Html,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -47,6 +62,8 @@ impl Format {
             Self::Junit => "junit",
             Self::Sarif => "sarif",
             Self::Csv => "csv",
+            Self::Cyclonedx => "cyclonedx",
+            Self::GitlabSast => "gitlab-sast",
             Self::Markdown => "markdown",
             Self::Html => "html",
         }
@@ -79,6 +96,8 @@ pub struct Subject<'r> {
     pub catalogue: &'r Catalogue,
     /// Colours and links for a terminal.
     pub colour: bool,
+    /// When it was scanned (RFC 3339, in UTC), for the formats that say so.
+    pub time: &'r str,
 }
 
 /// Writes the report.
@@ -86,14 +105,84 @@ pub struct Subject<'r> {
 /// # Errors
 /// Those of `out`.
 pub fn write(format: Format, subject: &Subject<'_>, out: &mut dyn io::Write) -> io::Result<()> {
-    match format {
-        Format::Table => table::write(subject, out),
-        Format::Json => json::write(subject, out),
-        Format::Junit => junit::write(subject, out),
-        Format::Sarif => sarif::write(subject, out),
-        Format::Csv => csv::write(subject, out),
-        Format::Markdown => markdown::write(subject, out),
-        Format::Html => html::write(subject, out),
+    Writer::new(format).end(subject, out)
+}
+
+/// Writes a report while it grows. Formats that begin with sums (JUnit, Markdown, HTML) or are sorted otherwise (CycloneDX) are
+/// written at the end.
+#[derive(Debug)]
+pub struct Writer {
+    format: Format,
+    /// Findings that are written.
+    done: usize,
+    begun: bool,
+    /// Whether no vulnerability of GitLab's report is written.
+    first: bool,
+    names: Fingerprints,
+    /// What policies say, by their index, as JSON has it.
+    said: Vec<String>,
+}
+
+impl Writer {
+    /// Of a report of which nothing is written yet.
+    pub fn new(format: Format) -> Self {
+        Self { format, done: 0, begun: false, first: true, names: Fingerprints::default(), said: Vec::new() }
+    }
+
+    /// Writes what the report has gained since the last time; findings that were there then stay as they were.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn more(&mut self, subject: &Subject<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+        if !std::mem::replace(&mut self.begun, true) {
+            match self.format {
+                Format::Json => {
+                    self.said = json::said(subject.catalogue);
+                    json::head(subject, out)?;
+                }
+                Format::Sarif => sarif::head(subject, out)?,
+                Format::Csv => csv::head(out)?,
+                Format::GitlabSast => gitlab::head(out)?,
+                Format::Table | Format::Junit | Format::Cyclonedx | Format::Markdown | Format::Html => {}
+            }
+        }
+        let new = &subject.report.findings[self.done..];
+        match self.format {
+            Format::Table => table::rows(subject, new, out)?,
+            Format::Csv => csv::rows(subject, new, out)?,
+            Format::Json | Format::Sarif | Format::GitlabSast => {
+                for (index, finding) in (self.done..).zip(new) {
+                    let name = self.names.next(subject.report, finding, subject.catalogue);
+                    match self.format {
+                        Format::Json => json::row(subject, index, finding, &name, &self.said, out)?,
+                        Format::Sarif => sarif::row(subject, index, finding, &name, out)?,
+                        _ => gitlab::row(subject, &mut self.first, finding, &name, out)?,
+                    }
+                }
+            }
+            Format::Junit | Format::Cyclonedx | Format::Markdown | Format::Html => {}
+        }
+        self.done = subject.report.findings.len();
+        Ok(())
+    }
+
+    /// Writes what is left; nothing may follow.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn end(mut self, subject: &Subject<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+        self.more(subject, out)?;
+        match self.format {
+            Format::Table => table::tail(subject, out),
+            Format::Json => json::tail(subject, out),
+            Format::Junit => junit::write(subject, out),
+            Format::Sarif => sarif::tail(subject, out),
+            Format::Csv => Ok(()),
+            Format::Cyclonedx => cyclonedx::write(subject, out),
+            Format::GitlabSast => gitlab::tail(subject, out),
+            Format::Markdown => markdown::write(subject, out),
+            Format::Html => html::write(subject, out),
+        }
     }
 }
 
@@ -103,8 +192,12 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 impl<'r> Subject<'r> {
     /// Findings of files in a row: (file, its findings).
     fn by_file(&self) -> impl Iterator<Item = (&'r str, &'r [Finding])> {
+        self.files_of(&self.report.findings)
+    }
+
+    fn files_of(&self, findings: &'r [Finding]) -> impl Iterator<Item = (&'r str, &'r [Finding])> {
         let report = self.report;
-        report.findings.chunk_by(|a, b| a.file == b.file).map(|findings| (report.file(&findings[0]), findings))
+        findings.chunk_by(|a, b| a.file == b.file).map(|findings| (report.file(&findings[0]), findings))
     }
 
     /// Whether a finding is worth a reader's time in a report for people: failed, or passed where those were asked for.

@@ -5,11 +5,35 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::{Subject, VERSION};
+use crate::cluster::SCHEME;
 use crate::policy::{Policy, Severity};
 use crate::scan::{Finding, Outcome, Status};
 
-pub(super) fn write(subject: &Subject<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn head(subject: &Subject<'_>, out: &mut dyn Write) -> io::Result<()> {
     let rules: Vec<Value> = subject.catalogue.policies().iter().map(rule).collect();
+    let driver = json!({
+        "name": "ringfort audit", "version": VERSION, "semanticVersion": VERSION, "rules": rules,
+    });
+    write!(
+        out,
+        "{{\n  \"$schema\": \"https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json\",\n  \
+         \"version\": \"2.1.0\",\n  \"runs\": [{{\n    \"tool\": {{ \"driver\": {driver} }},\n    \
+         \"columnKind\": \"unicodeCodePoints\",\n    \"results\": ["
+    )
+}
+
+pub(super) fn row(
+    subject: &Subject<'_>,
+    index: usize,
+    finding: &Finding,
+    fingerprint: &str,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let result = result(subject, finding, fingerprint);
+    write!(out, "{}\n      {result}", if index == 0 { "" } else { "," })
+}
+
+pub(super) fn tail(subject: &Subject<'_>, out: &mut dyn Write) -> io::Result<()> {
     let notifications: Vec<Value> = subject
         .report
         .ledger
@@ -26,22 +50,8 @@ pub(super) fn write(subject: &Subject<'_>, out: &mut dyn Write) -> io::Result<()
             })
         })
         .collect();
-    let driver = json!({
-        "name": "ringfort audit", "version": VERSION, "semanticVersion": VERSION, "rules": rules,
-    });
     let invocation = json!({ "executionSuccessful": true, "toolExecutionNotifications": notifications });
-    write!(
-        out,
-        "{{\n  \"$schema\": \"https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json\",\n  \
-         \"version\": \"2.1.0\",\n  \"runs\": [{{\n    \"tool\": {{ \"driver\": {driver} }},\n    \
-         \"invocations\": [{invocation}],\n    \"columnKind\": \"unicodeCodePoints\",\n    \"results\": ["
-    )?;
-    let fingerprints = subject.report.fingerprints(subject.catalogue);
-    for (index, (finding, fingerprint)) in subject.report.findings.iter().zip(fingerprints).enumerate() {
-        let result = result(subject, finding, &fingerprint);
-        write!(out, "{}\n      {result}", if index == 0 { "" } else { "," })?;
-    }
-    out.write_all(b"\n    ]\n  }]\n}\n")
+    write!(out, "\n    ],\n    \"invocations\": [{invocation}]\n  }}]\n}}\n")
 }
 
 fn rule(policy: &Policy) -> Value {
@@ -110,7 +120,11 @@ fn score(severity: Severity) -> &'static str {
 
 /// A path as a relative URI reference (RFC 3986 §4.2), an absolute one with its scheme.
 fn uri(path: &str) -> String {
-    let mut out = if path.starts_with('/') { String::from("file://") } else { String::new() };
+    let (mut out, path) = match path.strip_prefix(SCHEME) {
+        Some(rest) => (String::from(SCHEME), rest),
+        None if path.starts_with('/') => (String::from("file://"), path),
+        None => (String::new(), path),
+    };
     for byte in path.strip_prefix("./").unwrap_or(path).bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => out.push(char::from(byte)),

@@ -11,9 +11,9 @@ const DIM: &str = "\x1b[2m";
 const GREEN: &str = "\x1b[32m";
 const RESET: &str = "\x1b[0m";
 
-pub(super) fn write(subject: &Subject<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn rows<'r>(subject: &Subject<'r>, findings: &'r [Finding], out: &mut dyn Write) -> io::Result<()> {
     let paint = |code: &'static str| if subject.colour { code } else { "" };
-    for (file, findings) in subject.by_file() {
+    for (file, findings) in subject.files_of(findings) {
         let shown: Vec<_> = findings.iter().filter(|finding| Subject::shown(finding)).collect();
         if shown.is_empty() {
             continue;
@@ -31,7 +31,7 @@ pub(super) fn write(subject: &Subject<'_>, out: &mut dyn Write) -> io::Result<()
         }
         writeln!(out)?;
     }
-    summary(subject, out)
+    Ok(())
 }
 
 fn line(subject: &Subject<'_>, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
@@ -51,7 +51,7 @@ fn line(subject: &Subject<'_>, finding: &Finding, out: &mut dyn Write) -> io::Re
     )
 }
 
-fn summary(subject: &Subject<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn tail(subject: &Subject<'_>, out: &mut dyn Write) -> io::Result<()> {
     let report = subject.report;
     let counts = report.counts(subject.catalogue);
     let (scanned, skipped, unparsed) = report.ledger.counts();

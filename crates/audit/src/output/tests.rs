@@ -17,6 +17,23 @@ message: A message, with a comma and | a bar.
 remediation: Remove it.
 ";
 
+/// Files of one failure each, scanned.
+fn scanned(names: &[&str]) -> (Catalogue, Report) {
+    let catalogue = Catalogue::new(vec![Policy::parse("p.yaml", POLICY).expect("good")]).expect("one id");
+    let suppressions = Suppressions::default();
+    let today = "2026-11-25".parse().expect("a day");
+    let limits = Limits::default();
+    let settings =
+        Settings { catalogue: &catalogue, limits, passes: false, suppressions: &suppressions, today, threads: 1 };
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {hostPID: true, containers: []}\n";
+    let inputs: Vec<_> = names
+        .iter()
+        .map(|name| Input { name: (*name).to_owned(), source: Source::Bytes(text.as_bytes().to_vec()) })
+        .collect();
+    let report = scan(&inputs, &settings);
+    (catalogue, report)
+}
+
 fn written(format: Format) -> String {
     let catalogue = Catalogue::new(vec![Policy::parse("p.yaml", POLICY).expect("good")]).expect("one id");
     let suppressions = Suppressions::default();
@@ -38,7 +55,8 @@ fn written(format: Format) -> String {
     let input = |name: &str, text: String| Input { name: name.to_owned(), source: Source::Bytes(text.into_bytes()) };
     let report = scan(&[input("dir/a b.yaml", text), input("=broken.yaml", "a: [".to_owned())], &settings);
     let mut out = Vec::new();
-    write(format, &Subject { report: &report, catalogue: &catalogue, colour: false }, &mut out).expect("memory");
+    let subject = Subject { report: &report, catalogue: &catalogue, colour: false, time: "2026-11-25T10:00:00Z" };
+    write(format, &subject, &mut out).expect("memory");
     String::from_utf8(out).expect("text")
 }
 
@@ -129,4 +147,59 @@ fn formats_are_known_by_their_names() {
         assert_eq!(format.name().parse(), Ok(format));
     }
     assert!("xml".parse::<Format>().expect_err("no such format").contains("table, json"));
+}
+
+#[test]
+fn gitlab_gets_failures_with_what_its_schema_asks_for() {
+    let value: serde_json::Value = serde_json::from_str(&written(Format::GitlabSast)).expect("JSON");
+    let found = value["vulnerabilities"].as_array().expect("a list");
+    assert_eq!(found.len(), 1, "what is suppressed is none");
+    assert_eq!(found[0]["severity"], "High");
+    assert_eq!(found[0]["location"], serde_json::json!({ "file": "dir/a b.yaml", "start_line": 5 }));
+    assert_eq!(found[0]["identifiers"][1]["value"], "CKV_K8S_17");
+    let scan = &value["scan"];
+    assert_eq!((&scan["type"], &scan["status"]), (&"sast".into(), &"success".into()));
+    assert_eq!(scan["end_time"], "2026-11-25T10:00:00");
+    for tool in ["scanner", "analyzer"] {
+        for key in ["id", "name", "version"] {
+            assert!(scan[tool][key].is_string(), "{tool} {key}");
+        }
+        assert!(scan[tool]["vendor"]["name"].is_string());
+    }
+    assert!(scan["messages"][0]["value"].as_str().is_some_and(|words| words.starts_with("not read: =broken.yaml")));
+}
+
+#[test]
+fn cyclonedx_ties_policies_to_the_resources_that_they_affect() {
+    let value: serde_json::Value = serde_json::from_str(&written(Format::Cyclonedx)).expect("JSON");
+    let found = value["vulnerabilities"].as_array().expect("a list");
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0]["affects"].as_array().map(Vec::len), Some(1));
+    assert_eq!(found[1]["analysis"]["detail"], "host agent");
+    let refs: Vec<_> = value["components"].as_array().expect("a list").iter().map(|part| &part["bom-ref"]).collect();
+    assert!(found.iter().all(|one| refs.contains(&&one["affects"][0]["ref"])), "{refs:?}");
+}
+
+#[test]
+fn a_report_that_grows_is_the_same_as_one_written_at_once() {
+    fn subject<'r>(report: &'r Report, catalogue: &'r Catalogue) -> Subject<'r> {
+        Subject { report, catalogue, colour: false, time: "2026-11-25T10:00:00Z" }
+    }
+    let (catalogue, whole) = scanned(&["a.yaml", "b.yaml", "c.yaml"]);
+    for format in Format::ALL {
+        let mut at_once = Vec::new();
+        write(format, &subject(&whole, &catalogue), &mut at_once).expect("memory");
+        let mut writer = Writer::new(format);
+        let mut slowly = Vec::new();
+        let mut part = Report { files: whole.files.clone(), ..Default::default() };
+        for finding in &whole.findings {
+            part.findings.push(finding.clone());
+            writer.more(&subject(&part, &catalogue), &mut slowly).expect("memory");
+            if format == Format::Csv {
+                assert!(String::from_utf8_lossy(&slowly).lines().count() == part.findings.len() + 1, "at once");
+            }
+        }
+        writer.end(&subject(&whole, &catalogue), &mut slowly).expect("memory");
+        assert_eq!(String::from_utf8_lossy(&slowly), String::from_utf8_lossy(&at_once), "{format}");
+    }
 }

@@ -40,11 +40,20 @@ impl Examples {
     /// # Errors
     /// Where there is not at least one of each, or the text is no YAML.
     pub fn parse(file: &str, text: &str) -> Result<Self, PolicyError> {
-        let error = |at, what: &str| PolicyError { file: file.to_owned(), at, what: what.to_owned() };
         let Some(start) = text.find("\nexamples:") else {
-            return Err(error(Mark { line: 1, column: 1 }, "expected `examples` as the last key"));
+            let at = Mark { line: 1, column: 1 };
+            let what = "expected `examples` as the last key".to_owned();
+            return Err(PolicyError { file: file.to_owned(), at, what });
         };
-        let document = one(file, &text[start..])?;
+        // Lines are those of the whole file.
+        let before = text[..start].matches('\n').count() as u32;
+        Self::parse_part(file, &text[start..])
+            .map_err(|error| PolicyError { at: Mark { line: error.at.line + before, ..error.at }, ..error })
+    }
+
+    fn parse_part(file: &str, text: &str) -> Result<Self, PolicyError> {
+        let error = |at, what: &str| PolicyError { file: file.to_owned(), at, what: what.to_owned() };
+        let document = one(file, text)?;
         let root = document.root().and_then(|root| document.get(root, "examples"));
         let Some(root) = root.filter(|root| matches!(document.value(*root), Value::Map(_))) else {
             return Err(error(Mark { line: 1, column: 1 }, "expected a mapping for `examples`"));

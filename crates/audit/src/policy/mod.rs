@@ -4,6 +4,7 @@
 mod catalogue;
 mod examples;
 mod read;
+pub mod users;
 
 use std::fmt;
 use std::str::FromStr;

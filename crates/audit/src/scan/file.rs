@@ -127,6 +127,10 @@ pub(super) fn read_input(input: &Input, settings: &Settings<'_>) -> Result<Strin
             return Err(Box::new(FileScan::without_objects(Outcome::Skipped { reason: reason.clone() })));
         }
         Source::Unreadable(reason) => return Err(Box::new(FileScan::unread(reason.clone()))),
+        Source::Rendered(rendering) => match rendering.run(limit) {
+            Ok(bytes) => bytes,
+            Err(why) => return Err(Box::new(FileScan::unread(why))),
+        },
         Source::Bytes(bytes) if bytes.len() as u64 > limit => return Err(too_large()),
         Source::Bytes(bytes) => bytes.clone(),
         Source::File(path) => {
@@ -199,7 +203,7 @@ pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
         Err(error) => {
             let template = !error.over_limit && text.contains("{{");
             let hint = if template {
-                "; it looks like a template: render it first (`helm template`) and scan that"
+                "; it looks like a template: render it first (--render, or `helm template`) and scan that"
             } else {
                 ""
             };

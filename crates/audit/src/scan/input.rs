@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::render::{Renderer, Rendering};
 use crate::pipeline;
 
 /// Something to scan, or to say in the ledger why not.
@@ -22,6 +23,8 @@ pub enum Source {
     File(PathBuf),
     /// Bytes at hand: standard input, tests.
     Bytes(Vec<u8>),
+    /// A folder that is rendered when its turn comes.
+    Rendered(Rendering),
     /// Not to be scanned, and why.
     Skipped(String),
     /// It should be scanned and cannot be.
@@ -35,6 +38,8 @@ pub struct Selection {
     pub include: Vec<String>,
     /// Globs of files and folders that are left out.
     pub exclude: Vec<String>,
+    /// Have Helm charts and kustomizations rendered, instead of reading their parts.
+    pub render: bool,
 }
 
 /// Folders that hold other people's files.
@@ -74,6 +79,8 @@ fn ignore_file(folder: &Path) -> Vec<String> {
 
 fn walk(root: &Path, top: &Path, selection: &Selection, inputs: &mut Vec<Input>) {
     let mut waiting = vec![top.to_path_buf()];
+    // Folders that are rendered: what they consist of is not read besides.
+    let mut rendered: Vec<Rendering> = Vec::new();
     while let Some(path) = waiting.pop() {
         let relative = shown(path.strip_prefix(root).unwrap_or(&path));
         let mut skip = |reason: String| inputs.push(Input { name: shown(&path), source: Source::Skipped(reason) });
@@ -99,11 +106,18 @@ fn walk(root: &Path, top: &Path, selection: &Selection, inputs: &mut Vec<Input>)
             match fs::read_dir(&path) {
                 Ok(entries) => {
                     let mut children: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+                    if let Some(rendering) = rendering(&path, &children, selection, &rendered) {
+                        let name = format!("{} ({})", shown(&path), rendering.renderer.name());
+                        inputs.push(Input { name, source: Source::Rendered(rendering.clone()) });
+                        rendered.push(rendering);
+                    }
                     children.sort_unstable_by(|a, b| b.cmp(a));
                     waiting.extend(children);
                 }
                 Err(error) => inputs.push(Input { name: shown(&path), source: Source::Unreadable(because(&error)) }),
             }
+        } else if let Some(whole) = rendered.iter().rev().find(|whole| whole.holds(&path)) {
+            skip(format!("a part of {}, which is rendered", shown(&whole.folder)));
         } else if !selection.include.is_empty() {
             if selection.include.iter().any(|glob| fits(glob, &relative)) {
                 inputs.push(Input { name: shown(&path), source: Source::File(path) });
@@ -119,6 +133,14 @@ fn walk(root: &Path, top: &Path, selection: &Selection, inputs: &mut Vec<Input>)
             skip("not a kind of file that is read (.yaml, .yml, .json, .tf, .tofu, .tfvars, Dockerfile)".to_owned());
         }
     }
+}
+
+/// How the folder is rendered, where that is asked for and it is one. A chart within a chart belongs to it.
+fn rendering(folder: &Path, children: &[PathBuf], selection: &Selection, rendered: &[Rendering]) -> Option<Rendering> {
+    let names: Vec<_> = children.iter().filter_map(|child| child.file_name().map(ToOwned::to_owned)).collect();
+    let renderer = selection.render.then(|| Renderer::of_folder(&names)).flatten()?;
+    let within = rendered.iter().any(|whole| whole.holds(&folder.join("Chart.yaml")));
+    (renderer == Renderer::Kustomize || !within).then(|| Rendering { renderer, folder: folder.to_owned() })
 }
 
 fn shown(path: &Path) -> String {

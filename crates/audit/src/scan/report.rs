@@ -128,22 +128,30 @@ impl Report {
     /// A name for every finding that stays the same while lines move: policy, file, resource, container, and a number
     /// where those repeat. In the order of the findings.
     pub fn fingerprints(&self, catalogue: &Catalogue) -> Vec<String> {
-        let mut seen: FxHashMap<String, u32> = FxHashMap::default();
-        self.findings
-            .iter()
-            .map(|finding| {
-                let key = format!(
-                    "{}|{}|{}|{}",
-                    catalogue.get(finding.policy).id,
-                    self.file(finding),
-                    finding.resource,
-                    finding.container.as_deref().unwrap_or_default()
-                );
-                let times = seen.entry(key.clone()).or_insert(0);
-                *times += 1;
-                format!("{key}|{times}")
-            })
-            .collect()
+        let mut names = Fingerprints::default();
+        self.findings.iter().map(|finding| names.next(self, finding, catalogue)).collect()
+    }
+}
+
+/// Makes the fingerprints of [`Report::fingerprints`] one by one, in the order of the findings.
+#[derive(Debug, Default)]
+pub struct Fingerprints {
+    seen: FxHashMap<String, u32>,
+}
+
+impl Fingerprints {
+    /// The name of the next finding of this report.
+    pub fn next(&mut self, report: &Report, finding: &Finding, catalogue: &Catalogue) -> String {
+        let key = format!(
+            "{}|{}|{}|{}",
+            catalogue.get(finding.policy).id,
+            report.file(finding),
+            finding.resource,
+            finding.container.as_deref().unwrap_or_default()
+        );
+        let times = self.seen.entry(key.clone()).or_insert(0);
+        *times += 1;
+        format!("{key}|{times}")
     }
 }
 

@@ -16,7 +16,7 @@ use crate::iac::terraform::{File, Tree};
 use crate::model::ModelError;
 
 /// Whether a file is read as Terraform's, by its name.
-pub(super) fn is_terraform(name: &str) -> bool {
+pub(crate) fn is_terraform(name: &str) -> bool {
     name.ends_with(".tf") || name.ends_with(".tofu") || name.ends_with(".tfvars")
 }
 

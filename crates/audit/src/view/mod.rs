@@ -3,3 +3,4 @@
 pub mod kccss;
 pub mod kubeaudit;
 pub mod kubesec;
+pub mod mkit;

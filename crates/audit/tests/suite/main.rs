@@ -2,10 +2,12 @@
 
 mod agreement;
 mod agreement_iac;
+mod api_server;
 mod broken;
 mod cis;
 mod cis_conformance;
 mod cis_pgsql;
+mod cluster;
 mod commands;
 mod iac;
 mod kccss;
@@ -13,4 +15,8 @@ mod kubeaudit;
 mod kubesec;
 mod metamorphic;
 mod policies;
+mod reports;
+mod serve;
 mod support;
+mod tools;
+mod vap;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
+use ringfort_audit::cluster::ClusterOptions;
 use ringfort_audit::command::{self, COULD_NOT_RUN, FixMode, Kubeaudit, Options, View};
 use ringfort_audit::policy::{Catalogue, Severity};
 use ringfort_audit::scan::suppress::Date;
@@ -22,9 +23,11 @@ pub struct AuditArgs {
     #[command(subcommand)]
     command: Option<AuditCommand>,
     /// Files and folders to scan; `-` is standard input
-    #[arg(required = true)]
+    #[arg(required_unless_present = "cluster")]
     paths: Vec<PathBuf>,
-    /// Format, with a file or to standard output: table, json, junit, sarif, csv, markdown, html; may be repeated
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Format, with a file or to standard output: table, json, junit, sarif, csv, cyclonedx, gitlab-sast, markdown, html; may be repeated
     #[arg(short, long = "output", value_name = "FORMAT[=FILE]")]
     outputs: Vec<String>,
     /// Judge as another tool does, in its format and with its exit codes
@@ -66,6 +69,9 @@ pub struct AuditArgs {
     /// Central file of suppressions; without it .ringfort-audit.yaml, if there is one
     #[arg(long, value_name = "FILE")]
     suppressions: Option<PathBuf>,
+    /// Files and folders with policies of your own, beside the built-in ones; may be repeated
+    #[arg(long, value_name = "PATH")]
+    policies: Vec<PathBuf>,
     /// Only these policies, by id or alias
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     only: Vec<String>,
@@ -81,12 +87,48 @@ pub struct AuditArgs {
     /// Files and folders to leave out; may be repeated, and stand in .ringfortignore
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
+    /// Have Helm charts and kustomizations in folders rendered by your helm, kustomize or kubectl, instead of reading their parts
+    #[arg(long)]
+    render: bool,
     /// The largest file that is read, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 32)]
     max_file_size: u64,
     /// Threads; without it as many as there are cores
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     threads: usize,
+}
+
+/// Which cluster.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// Scan the objects of a live cluster: by the kubeconfig, within a pod by its service account
+    #[arg(long)]
+    cluster: bool,
+    /// The kubeconfig; without it KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    kubeconfig: Option<PathBuf>,
+    /// The context in it; without it the current one
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    context: Option<String>,
+    /// Only these namespaces; without it all, and what is in none
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", value_delimiter = ',', requires = "cluster")]
+    namespaces: Vec<String>,
+    /// Read secrets of the cluster too
+    #[arg(long, requires = "cluster")]
+    secrets: bool,
+}
+
+impl ClusterArgs {
+    /// What to read, where a cluster is asked for.
+    pub fn options(self) -> Option<ClusterOptions> {
+        self.cluster.then_some(ClusterOptions {
+            kubeconfig: self.kubeconfig,
+            context: self.context,
+            namespaces: self.namespaces,
+            secrets: self.secrets,
+            page: 0,
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,6 +143,20 @@ enum AuditCommand {
         /// Its id or an alias: RF-K8S-0001, CKV_K8S_16, Privileged
         id: String,
     },
+    /// Run the examples of policies of your own
+    TestPolicies {
+        /// Files and folders with policies
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Policies as ValidatingAdmissionPolicy, so that a cluster warns of what they find or refuses it
+    ExportVap {
+        /// Ids or aliases
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Serve a view over HTTP: scores with an admission webhook, risks, controls
+    Serve(Box<super::audit_serve::ServeArgs>),
     /// Check the nodes of a cluster against a CIS benchmark, with kube-bench's controls or the built-in ones
     Cis(Box<CisArgs>),
 }
@@ -115,6 +171,8 @@ enum ViewName {
     Kubeaudit,
     /// The same, by the rules of kube-scan
     KubeScan,
+    /// Controls passed and failed with their resources: workloads, AKS, EKS, GKE
+    Mkit,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -144,9 +202,27 @@ pub fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
                 Ok(ExitCode::from(COULD_NOT_RUN))
             }
         },
+        Some(AuditCommand::TestPolicies { paths }) => match command::policies::test(&paths, today()) {
+            Ok((words, right)) => {
+                super::print(&words)?;
+                Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
+            Err(error) => Ok(could_not_run(&error)),
+        },
+        Some(AuditCommand::ExportVap { ids }) => match command::policies::export(&Catalogue::built_in(), &ids) {
+            Ok(text) => super::print(&text).map(|()| ExitCode::SUCCESS),
+            Err(error) => Ok(could_not_run(&error)),
+        },
+        Some(AuditCommand::Serve(args)) => Ok(super::audit_serve::serve(*args)),
         Some(AuditCommand::Cis(args)) => Ok(super::audit_cis::cis(*args)),
         None => Ok(scan(args)),
     }
+}
+
+/// Says why, a line for each reason.
+fn could_not_run(error: &dyn std::fmt::Display) -> ExitCode {
+    error.to_string().lines().for_each(|line| eprintln!("ringfort: {line}"));
+    ExitCode::from(COULD_NOT_RUN)
 }
 
 fn scan(args: AuditArgs) -> ExitCode {
@@ -158,8 +234,10 @@ fn scan(args: AuditArgs) -> ExitCode {
             _ => args.outputs.iter().map(|text| output(text)).collect::<Result<_, _>>()?,
         };
         let mut options = Options::new(args.paths, today());
+        options.cluster = args.cluster.options();
         options.selection.include = args.include;
         options.selection.exclude = args.exclude;
+        options.selection.render = args.render;
         options.outputs = outputs;
         options.all = args.all;
         options.fail_on = args.fail_on;
@@ -168,6 +246,7 @@ fn scan(args: AuditArgs) -> ExitCode {
         options.baseline = args.baseline;
         options.write_baseline = args.write_baseline;
         options.suppressions = args.suppressions;
+        options.policies = args.policies;
         options.only = args.only;
         options.skip = args.skip;
         options.min_severity = args.min_severity;
@@ -182,10 +261,7 @@ fn scan(args: AuditArgs) -> ExitCode {
     });
     match result {
         Ok(code) => ExitCode::from(code),
-        Err(words) => {
-            eprintln!("ringfort: {words}");
-            ExitCode::from(COULD_NOT_RUN)
-        }
+        Err(words) => could_not_run(&words),
     }
 }
 
@@ -195,6 +271,7 @@ fn view(args: &AuditArgs) -> Result<Option<View>, String> {
         Some(ViewName::Kubesec) => Some(View::Kubesec),
         Some(ViewName::Kccss) => Some(View::Kccss(RuleSet::Kccss)),
         Some(ViewName::KubeScan) => Some(View::Kccss(RuleSet::KubeScan)),
+        Some(ViewName::Mkit) => Some(View::Mkit),
         Some(ViewName::Kubeaudit) => {
             if let Some(name) = args.auditors.iter().find(|name| !AUDITORS.contains(&name.as_str())) {
                 return Err(format!("`{name}` is no auditor; there are {}", AUDITORS.join(", ")));
@@ -222,13 +299,13 @@ pub(super) fn output<F: FromStr<Err = String>>(text: &str) -> Result<(F, Option<
     Ok((name.parse()?, file))
 }
 
-pub(super) fn seconds() -> u64 {
+pub fn seconds() -> u64 {
     #[allow(clippy::disallowed_methods)] // The thin edge: the time is stamped here.
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn today() -> Date {
+pub fn today() -> Date {
     Date::from_unix(seconds())
 }
 

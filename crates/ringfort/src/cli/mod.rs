@@ -4,6 +4,7 @@
 pub mod args;
 mod audit;
 mod audit_cis;
+mod audit_serve;
 mod blacklist;
 mod ctl;
 mod guard;

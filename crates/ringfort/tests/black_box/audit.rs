@@ -1,6 +1,7 @@
 //! `ringfort audit` as a process: arguments, standard output, exit codes.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::support::{PROGRAM, Place, text};
@@ -72,6 +73,28 @@ fn audit_reads_standard_input_and_judges_as_kubesec() {
 }
 
 #[test]
+fn audit_serves_scores_until_it_is_asked_to_end() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    let mut command = Command::new(PROGRAM);
+    command.args("audit serve --view kubesec --listen 127.0.0.1:0".split(' ')).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("ringfort: listening on http://").unwrap().trim_end_matches('/');
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head =
+        format!("POST /scan HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", BAD.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(BAD.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"Pod/a.shop\""), "{answer}");
+    // SAFETY: a signal to our own child, which has not been waited for.
+    unsafe { libc::kill(i32::try_from(child.id()).unwrap(), libc::SIGTERM) };
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn audit_cis_checks_a_tree_of_files() {
     let place = Place::new();
     let file = |path: &str, text: &str, mode: u32| {
@@ -114,4 +137,79 @@ fn audit_cis_checks_a_tree_of_files() {
         assert_eq!(output.status.code(), Some(2), "{line}");
         assert!(text(&output.stderr).contains(words), "{line}: {}", text(&output.stderr));
     }
+}
+
+/// The path with what `scripts/setup.sh` installs for tests; `None` where that has no kubectl either.
+fn path_with_kubectl() -> Option<std::ffi::OsString> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let inherited = std::env::var_os("PATH").unwrap();
+    let tools = cache.map(|cache| cache.join("ringfort/python/bin"));
+    let folders: Vec<_> = std::env::split_paths(&inherited).chain(tools).collect();
+    if folders.iter().any(|folder| folder.join("kubectl").is_file()) {
+        return Some(std::env::join_paths(folders).unwrap());
+    }
+    let required = std::env::var("RINGFORT_TEST_PROGRAMS").is_ok_and(|value| value == "required");
+    assert!(!required, "kubectl is not installed, and RINGFORT_TEST_PROGRAMS=required");
+    println!("skipped: kubectl is not installed");
+    None
+}
+
+#[test]
+fn charts_and_kustomizations_are_rendered_by_the_users_programs() {
+    let Some(path) = path_with_kubectl() else { return };
+    let place = Place::new();
+    let file = |name: &str, text: &str| {
+        let path = place.path().join("tree").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    file("base/kustomization.yaml", "resources: [pod.yaml]\n");
+    file(
+        "base/pod.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, image: i}]}\n",
+    );
+    file("overlay/kustomization.yaml", "resources: [../base]\nnamePrefix: big-\npatches: [{path: patch.yaml}]\n");
+    file("overlay/patch.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {hostPID: true}\n");
+    file("chart/Chart.yaml", "apiVersion: v2\nname: c\nversion: 1.0.0\n");
+    file("chart/values.yaml", "a: 1\n");
+    file("chart/templates/pod.yaml", "{{ if .Values.a }}\n");
+    file("chart/charts/inner/Chart.yaml", "apiVersion: v2\nname: d\nversion: 1.0.0\n");
+    file("plain.yaml", BAD);
+    let mut command = place.command("audit tree --render --only RF-K8S-0003 -o json");
+    let output = command.env("PATH", path).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let line = |end: &str| {
+        let mut lines = report["ledger"].as_array().unwrap().iter();
+        let found = lines.find(|line| line["path"] == format!("tree/{end}"));
+        found.unwrap_or_else(|| panic!("{end}: {}", report["ledger"]))
+    };
+    let findings = report["findings"].as_array().unwrap();
+    let resources: Vec<_> = findings.iter().map(|finding| (&finding["resource"], &finding["file"])).collect();
+    let (big, plain) = ("tree/overlay (kustomize build)".into(), "tree/plain.yaml".into());
+    assert_eq!(resources, [(&"Pod/big-a".into(), &big), (&"Pod/shop/a".into(), &plain)]);
+    assert_eq!(line("base (kustomize build)")["outcome"], "scanned");
+    assert_eq!(line("overlay/patch.yaml")["reason"], "a part of tree/overlay, which is rendered");
+    for part in ["chart/templates/pod.yaml", "chart/values.yaml", "chart/Chart.yaml", "chart/charts/inner/Chart.yaml"] {
+        assert_eq!(line(part)["outcome"], "skipped", "{part}");
+    }
+    // Where there is no helm, or one that does not like this chart, that is a gap and not left out.
+    let chart = line("chart (helm template)");
+    assert!(chart["outcome"] == "unparsed" && chart["reason"].as_str().unwrap().contains("helm"), "{chart}");
+}
+
+#[test]
+fn audit_tests_and_exports_policies() {
+    let place = Place::new();
+    let exported = place.ok("audit export-vap CKV_K8S_17");
+    assert!(exported.contains("kind: \"ValidatingAdmissionPolicy\""), "{exported}");
+    std::fs::write(place.path().join("own.yaml"), exported.replace("rf-k8s-0003.ringfort", "own")).unwrap();
+    assert!(place.ok("audit test-policies own.yaml").contains("own: no examples"));
+    std::fs::write(place.path().join("pod.yaml"), BAD).unwrap();
+    let output = place.run("audit pod.yaml --policies own.yaml --only own");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("own  Pods do not share the process namespace"), "{}", text(&output.stdout));
+    let output = place.run("audit export-vap RF-AWS-0152");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("RF-AWS-0152 cannot be exported: "), "{}", text(&output.stderr));
 }

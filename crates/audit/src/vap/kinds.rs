@@ -1,0 +1,51 @@
+//! Kinds of Kubernetes and how the API calls them: group, version, plural.
+
+/// (kind, group, version, plural)
+pub(super) const KINDS: &[(&str, &str, &str, &str)] = &[
+    ("Pod", "", "v1", "pods"),
+    ("ReplicationController", "", "v1", "replicationcontrollers"),
+    ("PodTemplate", "", "v1", "podtemplates"),
+    ("Deployment", "apps", "v1", "deployments"),
+    ("ReplicaSet", "apps", "v1", "replicasets"),
+    ("StatefulSet", "apps", "v1", "statefulsets"),
+    ("DaemonSet", "apps", "v1", "daemonsets"),
+    ("Job", "batch", "v1", "jobs"),
+    ("CronJob", "batch", "v1", "cronjobs"),
+    ("Service", "", "v1", "services"),
+    ("ServiceAccount", "", "v1", "serviceaccounts"),
+    ("ConfigMap", "", "v1", "configmaps"),
+    ("Secret", "", "v1", "secrets"),
+    ("Namespace", "", "v1", "namespaces"),
+    ("LimitRange", "", "v1", "limitranges"),
+    ("ResourceQuota", "", "v1", "resourcequotas"),
+    ("PersistentVolume", "", "v1", "persistentvolumes"),
+    ("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims"),
+    ("Node", "", "v1", "nodes"),
+    ("Ingress", "networking.k8s.io", "v1", "ingresses"),
+    ("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
+    ("Role", "rbac.authorization.k8s.io", "v1", "roles"),
+    ("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings"),
+    ("ClusterRole", "rbac.authorization.k8s.io", "v1", "clusterroles"),
+    ("ClusterRoleBinding", "rbac.authorization.k8s.io", "v1", "clusterrolebindings"),
+    ("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets"),
+    ("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers"),
+    ("StorageClass", "storage.k8s.io", "v1", "storageclasses"),
+    ("APIService", "apiregistration.k8s.io", "v1", "apiservices"),
+    ("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions"),
+    ("ValidatingWebhookConfiguration", "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations"),
+    ("MutatingWebhookConfiguration", "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations"),
+    ("Gateway", "networking.istio.io", "v1", "gateways"),
+];
+
+/// What `workload` stands for.
+pub(super) const WORKLOADS: [&str; 9] = [
+    "Pod",
+    "ReplicationController",
+    "PodTemplate",
+    "Deployment",
+    "ReplicaSet",
+    "StatefulSet",
+    "DaemonSet",
+    "Job",
+    "CronJob",
+];
