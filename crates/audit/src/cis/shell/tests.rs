@@ -193,8 +193,21 @@ fn what_is_outside_of_the_subset_is_refused_before_anything_runs() {
         ("sed 's/a/b/e' /tmp/x", "the flag `e`"),
         ("sed -n 'w /tmp/x' /tmp/y", "the command `w` of `sed`"),
         ("awk 'BEGIN { system(\"id\") }'", "of `awk`"),
-        ("kubectl delete pods --all", "only get"),
-        ("systemctl stop kubelet", "only is-enabled"),
+        ("kubectl delete pods --all", "may change something"),
+        ("kubectl delete pod get", "may change something"),
+        ("kubectl -n get delete pod", "may change something"),
+        ("kubectl exec a -- rm -rf /", "the program `rm`"),
+        ("oc rsh -n a b curl c", "the program `curl`"),
+        ("oc debug node/a -- chroot /host sh -c 'echo a > /b'", "writing to a file"),
+        ("oc debug node/a", "without a command"),
+        ("systemctl stop kubelet", "may change something"),
+        ("gcloud container clusters delete a --describe", "may change something"),
+        ("gcloud compute instances delete list", "may change something"),
+        ("kubelet --config a", "may change something"),
+        ("openssl x509 -in a -out b", "may change something"),
+        ("journalctl --vacuum-size=1", "may change something"),
+        ("yq -i .a b", "may change something"),
+        ("hostname other", "may change something"),
         ("echo 'a", "not closed"),
         ("if true; then echo a", "`fi` is missing"),
         ("echo $(echo", "`)` is missing"),
@@ -213,6 +226,20 @@ fn what_is_outside_of_the_subset_is_refused_before_anything_runs() {
         assert!(words.contains(why), "{script}: {words}");
     }
     assert!(check("echo a\nrm b").is_err());
+    for script in [
+        "kubectl get pods -A -o json | jq .items",
+        "oc -n openshift-etcd get pods",
+        "oc exec -n a $POD -c etcd -- ps -o command= -C etcd",
+        "oc debug node/$NODE -- chroot /host stat -c %a /etc/kubernetes/kubelet.conf 2>/dev/null",
+        "oc rsh -n a -c b $POD ls /var/log/audit.log",
+        "systemctl is-enabled sshd.service",
+        "gcloud container clusters describe a --zone b",
+        "aws eks list-clusters",
+        "openssl x509 -in /a.crt -subject -issuer -noout",
+        "journalctl -m -u k3s | grep 'Running kubelet' | tail -n1",
+    ] {
+        assert_eq!(check(script).err(), None, "{script}");
+    }
 }
 
 #[test]
