@@ -20,6 +20,7 @@ if [ "$scope" = all ]; then
     "svcrack:sipvicious" "socat:socat" "openssl:openssl" "kamailio:kamailio"
     "knotd:knot" "knotc:knot" "kzonecheck:knot-dnssecutils"
     "nft:nftables" "ip:iproute2" "setpriv:util-linux" "ping:iputils-ping" "fail2ban-server:fail2ban" "logrotate:logrotate"
+    "pg_ctlcluster:postgresql" "psql:postgresql-client"
     "make:make" "python3:python3" "curl:curl"
   )
 fi
@@ -64,7 +65,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   "${root[@]}" apt-get update -q </dev/null
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null
   # Debian starts servers with their packages; the tests start their own, on addresses of their own.
-  for server in knot kamailio fail2ban; do
+  for server in knot kamailio fail2ban postgresql; do
     if [[ " ${missing[*]} " == *" $server "* ]] && command -v systemctl >/dev/null; then
       "${root[@]}" systemctl disable --now "$server" >/dev/null 2>&1 || true
     fi

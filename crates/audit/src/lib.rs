@@ -29,6 +29,7 @@
 //! other tools do, [`serve`] answers over HTTP. Nothing but [`scan`], [`command`], [`cluster`] and [`serve`] touches a file or the network; the day is an
 //! argument.
 
+pub mod cis;
 pub mod cluster;
 pub mod command;
 pub mod edit;

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringfort_guard::{BanSet, RateLimiter, Verdict, rate};
+use ringfort_guard::{BanChange, BanSet, RateLimiter, Verdict, rate};
 use ringfort_sip::endpoint::TransportError;
 use ringfort_sip::flow::{ConnId, Flow, ListenerId, Target, Transmit, Transport};
 use ringfort_sip::frame::{self, Frame};
@@ -614,7 +614,14 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                     self.media.send(Order::Bans(bans.clone()));
                     self.bans = bans;
                 }
-                Output::Ban(change) => self.guard.ban(change),
+                Output::Ban(change) => {
+                    if let BanChange::Banned { source, .. } = change {
+                        // Those that say nothing more, too; a neighbour in its /64 may be spared.
+                        let banned = self.streams.of(source).filter(|(_, at)| self.bans.is_banned(now, at.ip()));
+                        self.closing.extend(banned.map(|(conn, _)| conn));
+                    }
+                    self.guard.ban(change);
+                }
             }
         }
     }

@@ -281,6 +281,14 @@ impl Streams {
     }
 
     /// Ends a connection. Messages that wait fail, and the core is told if it can know of the connection.
+    /// The connections of a source.
+    pub(crate) fn of(&self, source: SourceKey) -> impl Iterator<Item = (ConnId, SocketAddr)> {
+        self.conns
+            .iter()
+            .filter(move |(_, conn)| SourceKey::from(conn.remote.ip()) == source)
+            .map(|(id, c)| (*id, c.remote))
+    }
+
     pub(crate) fn close(&mut self, id: ConnId, reason: CloseReason) {
         let Some(mut conn) = self.conns.remove(&id) else { return };
         match (reason, conn.phase, &conn.origin) {

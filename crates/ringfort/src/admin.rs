@@ -264,6 +264,7 @@ impl Admin {
     /// What a plan says, and unless it is for looking at alone, what came of it.
     fn planned(&self, plan: Plan, dry_run: bool, comment: &str) -> Result<Value, String> {
         if dry_run {
+            self.service.would_pass(&plan).map_err(|error| error.to_string())?;
             return Ok(json!({
                 "dry_run": true,
                 "changed": false,

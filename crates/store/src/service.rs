@@ -413,6 +413,26 @@ impl Service {
         let _ = self.gate.0.set(gate);
     }
 
+    /// Whether the gate lets a plan pass, which is not applied.
+    ///
+    /// # Errors
+    /// [`ServiceError::Gate`]: what applying it would be refused for.
+    pub fn would_pass(&self, plan: &Plan) -> Result<(), ServiceError> {
+        if plan.is_empty() { Ok(()) } else { self.pass_gate(plan).map(drop) }
+    }
+
+    /// The site as the plan would make it.
+    fn pass_gate(&self, plan: &Plan) -> Result<Site, ServiceError> {
+        let tenants = with_default_domains(&plan.target.tenants, &self.default_domains);
+        let extensions = plan.target.extensions.clone();
+        let site = Site { revision: plan.base + 1, tenants, extensions, ..Site::default() };
+        let site = plan.target.lines.clone().within(site);
+        if let Some(gate) = self.gate.0.get() {
+            gate(&site, &plan.allow).map_err(ServiceError::Gate)?;
+        }
+        Ok(site)
+    }
+
     fn apply_locked(&self, state: &mut State, plan: Plan, note: &ChangeNote) -> Result<Applied, ServiceError> {
         let base = state.site.revision;
         if plan.base != base {
@@ -422,12 +442,7 @@ impl Service {
             return Ok(Applied { revision: base, site: Arc::clone(&state.site), changes: Vec::new() });
         }
         let revision = base + 1;
-        let tenants = with_default_domains(&plan.target.tenants, &self.default_domains);
-        let site = Site { revision, tenants, extensions: plan.target.extensions.clone(), ..Site::default() };
-        let site = plan.target.lines.clone().within(site);
-        if let Some(gate) = self.gate.0.get() {
-            gate(&site, &plan.allow).map_err(ServiceError::Gate)?;
-        }
+        let site = self.pass_gate(&plan)?;
         self.db.write(|tx| -> Result<(), ServiceError> {
             // Somebody with a database tool may have been at it.
             let current = rows::revision(tx)?;

@@ -191,7 +191,7 @@ impl Switch {
             let proof = if unproven.heard { Proof::Given } else { Proof::of(flow) };
             self.offence(now, flow, offence, offence.name(), proof, request);
             if proof == Proof::Missing {
-                mark = mark_of(offence);
+                mark = mark_of(offence, offence.name());
             }
         }
         // Nothing is kept for somebody who has proven nothing (RFC 3261 §8.2.7, §26.3.2.4).

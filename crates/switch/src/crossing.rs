@@ -60,12 +60,29 @@ fn cross_reason(line: &[u8], headers: &mut Headers) {
     }
 }
 
-/// The body as it is, with its type: bodies of MESSAGE and INFO are the parties' own.
+/// What a refused body could have been.
+pub const ACCEPT: &str = "text/*, application/*, image/*, audio/*, video/*";
+
+/// Whether the body of a MESSAGE or INFO may cross: it is the parties' own word, unless it is a message itself or has parts
+/// (`message/sipfrag`, `message/cpim`, `multipart/mixed`), in which addresses of the other side stand.
+pub fn body_crosses(message: &Message) -> bool {
+    let kind = message.content_type().unwrap_or_default().split('/').next().unwrap_or_default().trim();
+    message.body().is_empty() || !["message", "multipart"].iter().any(|own| kind.eq_ignore_ascii_case(own))
+}
+
+/// The body as it is, with its type; of the type's parameters the character set alone. None where it may not cross.
 pub fn cross_body(message: &Message) -> Option<Body> {
-    if message.body().is_empty() {
+    if message.body().is_empty() || !body_crosses(message) {
         return None;
     }
-    let content_type = message.content_type().unwrap_or("application/octet-stream").to_owned();
+    let given = message.content_type().unwrap_or("application/octet-stream");
+    let mut parts = given.split(';').map(str::trim);
+    let mut content_type = parts.next().unwrap_or_default().to_owned();
+    let charset = parts.find(|part| part.get(..8).is_some_and(|name| name.eq_ignore_ascii_case("charset=")));
+    if let Some(charset) = charset {
+        content_type.push(';');
+        content_type.push_str(charset);
+    }
     Some(Body { content_type: content_type.into(), data: bytes::Bytes::copy_from_slice(message.body()) })
 }
 

@@ -59,8 +59,10 @@ pub struct OffenceReport {
 #[serde(tag = "guard", rename_all = "snake_case")]
 pub enum GuardCommand {
     Status,
-    /// The addresses that are banned.
-    Bans,
+    /// The addresses that are banned, the newest first.
+    Bans {
+        limit: usize,
+    },
     /// The last offences, the newest first.
     Log {
         limit: usize,
@@ -255,6 +257,8 @@ pub enum CommandReply {
     GuardStatus(GuardStatus),
     Bans {
         items: Vec<BanItem>,
+        /// Of all that are banned, these included.
+        total: usize,
     },
     Offences {
         items: Vec<OffenceReport>,

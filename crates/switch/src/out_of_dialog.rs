@@ -199,6 +199,9 @@ impl Switch {
         let Some((tenant, sender)) = self.phone(now, tx, request, flow, &from, 404) else { return };
         self.counters.messages += 1;
         let Some(callee) = self.called(now, tenant, request.request_uri()) else { return self.answer(now, tx, 404) };
+        if !crossing::body_crosses(request) {
+            return self.refuse_body(now, tx);
+        }
         let max_forwards = next_hop(request);
         let from = self.identity(tenant, sender);
         let to = format!("<sip:{}@{}>", callee.number, self.directory.realm(tenant));
@@ -238,6 +241,13 @@ impl Switch {
             return self.answer(now, tx, 480);
         }
         self.errands.insert(tx, Errand { open, best: 480, answered: false });
+    }
+
+    /// A body that does not cross (CALL-1).
+    pub(crate) fn refuse_body(&mut self, now: Instant, tx: ServerTx) {
+        let mut headers = ringfort_sip::write::Headers::default();
+        headers.push("Accept", crossing::ACCEPT);
+        self.answer_with(now, tx, 415, headers);
     }
 
     /// One contact answered a MESSAGE.

@@ -67,14 +67,31 @@ impl Wall {
     }
 }
 
+/// What a mark in the To tag of an answer can say: an offence and the rule that named it. No more than 15.
+const MARKS: [(Offence, &str); 12] = [
+    (Offence::Authentication, "authentication"),
+    (Offence::Malformed, "malformed"),
+    (Offence::Malformed, "format"),
+    (Offence::Callee, "callee"),
+    (Offence::Callee, "callee.disguised"),
+    (Offence::Callee, "callee.length"),
+    (Offence::Callee, "callee.denied_prefix"),
+    (Offence::Callee, "callee.allowed_prefix"),
+    (Offence::UnknownUser, "unknown-user"),
+    (Offence::UnknownUser, "context.public"),
+    (Offence::Scanner, "scanner"),
+    (Offence::Flood, "flood"),
+];
+
 /// The mark of an offence, for the To tag of an answer.
-pub(crate) fn mark_of(offence: Offence) -> Mark {
-    let place = Offence::ALL.iter().position(|&other| other == offence).unwrap_or(0) as u8;
-    Mark::new(place + 1).expect("there are fewer than 15 kinds")
+pub(crate) fn mark_of(offence: Offence, rule: &str) -> Mark {
+    let place = |rule: &str| MARKS.iter().position(|&(kind, name)| kind == offence && name == rule);
+    let place = place(rule).or_else(|| place(offence.name())).expect("each offence has a mark by its name");
+    Mark::new(place as u8 + 1).expect("there are fewer than 15 of them")
 }
 
-fn offence_of(mark: Mark) -> Option<Offence> {
-    Offence::ALL.get(usize::from(mark.get()).checked_sub(1)?).copied()
+fn offence_of(mark: Mark) -> Option<(Offence, &'static str)> {
+    MARKS.get(usize::from(mark.get()).checked_sub(1)?).copied()
 }
 
 impl Switch {
@@ -152,14 +169,14 @@ impl Switch {
     }
 
     /// The mark for the answer to a stranger's INVITE: when he acknowledges it, he is proven, and it counts.
-    pub(crate) fn mark_for(&self, message: &Message, offence: Option<Offence>) -> Mark {
-        let scanner = || self.is_scanner(message).then_some(Offence::Scanner);
-        offence.or_else(scanner).map_or(Mark::NONE, mark_of)
+    pub(crate) fn mark_for(&self, message: &Message, offence: Option<(Offence, &str)>) -> Mark {
+        let scanner = || self.is_scanner(message).then_some((Offence::Scanner, Offence::Scanner.name()));
+        offence.or_else(scanner).map_or(Mark::NONE, |(offence, rule)| mark_of(offence, rule))
     }
 
     /// The answer to an INVITE that was an offence has been acknowledged from where it went.
     pub(crate) fn on_acknowledged(&mut self, now: Instant, mark: Mark, ack: &Message, flow: &Flow) {
-        let Some(offence) = offence_of(mark) else { return };
+        let Some((offence, rule)) = offence_of(mark) else { return };
         let key = (flow.remote.ip(), fingerprint(ack));
         // Over a connection it was counted at once; a repeated one was counted before.
         if flow.transport.is_reliable() || self.wall.acknowledged.contains(&key) {
@@ -169,7 +186,7 @@ impl Switch {
         if self.wall.acknowledged.len() > LOGGED {
             self.wall.acknowledged.pop_front();
         }
-        self.offence(now, flow, offence, offence.name(), Proof::Given, ack);
+        self.offence(now, flow, offence, rule, Proof::Given, ack);
     }
 
     /// Somebody did what he should not. `rule`: which one of ours says so.

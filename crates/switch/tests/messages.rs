@@ -16,17 +16,37 @@ const B2: &str = "198.51.100.21:5060";
 
 /// user-a writes to 102.
 fn write(w: &mut World, n: u32, more: &str, text: &str) {
+    write_as(w, n, more, "text/plain", text);
+}
+
+fn write_as(w: &mut World, n: u32, more: &str, kind: &str, text: &str) {
     let uri = format!("sip:102@{DOMAIN}");
     let request = |cseq: u32, auth: &str| {
         format!(
             "MESSAGE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {A};branch=z9hG4bKm{n}x{cseq};rport\r\nFrom: <sip:user-a@{DOMAIN}>;tag=m\r\n\
-             To: <{uri}>\r\nCall-ID: m{n}\r\nCSeq: {cseq} MESSAGE\r\nMax-Forwards: 70\r\n{auth}{more}Content-Type: text/plain\r\n\r\n{text}"
+             To: <{uri}>\r\nCall-ID: m{n}\r\nCSeq: {cseq} MESSAGE\r\nMax-Forwards: 70\r\n{auth}{more}Content-Type: {kind}\r\n\r\n{text}"
         )
     };
     w.send(A, &request(1, ""));
     let challenge = w.take(A);
     let auth = w.answer_to(&challenge, "user-a", "MESSAGE", &uri);
     w.send(A, &request(2, &auth));
+}
+
+#[test]
+fn a_body_that_is_a_message_itself_does_not_cross_and_of_a_types_parameters_the_character_set_does_call_1() {
+    let mut w = World::new();
+    w.register("user-b", B);
+    let inner = "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 198.51.100.10:5060\r\n";
+    for (n, kind) in ["message/sipfrag", "Message/CPIM", "multipart/mixed;boundary=x"].into_iter().enumerate() {
+        write_as(&mut w, n as u32 + 1, "", kind, inner);
+        let refused = w.take(A);
+        assert_eq!(refused.status(), 415, "{kind}");
+        assert!(refused.header_str(HeaderName::Accept).unwrap().contains("text/"));
+        assert!(w.nothing_for(B));
+    }
+    write_as(&mut w, 9, "", "text/plain; charset=UTF-8; x=198.51.100.10", "hello");
+    assert_eq!(w.take(B).content_type(), Some("text/plain;charset=UTF-8"));
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn the_table_of_rules_has_every_rule_of_the_code_and_no_other() {
     for crate_ in ["guard", "switch", "net"] {
         read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(crate_).join("src"), &mut code);
     }
-    NO_REFUSALS.iter().for_each(|name| drop(code.remove(*name)));
+    code.retain(|name| !NO_REFUSALS.contains(&name.as_str()));
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/order-of-checks.md");
     let page = std::fs::read_to_string(page).unwrap();
     let (_, table) = page.split_once("## Rules by name").expect("the table is there");

@@ -77,6 +77,29 @@ fn whatever_is_wrong_with_a_request_a_stranger_hears_the_challenge_and_a_phone_t
 }
 
 #[test]
+fn a_call_to_a_real_extension_and_one_to_an_invented_one_get_the_same_bytes_guard_10() {
+    let mut w = World::new();
+    w.register("user-b", "198.51.100.20:5060");
+    let mut told = Vec::new();
+    for (n, callee) in ["102", "103", "999", "nobody", "*30102079460009", "00491"].into_iter().enumerate() {
+        for method in ["INVITE", "MESSAGE", "SUBSCRIBE"] {
+            w.send(A, &request(method, &format!("sip:{callee}@pbx.example"), 100 * n + method.len(), "", "", ""));
+            let text = String::from_utf8_lossy(w.take_final(A).raw()).into_owned();
+            // What the request itself says comes back, and a nonce is drawn anew each time.
+            let own = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+            let kept = text.lines().filter(|line| !own.iter().any(|name| line.starts_with(name)));
+            let kept: Vec<String> = kept.map(|line| line.split("nonce=\"").next().unwrap().to_owned()).collect();
+            told.push((method, kept));
+        }
+    }
+    for answer in &told {
+        let of_method = told.iter().find(|other| other.0 == answer.0).unwrap();
+        assert_eq!(answer.1, of_method.1, "{}", answer.0);
+    }
+    assert!(told.iter().all(|(_, lines)| lines[0].contains(" 401 ")), "{told:?}");
+}
+
+#[test]
 fn a_phone_that_repeats_a_refused_request_hears_the_same_again_and_leaves_no_second_record_rfc_3261_section_17_2() {
     let mut cfg = config();
     cfg.calls.session_expires = std::time::Duration::from_secs(600);

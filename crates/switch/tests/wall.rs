@@ -93,7 +93,8 @@ fn the_fifth_wrong_password_bans_for_a_day_and_the_log_the_journal_and_the_opera
     assert!(w.notices.iter().any(|n| n.rule == "ban" && n.level == Level::Warn && n.text.contains("203.0.113.7")));
     let now = status(&mut w);
     assert_eq!((now.failed_now, now.failed_total, now.banned_now, now.banned_total), (0, 5, 1, 1));
-    let CommandReply::Bans { items } = guard(&mut w, GuardCommand::Bans) else { panic!("a list") };
+    let CommandReply::Bans { items, total } = guard(&mut w, GuardCommand::Bans { limit: 10 }) else { panic!("a list") };
+    assert_eq!(total, 1);
     assert_eq!(
         (items[0].source.as_str(), items[0].left_s, items[0].cause.as_str()),
         ("203.0.113.7", Some(86_400), "authentication")
@@ -151,6 +152,18 @@ fn nobody_learns_whether_a_password_is_right_who_has_not_received_the_challenge_
     // Where it was given to, the right one is right.
     w.send(ATTACKER, &request("REGISTER", REGISTRAR, ATTACKER, 2, &right));
     assert_eq!(w.take(ATTACKER).status(), 403, "101, who registers another's address");
+}
+
+#[test]
+fn five_floods_of_connections_ban_their_source_guard_5() {
+    let mut w = World::new();
+    for n in 1..=5 {
+        assert!(!is_banned(&w, ATTACKER), "after {} of them", n - 1);
+        w.switch.handle_flood(w.now, ip(ATTACKER));
+        w.pass(Duration::ZERO);
+    }
+    assert!(is_banned(&w, ATTACKER));
+    assert!(w.offences.iter().all(|o| (o.offence.as_str(), o.rule.as_str()) == ("flood", "rate.connection")));
 }
 
 #[test]
@@ -421,7 +434,7 @@ fn callees_against_the_rules_are_offences_of_guests_and_of_phones_that_have_prov
     let answer = w.take_final(ATTACKER);
     assert_eq!(answer.status(), 404, "a guest cannot tell a rule from nobody");
     w.send_to(1, OUTSIDE, ATTACKER, &ack(&answer, uri, ATTACKER, 1));
-    assert_eq!(w.offences.last().map(|o| o.rule.as_str()), Some("callee"));
+    assert_eq!(w.offences.last().map(|o| o.rule.as_str()), Some("callee.denied_prefix"));
     let record = w.cdrs().last().map(|cdr| cdr.rule.clone());
     assert_eq!(record, Some(Some("callee.denied_prefix".to_owned())));
     assert!(w.sent.iter().all(|sent| sent.message.header(HeaderName::Authorization).is_none()));

@@ -214,6 +214,28 @@ fn sipp_calls_over_ipv6() -> anyhow::Result<()> {
 }
 
 #[test]
+fn sipp_gets_a_bye_on_both_sides_when_the_system_is_stopped_and_the_record_says_why() -> anyhow::Result<()> {
+    need!("sipp");
+    let place = Place::new()?;
+    let extra = "[calls]\ndrain_for = \"1s\"\n".to_owned();
+    let system = Ringfort::start(&place, Options { extra: extra.clone(), ..Options::default() })?;
+    register(&place, &system, "102", place.ip(2), CALLEE)?;
+    let called = callee(&place, &system, "uas")?;
+    let calling = caller(&place, &system, "uac_peer_ends", "102").start(&place)?;
+    ringfort_interop::process::wait_for("the call", Duration::from_secs(10), || {
+        Ok((system.ctl(&["status"])?["calls_answered"] == 1).then_some(()))
+    })?;
+    system.stop()?;
+    finish(&place, "uac_peer_ends", CALLER, calling)?;
+    finish(&place, "uas", CALLEE, called)?;
+    // Its record was written before it ended.
+    let system = Ringfort::start(&place, Options { extra, ..Options::default() })?;
+    let records = system.records(1)?;
+    assert_eq!((&records[0]["cause"], &records[0]["status"]), (&"shutdown".into(), &200.into()), "{records:?}");
+    Ok(())
+}
+
+#[test]
 fn sipp_loses_messages_and_calls_succeed_by_retransmission_rfc_3261_section_17() -> anyhow::Result<()> {
     need!("sipp");
     let (place, system) = system()?;
@@ -229,6 +251,7 @@ fn sipp_loses_messages_and_calls_succeed_by_retransmission_rfc_3261_section_17()
     let idle = system.wait_idle();
     assert!(idle.is_ok(), "{idle:?}: {:?}\n{}", system.items(&["calls"]), system.log());
     let records = system.records(10)?;
+    assert_eq!(records.len(), 10, "{records:?}");
     assert!(records.iter().all(|record| record["status"] == 200), "{records:?}");
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod baseline;
 mod catalogue;
+mod cis;
 mod fix;
 pub mod policies;
 mod reports;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use baseline::Baseline;
 pub use catalogue::{explain, list, markdown};
+pub use cis::{CisOptions, cis};
 pub use fix::FixMode;
 use reports::{Reports, UntilGone};
 

@@ -96,8 +96,8 @@ fn learned(edge: &Edge, id: u64) {
     });
 }
 
-#[test]
-fn rtp_is_relayed_both_ways_and_the_ports_are_given_back() {
+/// Two streams that are connected, with a port each.
+fn relaying() -> (Edge, [UdpSocket; 2], Vec<PortId>) {
     let edge = Edge::start(config());
     let (alice, bob) = (client("127.0.0.2:0"), client("127.0.0.3:0"));
     let ports = free_pairs(2);
@@ -105,6 +105,12 @@ fn rtp_is_relayed_both_ways_and_the_ports_are_given_back() {
         open(1, ports[0], local(&alice)).into_iter().chain(open(2, ports[1], local(&bob))).chain([connect(1, 2)]),
     );
     wait_for("the ports", || edge.handle.media_stats().sockets == 4);
+    (edge, [alice, bob], ports)
+}
+
+#[test]
+fn rtp_is_relayed_both_ways_and_the_ports_are_given_back() {
+    let (edge, [alice, bob], ports) = relaying();
     flows(&alice, ports[0], &bob, ports[1], 1);
     flows(&bob, ports[1], &alice, ports[0], 2);
     learned(&edge, 1);
@@ -126,13 +132,7 @@ fn rtp_is_relayed_both_ways_and_the_ports_are_given_back() {
 
 #[test]
 fn a_banned_sources_media_are_dropped_and_the_other_calls_go_on() {
-    let edge = Edge::start(config());
-    let (alice, bob) = (client("127.0.0.2:0"), client("127.0.0.3:0"));
-    let ports = free_pairs(2);
-    edge.put_out(
-        open(1, ports[0], local(&alice)).into_iter().chain(open(2, ports[1], local(&bob))).chain([connect(1, 2)]),
-    );
-    wait_for("the ports", || edge.handle.media_stats().sockets == 4);
+    let (edge, [alice, bob], ports) = relaying();
     flows(&alice, ports[0], &bob, ports[1], 1);
     let ban = |bans: BanSet| edge.put_out([Output::Bans(bans.into())]);
     ban(BanSet::new([1; 16], &[], [("127.0.0.2".parse().unwrap(), Until::Revoked)]));

@@ -1,9 +1,9 @@
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringfort_guard::Rate;
+use ringfort_guard::{BanChange, BanSet, Rate, Until};
 use ringfort_net::NetConfig;
 use ringfort_sip::endpoint::TransportError;
 use ringfort_sip::flow::{ConnId, Flow, Target, Transmit, TransmitToken, Transport};
@@ -327,4 +327,22 @@ fn a_peer_that_does_not_read_fills_its_queue_and_nobody_elses() {
     read_answers(&mut other, 1);
     deaf.shutdown(Shutdown::Both).unwrap();
     wait_for("the end of the deaf one", || edge.handle.stats().connections == 1);
+}
+
+#[test]
+fn a_ban_closes_the_connections_of_its_source_and_nobody_elses() {
+    let edge = Edge::start(listeners(&[(Transport::Tcp, "127.0.0.1:0")]));
+    let mut silent = connect(edge.local(0));
+    wait_for("the connection", || edge.handle.stats().connections == 1);
+    let source = silent.local_addr().unwrap().ip();
+    let ban = |banned: IpAddr| {
+        let set = BanSet::new([1; 16], &[], [(banned, Until::Revoked)]);
+        let change = BanChange::Banned { source: banned.into(), until: Until::Revoked };
+        edge.put_out([Output::Bans(set.into()), Output::Ban(change)]);
+    };
+    ban("127.0.0.99".parse().unwrap());
+    assert_eq!(edge.handle.stats().connections, 1);
+    ban(source);
+    read_end(&mut silent);
+    wait_for("its end", || edge.handle.stats().connections == 0);
 }

@@ -232,10 +232,14 @@ pub enum Ctl {
 
 #[derive(Debug, Subcommand)]
 pub enum GuardVerb {
-    /// How many failed and are banned, now and in all, and the rules in force
+    /// How many failed and are banned, now and since the start, and the rules in force
     Status,
-    /// The addresses that are banned
-    Bans,
+    /// The addresses that are banned, the newest first
+    Bans {
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
     /// The last offences, the newest first
     Log {
         /// How many at most

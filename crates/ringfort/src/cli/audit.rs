@@ -14,6 +14,8 @@ use ringfort_audit::scan::suppress::Date;
 use ringfort_audit::view::kccss::RuleSet;
 use ringfort_audit::view::kubeaudit::{AUDITORS, Config, Level};
 
+use super::audit_cis::CisArgs;
+
 /// Arguments of `ringfort audit`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -155,6 +157,8 @@ enum AuditCommand {
     },
     /// Serve a view over HTTP: scores with an admission webhook, risks, controls
     Serve(Box<super::audit_serve::ServeArgs>),
+    /// Check the nodes of a cluster against a CIS benchmark, with kube-bench's controls or the built-in ones
+    Cis(Box<CisArgs>),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -210,6 +214,7 @@ pub fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
             Err(error) => Ok(could_not_run(&error)),
         },
         Some(AuditCommand::Serve(args)) => Ok(super::audit_serve::serve(*args)),
+        Some(AuditCommand::Cis(args)) => Ok(super::audit_cis::cis(*args)),
         None => Ok(scan(args)),
     }
 }
@@ -285,7 +290,7 @@ fn view(args: &AuditArgs) -> Result<Option<View>, String> {
     })
 }
 
-fn output<F: FromStr<Err = String>>(text: &str) -> Result<(F, Option<PathBuf>), String> {
+pub(super) fn output<F: FromStr<Err = String>>(text: &str) -> Result<(F, Option<PathBuf>), String> {
     let (name, file) = match text.split_once('=') {
         Some((name, file)) if !file.is_empty() => (name, Some(PathBuf::from(file))),
         Some(_) => return Err(format!("-o {text}: a file is missing after `=`")),

@@ -80,7 +80,7 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
         Ctl::Guard(verb) => {
             let (command, words): (_, fn(&Value) -> String) = match verb {
                 GuardVerb::Status => (GuardCommand::Status, guard::status),
-                GuardVerb::Bans => (GuardCommand::Bans, guard::bans),
+                GuardVerb::Bans { limit } => (GuardCommand::Bans { limit: limit as usize }, guard::bans),
                 GuardVerb::Log { limit } => (GuardCommand::Log { limit: limit as usize }, guard::log),
                 GuardVerb::Ban { address, time } => {
                     let for_s = time.map(|time| time.as_secs().max(1));

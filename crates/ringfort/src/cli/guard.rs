@@ -15,8 +15,8 @@ pub fn status(value: &Value) -> String {
         if items.is_empty() { "none".to_owned() } else { items.join(", ") }
     };
     format!(
-        "failed: {} now, {} in all\n\
-         banned: {} now, {} in all\n\
+        "failed: {} now, {} since the start\n\
+         banned: {} now, {} since the start\n\
          unproven: {} (their source may be forged: they lower its rate and never ban it)\n\
          turned away by access lists: {}\n\n\
          {} within {} ban a source for {}; who comes again is banned for longer\n\
@@ -48,7 +48,12 @@ pub fn bans(value: &Value) -> String {
             text(&item["cause"]),
         ]);
     }
-    table.render("Nobody is banned.")
+    let mut out = table.render("Nobody is banned.");
+    let (shown, total) = (items(value).count(), value["total"].as_u64().unwrap_or(0) as usize);
+    if shown < total {
+        out.push_str(&format!("{shown} of {total}: --limit shows more.\n"));
+    }
+    out
 }
 
 /// The last offences.

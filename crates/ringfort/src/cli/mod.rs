@@ -3,6 +3,7 @@
 
 pub mod args;
 mod audit;
+mod audit_cis;
 mod audit_serve;
 mod blacklist;
 mod ctl;

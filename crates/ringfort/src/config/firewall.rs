@@ -66,7 +66,7 @@ pub(super) fn firewall(table: &mut Table<'_, '_>) -> Firewall {
         let found = table.list(key, "a port such as \"22\"", port);
         found.map_or_else(|| default.to_vec(), |ports| ports.into_iter().map(of).collect())
     };
-    let (ssh, web, stun) = (ports("ssh", &[22]), ports("web", &[]), ports("stun", &[3478, 5349]));
+    let (ssh, web, stun) = (ports("ssh", &[22]), ports("web", &[80, 443]), ports("stun", &[3478, 5349]));
     let open: Vec<At<Opening>> =
         table.list("open", "\"tcp:PORT\", \"udp:PORT\" or \"udp:FIRST-LAST\"", opening).unwrap_or_default();
     unique(table, &open, ToString::to_string, "is named twice");

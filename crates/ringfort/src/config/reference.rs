@@ -303,7 +303,12 @@ pub const NODE: &[Key] = &[
         Toml("0"),
         "New connections to it that one source (an IPv6 /64) may make in a minute. 0: any number.",
     ),
-    key("firewall.web", "list of ports", Toml("[]"), "TCP ports of web servers on this machine: `[\"80\", \"443\"]`."),
+    key(
+        "firewall.web",
+        "list of ports",
+        Toml("[\"80\", \"443\"]"),
+        "TCP ports of web servers on this machine; `[]`: none.",
+    ),
     key("firewall.stun", "list of ports", Toml("[\"3478\", \"5349\"]"), "STUN and TURN, UDP and TCP."),
     key(
         "firewall.open",

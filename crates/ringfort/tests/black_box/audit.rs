@@ -94,6 +94,51 @@ fn audit_serves_scores_until_it_is_asked_to_end() {
     assert!(child.wait().unwrap().success());
 }
 
+#[test]
+fn audit_cis_checks_a_tree_of_files() {
+    let place = Place::new();
+    let file = |path: &str, text: &str, mode: u32| {
+        let path = place.path().join("node").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    file("proc/7/comm", "kubelet\n", 0o444);
+    file("proc/7/cmdline", "/usr/bin/kubelet\0--config=/var/lib/kubelet/config.yaml\0", 0o444);
+    file("var/lib/kubelet/config.yaml", "authentication: {anonymous: {enabled: true}}\n", 0o644);
+    let line = "audit cis --root node --version 1.33 -c 4.1.9,4.2.1,4.2.3 --exit-code 7";
+    let output = place.run(line);
+    assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
+    let report = text(&output.stdout);
+    assert!(
+        report.starts_with("[INFO] 4 Nodes: files, kubelet, kube-proxy\n[INFO] 4.1 Files of the node\n[FAIL] 4.1.9 "),
+        "{report}"
+    );
+    assert!(report.contains("== Summary total ==\n0 checks PASS\n3 checks FAIL\n"), "{report}");
+    file(
+        "var/lib/kubelet/config.yaml",
+        "authentication: {anonymous: {enabled: false}, x509: {clientCAFile: /ca}}\n",
+        0o600,
+    );
+    let report = place.ok(&format!("{line} -o junit=report.xml -o json --unscored=false"));
+    assert!(report.contains("\"Totals\":{\"total_pass\":3,\"total_fail\":0,"), "{report}");
+    assert!(std::fs::read_to_string(place.path().join("report.xml")).unwrap().contains("tests=\"3\" failures=\"0\""));
+    for (line, words) in [
+        ("audit cis --root node --benchmark a --version 1.33", "cannot be used with"),
+        (
+            "audit cis --root node --benchmark cis-0.1",
+            "`target_mapping` has no benchmark `cis-0.1`; there are: cis-1.12",
+        ),
+        ("audit cis --root node --version 1.33 -o xml", "`xml` is no format; there are text, json, junit, asff"),
+        ("audit cis -D nowhere --benchmark a", "nowhere/config.yaml: "),
+        ("audit cis --root node --version 1.33 --pgsql nonsense", "the address of PostgreSQL"),
+    ] {
+        let output = place.run(line);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(text(&output.stderr).contains(words), "{line}: {}", text(&output.stderr));
+    }
+}
+
 /// The path with what `scripts/setup.sh` installs for tests; `None` where that has no kubectl either.
 fn path_with_kubectl() -> Option<std::ffi::OsString> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);

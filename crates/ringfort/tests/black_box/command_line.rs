@@ -175,9 +175,13 @@ fn completion_and_manual_page_are_made() {
 #[test]
 fn the_help_texts_are_as_they_were_reviewed() {
     let place = Place::new();
-    for (name, line) in
-        [("help", "--help"), ("help-run", "run --help"), ("help-ctl", "ctl --help"), ("help-apply", "apply --help")]
-    {
+    for (name, line) in [
+        ("help", "--help"),
+        ("help-run", "run --help"),
+        ("help-ctl", "ctl --help"),
+        ("help-apply", "apply --help"),
+        ("help-audit-cis", "audit cis --help"),
+    ] {
         let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
         let said = place.ok(line);
         if std::env::var_os("RINGFORT_UPDATE_GOLDEN").is_some() {

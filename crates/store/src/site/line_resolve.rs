@@ -663,6 +663,9 @@ impl Resolver<'_> {
             return Destination::Reject(480);
         };
         let Some(to) = destination(text) else {
+            let outside = ["trunk", "route", "sip:", "sips:", "tel:"].iter().any(|word| text.starts_with(word));
+            let why = "a call from outside never leaves by a trunk again (GUARD-2): name an extension of the house";
+            let help = if outside { why } else { help };
             given.wrong("to", given.at("to"), "extension NUMBER or reject STATUS (400 to 699)", text, help);
             return Destination::Reject(480);
         };

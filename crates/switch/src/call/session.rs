@@ -177,6 +177,9 @@ impl Switch {
     ) {
         let dialog = self.calls.get(&id).and_then(|c| c.peer_of(leg).and_then(|peer| c.legs[peer].dialog));
         let Some(dialog) = dialog else { return self.try_again(now, tx) };
+        if !crossing::body_crosses(request) {
+            return self.refuse_body(now, tx);
+        }
         let (headers, body) = (crossing::cross(request, allowed), crossing::cross_body(request));
         match self.endpoint.dialog_request(now, dialog, method, headers, body) {
             Ok(client) => {

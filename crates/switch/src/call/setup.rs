@@ -247,7 +247,7 @@ impl Switch {
         if let Some(offence) = offence {
             self.offence(now, flow, offence, rule, heard.proof(flow), request);
         }
-        self.tell(now, tx, heard, request, flow, offence, response);
+        self.tell(now, tx, heard, request, flow, offence.map(|offence| (offence, rule)), response);
     }
 
     /// Refuses a call.
@@ -259,7 +259,7 @@ impl Switch {
         heard: Heard,
         request: &Message,
         flow: &Flow,
-        offence: Option<Offence>,
+        offence: Option<(Offence, &str)>,
         refusal: Response,
     ) {
         match heard {

@@ -14,9 +14,17 @@ impl Switch {
         let unix_s = self.clock.unix_s(now);
         match command {
             GuardCommand::Status => CommandReply::GuardStatus(self.guard_status(unix_s)),
-            GuardCommand::Bans => {
-                let items = self.wall.watch.bans(unix_s).map(|(source, ban)| item(unix_s, source, &ban)).collect();
-                CommandReply::Bans { items }
+            GuardCommand::Bans { limit } => {
+                let mut bans: Vec<(SourceKey, Ban)> = self.wall.watch.bans(unix_s).collect();
+                let total = bans.len();
+                let newest = |(_, ban): &(SourceKey, Ban)| std::cmp::Reverse(ban.since);
+                if limit < total {
+                    bans.select_nth_unstable_by_key(limit, newest);
+                    bans.truncate(limit);
+                }
+                bans.sort_by_key(newest);
+                let items = bans.iter().map(|(source, ban)| item(unix_s, *source, ban)).collect();
+                CommandReply::Bans { items, total }
             }
             GuardCommand::Log { limit } => {
                 let items: Vec<OffenceReport> = self.wall.log.iter().rev().take(limit).cloned().collect();
