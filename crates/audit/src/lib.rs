@@ -24,8 +24,10 @@
 //!
 //! From below: [`model`] reads YAML and JSON within limits and keeps places, [`kube`] finds objects in it, [`iac`] resources of clouds,
 //! [`pipeline`] knows what builds and ships, [`expr`] is the language
-//! of predicates, [`policy`] the policies (data, in `policies/`), [`engine`] evaluates them, [`scan`] does so for files and keeps a
-//! ledger, [`output`] writes reports, [`view`] judges as other tools do. Nothing but [`scan`] and [`command`] touches a file; the day is an argument.
+//! of predicates, [`vap`] the form that policies have in a cluster, [`policy`] the policies (data, in `policies/`), [`engine`] evaluates
+//! them, [`cluster`] reads objects of a live cluster, [`scan`] judges files and keeps a ledger, [`output`] writes reports, [`view`] judges as
+//! other tools do, [`serve`] answers over HTTP. Nothing but [`scan`], [`command`], [`cluster`] and [`serve`] touches a file or the network; the day is an
+//! argument.
 
 pub mod cis;
 pub mod cluster;
