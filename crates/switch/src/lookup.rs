@@ -7,7 +7,8 @@ use std::time::Instant;
 use ringfort_sip::advertise;
 use ringfort_sip::flow::ListenerId;
 use ringfort_sip::locate::{
-    Answer, LocateError, Located, Locator, LookupId, QueryId, Request, Settings, Target, Targets,
+    Answer, LocateError, Located, Locator, LookupId, NumberRequest, QueryId, Request, Resolved, Settings, Target,
+    Targets,
 };
 use rustc_hash::FxHashMap;
 
@@ -48,6 +49,13 @@ impl Lookups {
         id
     }
 
+    /// The addresses of a number, for a call on its way out.
+    pub(crate) fn begin_number(&mut self, now: Instant, request: NumberRequest, call: CallId) -> LookupId {
+        let id = self.locator.resolve_number(now, request);
+        self.waiting.insert(id, Lookup::Call(call));
+        id
+    }
+
     /// Nobody waits for it any more.
     pub(crate) fn cancel(&mut self, id: LookupId) {
         if self.waiting.remove(&id).is_some() {
@@ -70,6 +78,11 @@ impl Switch {
             let Some(whose) = self.lookups.waiting.remove(&id) else { continue };
             any = true;
             self.on_located(now, whose, result);
+        }
+        while let Some(Resolved { id, result, .. }) = self.lookups.locator.poll_resolved() {
+            let Some(Lookup::Call(call)) = self.lookups.waiting.remove(&id) else { continue };
+            any = true;
+            self.on_call_resolved(now, call, result);
         }
         while let Some(query) = self.lookups.locator.poll_query() {
             self.outputs.push_back(Output::Query(query));

@@ -518,6 +518,7 @@ fn no_request_from_outside_reaches_a_trunk_or_another_domain_dom_4() {
                 hours: Vec::new(),
                 strip: 0,
                 prepend: String::new(),
+                enum_domain: None,
                 trunks: vec![TWO, ONE],
                 order: TrunkOrder::Listed,
                 ring_for: None,

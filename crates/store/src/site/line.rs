@@ -130,6 +130,7 @@ pub(super) const ROUTE: &[Key] = &[
     ("hours", Form::Texts),
     ("strip", Form::Count),
     ("prepend", Form::Text),
+    ("enum", Form::Text),
     ("trunks", Form::Texts),
     ("order", Form::Text),
     ("ring_for", Form::Duration),
@@ -304,7 +305,9 @@ pub(super) fn route(tenants: &[Tenant], trunks: &BTreeMap<TrunkId, Trunk>, r: &O
         ("trunks", texts(&names)),
         ("order", text(word(r.order))),
     ]);
+    out.extend(r.enum_domain.as_ref().map(|domain| ("enum", text(domain))));
     out.extend(r.ring_for.map(|d| ("ring_for", Val::Duration(d))));
+    out.sort_by_key(|(key, _)| ROUTE.iter().position(|(k, _)| k == key));
     out
 }
 
@@ -335,6 +338,7 @@ pub(super) fn plain_lists() -> Shown {
         ("hours", texts(&none)),
         ("strip", Val::Count(0)),
         ("prepend", text("")),
+        ("trunks", texts(&none)),
         ("order", text("listed")),
         ("published", Val::Flag(false)),
     ]

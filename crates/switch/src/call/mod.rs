@@ -9,6 +9,7 @@ pub(crate) mod outcome;
 mod outside;
 mod paying;
 mod progress;
+mod published;
 mod session;
 mod setup;
 

@@ -10,13 +10,14 @@ use ringfort_media::bridge::LegPolicy;
 use ringfort_media::codec::CodecAllowList;
 use ringfort_sip::digest::{self, NoAnswer};
 use ringfort_sip::endpoint::{ClientTx, OutRequest};
-use ringfort_sip::locate::{Attempt as Outcome, LocateError, LookupId, Request, Target, Targets};
+use ringfort_sip::locate::{Attempt as Outcome, LocateError, LookupId, NumberRequest, Request, Target, Targets};
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
 use ringfort_sip::uri::{Scheme, Uri};
 use ringfort_sip::write::{Body, Headers};
 
 use super::paying::Hold;
+use super::published;
 use super::setup::Refusal;
 use super::{ClientUse, Leg, LegState};
 use crate::Switch;
@@ -51,16 +52,21 @@ pub(crate) enum Goal {
 /// How far a call on its way out has come.
 #[derive(Debug)]
 pub(crate) struct Way {
-    goal: Goal,
+    pub(super) goal: Goal,
     /// The caller's INVITE: each branch is made from it.
     request: Message,
     hide: bool,
-    lookup: Option<LookupId>,
+    /// Numbers to look up, and addresses that were found, before a trunk is tried (ENUM).
+    pub(super) numbers: VecDeque<NumberRequest>,
+    pub(super) addresses: VecDeque<String>,
+    /// That is what is tried now.
+    pub(super) published: bool,
+    pub(super) lookup: Option<LookupId>,
     /// The trunk that is tried, and what it is to be called with.
     line: Option<Attempt>,
     /// Request-URI of the branches to come.
-    uri: String,
-    targets: Targets,
+    pub(super) uri: String,
+    pub(super) targets: Targets,
     /// Where the branch that is open went.
     target: Option<Target>,
     /// When the branch is given up if nothing at all has come.
@@ -89,8 +95,9 @@ pub(crate) fn fails_over(status: u16) -> bool {
 impl Way {
     pub(crate) fn by_trunks(plan: TrunkPlan, request: &Message) -> Self {
         let goal = Goal::Trunks { route: plan.route, left: plan.attempts.into_iter().collect() };
-        let TrunkPlan { canonical, emergency, ring_for, .. } = plan;
-        Self { ring_for, canonical, emergency, ..Self::new(goal, request, plan.hide) }
+        let TrunkPlan { canonical, emergency, ring_for, numbers, .. } = plan;
+        let numbers = numbers.into_iter().collect();
+        Self { ring_for, canonical, emergency, numbers, ..Self::new(goal, request, plan.hide) }
     }
 
     pub(crate) fn to_domain(uri: String, request: &Message, hide: bool) -> Self {
@@ -102,6 +109,9 @@ impl Way {
             goal,
             request: request.clone(),
             hide,
+            numbers: VecDeque::new(),
+            addresses: VecDeque::new(),
+            published: false,
             lookup: None,
             line: None,
             uri: String::new(),
@@ -133,7 +143,10 @@ impl Way {
     /// Where it goes, for the log.
     pub(crate) fn words(&self) -> String {
         match &self.goal {
-            Goal::Trunks { route, left } => format!("route {route}, {} trunks", left.len()),
+            Goal::Trunks { route, left } if self.numbers.is_empty() => {
+                format!("route {route}, {} trunks", left.len())
+            }
+            Goal::Trunks { route, left } => format!("route {route}, ENUM, {} trunks", left.len()),
             Goal::Domain { .. } => "another domain".to_owned(),
         }
     }
@@ -162,6 +175,9 @@ impl Switch {
 
     /// Begins the look-up of the next trunk, or of the domain.
     fn next_goal(&mut self, now: Instant, id: CallId) -> Next {
+        if let Some(next) = self.next_by_number(now, id) {
+            return next;
+        }
         let way = self.calls.get(&id).and_then(|call| call.way.as_ref());
         let paid = way.and_then(|way| way.trunks_to_pay()?.next());
         if let Some(trunk) = paid
@@ -364,7 +380,8 @@ impl Switch {
                 }
             }
         }
-        if !fails_over(status) {
+        let published = call.way.as_ref().is_some_and(|way| way.published);
+        if !fails_over(status) && !(published && published::fails_over(status)) {
             return false;
         }
         let outcome = match (status, response) {
@@ -448,11 +465,13 @@ impl Switch {
     }
 
     /// Something did not work out: it is logged, and the best word for the caller is kept.
-    fn note_outside(&mut self, id: CallId, refusal: Refusal) {
+    pub(super) fn note_outside(&mut self, id: CallId, refusal: Refusal) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let tenant = call.tenant;
         let what = call.way.as_ref().and_then(|way| way.tried.last().cloned()).unwrap_or_default();
-        if call.best.as_ref().is_none_or(|(best, _)| outside_rank(refusal.status) > outside_rank(*best)) {
+        // What a published address says is no word about the number while there are lines to try.
+        let counts = !call.way.as_ref().is_some_and(|way| way.published && way.has_more());
+        if counts && call.best.as_ref().is_none_or(|(best, _)| outside_rank(refusal.status) > outside_rank(*best)) {
             call.best = Some((refusal.status, refusal.headers));
         }
         let text = if what.is_empty() { refusal.text } else { format!("{what}: {}", refusal.text) };
@@ -581,6 +600,7 @@ impl Switch {
                 call.cdr.trunks.to = way.tried.last().cloned();
             }
             Some(line) => self.lines.give_back(line.trunk),
+            None if keep_line && way.published => call.cdr.trunks.to = way.tried.last().cloned(),
             None => {}
         }
         let hold = way.hold.take();
@@ -624,7 +644,7 @@ impl Switch {
 }
 
 /// What came of looking for the next thing to try.
-enum Next {
+pub(super) enum Next {
     /// A look-up runs.
     Asked,
     /// This one is out, another may follow.

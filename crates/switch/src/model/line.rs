@@ -402,6 +402,9 @@ pub struct OutboundRoute {
     /// Characters taken off the front of the dialled number, before `prepend` is put there.
     pub strip: u8,
     pub prepend: String,
+    /// Domain beneath which numbers are looked up first (ENUM, RFC 6116), `e164.arpa`; `None`: they are not.
+    pub enum_domain: Option<String>,
+    /// None with `enum_domain` alone: what is not found there goes by the next route.
     pub trunks: Vec<TrunkId>,
     pub order: TrunkOrder,
     /// How long the called side may ring over all trunks together.

@@ -303,7 +303,18 @@ pub(super) const SITE: &[Key] = &[
     ),
     key("route[].strip", "number", Toml("0"), "Characters taken off the front of the number."),
     key("route[].prepend", "digits, `*`, `#`, `+`", Toml("\"\""), "Put in front of it then."),
-    key("route[].trunks", "list of trunks' names", Words("must be there"), "Tried in this order."),
+    key(
+        "route[].enum",
+        "domain",
+        Words("no look-up"),
+        "Numbers are looked up beneath it first, for example `e164.arpa` (ENUM, RFC 6116); what they are found at is called before any trunk.",
+    ),
+    key(
+        "route[].trunks",
+        "list of trunks' names",
+        Words("must be there"),
+        "Tried in this order. With `enum` there may be none: the next route that fits follows.",
+    ),
     key("route[].order", "`listed`, `least-cost`", Toml("\"listed\""), "`least-cost`: the cheapest by its rate first."),
     key(
         "route[].ring_for",
