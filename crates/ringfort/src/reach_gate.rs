@@ -1,16 +1,20 @@
 //! What stands before every change of the site (GUARD-13): one by which whoever has proven nothing would reach a trunk is
-//! refused, unless the operator names that trunk.
+//! refused, unless the operator names that trunk. What is surely not meant so is said of all others.
 
 use ringfort_store::Gate;
+use ringfort_switch::advice;
 use ringfort_switch::config::SwitchConfig;
-use ringfort_switch::reach;
+use ringfort_switch::reach::{self, Level};
 
 /// The gate of a node with these profiles.
 pub fn gate(config: SwitchConfig) -> Gate {
     Box::new(move |site, allow| {
         #[allow(clippy::disallowed_methods, reason = "the edge of the system; nothing in the search depends on it")]
         let report = reach::check(std::time::Instant::now(), &config, site);
-        refusal(report.paths.iter().map(|path| (path.name().to_owned(), path.to_string())), allow)
+        refusal(report.paths.iter().map(|path| (path.name().to_owned(), path.to_string())), allow)?;
+        let advice = advice::advice(&config, site);
+        let warnings = advice.iter().filter(|advice| advice.level == Level::Warning);
+        Ok(warnings.map(|advice| format!("{}: {}; mend: {}", advice.level, advice.text, advice.mend)).collect())
     })
 }
 

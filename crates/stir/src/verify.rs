@@ -240,6 +240,12 @@ impl Verifier {
         id
     }
 
+    /// Believes as `other` does from now on. Questions that wait and certificates that were fetched stay: whether a certificate is
+    /// believed is asked anew each time.
+    pub fn follow(&mut self, other: Verifier) {
+        (self.settings, self.anchors) = (other.settings, other.anchors);
+    }
+
     /// Asks about the signed card of a 608 response (RFC 8688 §3.3), as it was fetched from the URL in Call-Info.
     pub fn handle_card(&mut self, now: Now, jws: &str) -> VerificationId {
         let id = self.new_id();

@@ -187,6 +187,23 @@ fn a_provider_that_refuses_the_connection_is_left_at_once() -> anyhow::Result<()
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "how long real programs take")]
+fn a_provider_whose_udp_port_is_closed_is_left_at_once() -> anyhow::Result<()> {
+    need!("sipp");
+    let place = Place::new()?;
+    let system = system(&place, "answer_within = \"18s\"")?;
+    let two = provider(&place, 4, "uas")?;
+    let begun = std::time::Instant::now();
+    caller(&place, &system, "uac").run(&place)?;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    finish(&place, "uas", PROVIDER, two)?;
+    one_record(&system, 200)?;
+    let log = system.log();
+    assert!(log.contains("connection refused"), "{log}");
+    system.stop()
+}
+
+#[test]
 fn a_provider_that_answers_after_it_was_given_up_is_hung_up_and_the_call_is_not_doubled() -> anyhow::Result<()> {
     need!("sipp");
     let place = Place::new()?;

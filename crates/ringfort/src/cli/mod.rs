@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
-use ringfort_switch::reach;
+use ringfort_switch::{advice, reach};
 use serde_json::Value;
 
 use crate::admin::Admin;
@@ -219,7 +219,7 @@ fn check_reach(config: Option<&Path>, site: &ringfort_switch::model::Site) -> Re
         true => "reach: nobody without credentials reaches a trunk\n".to_owned(),
         false => String::new(),
     };
-    for weak in &report.weak {
+    for weak in report.weak.iter().chain(&advice::advice(&config, site)) {
         notes.push_str(&format!("{}: {}\n  mend: {}\n", weak.level, weak.text, weak.mend));
     }
     let paths = report

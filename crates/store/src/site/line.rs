@@ -105,8 +105,7 @@ pub(super) const TRUNK: &[Key] = &[
     ("from", Form::Text),
     ("asserted_identity", Form::Flag),
     ("remote_party_id", Form::Flag),
-    ("diversion", Form::Flag),
-    ("history_info", Form::Flag),
+    ("diversion", Form::Text),
     ("called_in", Form::Text),
     ("number_format", Form::Text),
     ("caller_id", Form::Text),
@@ -275,8 +274,7 @@ pub(super) fn trunk(tenants: &[Tenant], t: &Trunk) -> Shown {
         ("from", text(word(h.from))),
         ("asserted_identity", Val::Flag(h.asserted_identity)),
         ("remote_party_id", Val::Flag(h.remote_party_id)),
-        ("diversion", Val::Flag(h.diversion)),
-        ("history_info", Val::Flag(h.history_info)),
+        ("diversion", text(word(h.diverted))),
         ("called_in", text(word(h.called))),
         ("number_format", text(word(h.number_format))),
         ("health_every", Val::Duration(t.health_every)),
@@ -362,6 +360,17 @@ impl Val {
             Self::Count(n) => n.to_string(),
             Self::Flag(flag) => flag.to_string(),
             Self::Duration(duration) => print_duration(*duration),
+        }
+    }
+
+    /// For programs.
+    pub(super) fn json(&self, secrets: bool) -> serde_json::Value {
+        match self {
+            Self::Secret(secret) if secrets => secret.reveal().into(),
+            Self::Text(_) | Self::Secret(_) | Self::Duration(_) => self.shown().into(),
+            Self::Texts(list) => list.iter().map(|l| l.value.as_str()).collect::<Vec<_>>().into(),
+            Self::Count(n) => (*n).into(),
+            Self::Flag(flag) => (*flag).into(),
         }
     }
 

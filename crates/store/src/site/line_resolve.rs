@@ -435,8 +435,7 @@ impl Resolver<'_> {
             from: given.word("from", "caller, account"),
             asserted_identity: given.flag("asserted_identity", default.asserted_identity),
             remote_party_id: given.flag("remote_party_id", default.remote_party_id),
-            diversion: given.flag("diversion", default.diversion),
-            history_info: given.flag("history_info", default.history_info),
+            diverted: given.word("diversion", "none, diversion, history-info"),
             called: given.word("called_in", "request-uri, to, called-party-id"),
             number_format: given.word("number_format", "e164, digits, national, asis"),
         };

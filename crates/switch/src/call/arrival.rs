@@ -13,6 +13,7 @@ use ringfort_sip::endpoint::ServerTx;
 use ringfort_sip::flow::Flow;
 use ringfort_sip::message::Message;
 use ringfort_sip::uri::Uri;
+use ringfort_sip::write::Headers;
 use ringfort_stir::Verdict;
 
 use super::announce::Announcement;
@@ -20,6 +21,7 @@ use super::setup::{Callee, CallerSide, Heard, Refusal, session_description, shor
 use crate::Switch;
 use crate::arrival::{self, Party};
 use crate::auth::LineIdentity;
+use crate::diversion::{self, Diversion};
 use crate::identity::{self, Held};
 use crate::io::{Level, Output};
 use crate::model::{CalledIn, Destination, HeaderRules, Pii, TenantId, Trunk, Verified, VerifyIdentity};
@@ -102,6 +104,8 @@ impl Switch {
         cdr.caller = Pii::new(shorten(caller.address.clone().unwrap_or_default()));
         cdr.caller_name = Pii::new(shorten(caller.name.clone()));
         cdr.callee = Pii::new(shorten(called.clone().unwrap_or_default()));
+        let diverted = diversion::of_trunk(plan, &trunk.headers, request);
+        cdr.more.diverted = diverted.as_ref().map(Diversion::note);
 
         let admitted = self.admit(now, true, flow, Reach::Local);
         let routed = admitted.and_then(|proof| {
@@ -120,6 +124,7 @@ impl Switch {
         match routed {
             Ok((callee, proof)) => {
                 let mut side = self.arriving(tx, tenant, Some(trunk), &caller, flow);
+                side.told = diverted.map(|it| it.for_phone(self.directory.realm(tenant))).unwrap_or_default();
                 side.policy.trusted = proven || by_contact || self.may_send_first(trunk, request, flow);
                 let numbers = arrival::numbers(&caller, &trunk.headers, self.router.plan(tenant), request);
                 if let Some(hit) = self.blocked(now, trunk, &numbers) {
@@ -180,7 +185,7 @@ impl Switch {
         let mut leg = self.caller_leg(tenant, tx, flow);
         leg.trunk = trunk.map(|t| t.id);
         let policy = self.public_policy(flow.listener, flow.local, flow.remote, trunk);
-        CallerSide { leg, policy, from: caller.from(self.directory.realm(tenant)) }
+        CallerSide { leg, policy, from: caller.from(self.directory.realm(tenant)), told: Headers::default() }
     }
 
     /// The trunk whose registered Contact a request is for: nobody else was told it, wherever the request comes from.

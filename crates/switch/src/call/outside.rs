@@ -21,11 +21,13 @@ use super::published;
 use super::setup::Refusal;
 use super::{ClientUse, Leg, LegState};
 use crate::Switch;
+use crate::advice;
 use crate::crossing;
+use crate::diversion;
 use crate::io::Level;
 use crate::line;
 use crate::lookup::{Lookup, status_of};
-use crate::model::{CallId, Context, ExtensionId, SrtpPolicy, TenantId, Trunk, TrunkId};
+use crate::model::{CallId, Context, DiversionForm, ExtensionId, SrtpPolicy, TenantId, Trunk, TrunkId};
 use crate::number;
 use crate::out_of_dialog::{max_breadth, next_hop};
 use crate::record::EndCause;
@@ -236,9 +238,11 @@ impl Switch {
         match result {
             Ok(targets) => way.targets = targets,
             Err(error) => {
-                let what = way.tried.last().cloned().unwrap_or_default();
-                let refusal = Refusal::new(status_of(error), "route.locate", format!("{what}: {error}"));
-                self.note_outside(id, refusal);
+                let trunk = way.line.as_ref().and_then(|line| self.router.trunk(line.trunk));
+                let missing = trunk.filter(|_| error == LocateError::NoTransport);
+                let words = missing.and_then(|trunk| advice::unreachable(&self.config, trunk));
+                let words = words.unwrap_or_else(|| error.to_string());
+                self.note_outside(id, Refusal::new(status_of(error), "route.locate", words));
             }
         }
         self.go_on_outside(now, id);
@@ -261,7 +265,8 @@ impl Switch {
         let way = call.way.as_ref().expect("its owner has just seen it");
         let profile = trunk.as_ref().and_then(|t| t.profile.as_deref());
         let Some(listener) = self.listener_for(profile, &target) else {
-            let text = format!("no listener for {} to {}", target.transport, target.address);
+            let missing = advice::no_listener(&self.config, profile, target.transport, target.address.is_ipv4());
+            let text = format!("{} to {}: add {}", missing.what, target.address, missing.mend);
             return Err(Refusal::new(503, "route.no_listener", text));
         };
         let caller = call.cdr.from_extension;
@@ -286,6 +291,9 @@ impl Switch {
         };
         self.streams.drain(id, &mut call.bridge, &mut self.outputs);
         let (from, mut headers) = self.shown_outside(tenant, caller, trunk.as_ref(), hide);
+        if let Some(trunk) = &trunk {
+            headers.append(&self.diverted_outside(tenant, caller, trunk, hide, &request, &uri));
+        }
         headers.append(&crossing::cross(&request, crossing::INVITE));
         headers.push("Max-Breadth", max_breadth(&request));
         let signed = trunk.as_ref().and_then(|trunk| self.sign_for(now, id, tenant, caller, trunk, &uri));
@@ -517,6 +525,7 @@ impl Switch {
         let srtp = trunk.map_or(SrtpPolicy::Offer, |t| t.srtp);
         let mut policy = self.leg_policy(listener, local, remote, srtp);
         policy.trusted = trunk.is_some();
+        policy.pass_extensions = trunk.is_some_and(|trunk| trunk.pass_extensions);
         if let Some(trunk) = trunk.filter(|t| !t.codecs.is_empty()) {
             // It was read when the site was applied; a list that cannot be read lets nothing pass.
             let nothing = || CodecAllowList::parse(&["x-none"]).expect("it is a name");
@@ -574,14 +583,38 @@ impl Switch {
         }
     }
 
+    /// That the caller's own phone passes on a call, as the trunk wants it told. The number is the caller's own on that
+    /// trunk, whatever the phone says.
+    fn diverted_outside(
+        &self,
+        tenant: TenantId,
+        caller: Option<ExtensionId>,
+        trunk: &Trunk,
+        hidden: bool,
+        request: &Message,
+        uri: &str,
+    ) -> Headers {
+        let form = trunk.headers.diverted;
+        let told = || {
+            if form == DiversionForm::None {
+                return None;
+            }
+            let reason = diversion::reason_of_phone(request)?;
+            let calling = &self.directory.extension(caller?)?.calling;
+            let by = number::caller_id(self.router.plan(tenant)?, trunk, calling)?;
+            let domain = line::own_domain(trunk, self.directory.realm(tenant));
+            Some(diversion::Diversion { by, reason, hidden }.for_trunk(form, &domain, uri))
+        };
+        told().unwrap_or_default()
+    }
+
     /// RFC 3261 §18.1.1: a TCP listener beside, for what is too long for UDP.
     fn tcp_alternative_of(&self, listener: ListenerId, target: &Target) -> Option<ListenerId> {
         if target.transport != Transport::Udp {
             return None;
         }
         let profile = self.config.listeners[usize::from(listener.0)].profile;
-        let mut tcp = self.tcp_listeners(profile);
-        tcp.find(|l| l.local.is_ipv4() == target.address.is_ipv4()).map(|l| l.id)
+        self.config.tcp_towards(profile, target.address.is_ipv4())
     }
 
     /// The call is answered or over: what was only for the way there goes.

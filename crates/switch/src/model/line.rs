@@ -174,10 +174,8 @@ pub struct HeaderRules {
     pub asserted_identity: bool,
     /// Remote-Party-ID, the same.
     pub remote_party_id: bool,
-    /// Diversion (RFC 5806) of a forwarded call, both ways.
-    pub diversion: bool,
-    /// History-Info (RFC 7044), both ways.
-    pub history_info: bool,
+    /// How it is told that a call was diverted, both ways.
+    pub diverted: DiversionForm,
     /// Where the called number of an incoming call stands.
     pub called: CalledIn,
     /// How numbers are written to it.
@@ -190,8 +188,7 @@ impl Default for HeaderRules {
             from: FromUser::Caller,
             asserted_identity: true,
             remote_party_id: false,
-            diversion: true,
-            history_info: false,
+            diverted: DiversionForm::None,
             called: CalledIn::RequestUri,
             number_format: NumberFormat::E164,
         }
@@ -207,6 +204,19 @@ pub enum FromUser {
     Caller,
     /// The user of the trunk's credentials; the caller's number stands in P-Asserted-Identity alone.
     Account,
+}
+
+/// The header field in which a diversion of a call is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiversionForm {
+    /// It is neither told nor heard.
+    #[default]
+    None,
+    /// RFC 5806.
+    Diversion,
+    /// RFC 7044.
+    HistoryInfo,
 }
 
 /// Where the called number stands.

@@ -224,8 +224,12 @@ pub(super) const SITE: &[Key] = &[
         "P-Asserted-Identity (RFC 3325): believed and written.",
     ),
     key("trunk[].remote_party_id", "true or false", Toml("false"), "Remote-Party-ID, the same."),
-    key("trunk[].diversion", "true or false", Toml("true"), "Diversion (RFC 5806) of forwarded calls, both ways."),
-    key("trunk[].history_info", "true or false", Toml("false"), "History-Info (RFC 7044), both ways."),
+    key(
+        "trunk[].diversion",
+        "`none`, `diversion`, `history-info`",
+        Toml("\"none\""),
+        "How it is told that a call was diverted, both ways: not at all, in Diversion (RFC 5806), in History-Info (RFC 7044).",
+    ),
     key(
         "trunk[].called_in",
         "`request-uri`, `to`, `called-party-id`",
@@ -279,7 +283,12 @@ pub(super) const SITE: &[Key] = &[
         Toml("\"busy\""),
         "What a caller hears who is on one: ringing for 5 s, busy for 5 s, then 486; 603 at once; 608 at once; a prompt, then 603.",
     ),
-    key("trunk[].pass_extensions", "true or false", Toml("false"), "RTP header extensions and padding pass."),
+    key(
+        "trunk[].pass_extensions",
+        "true or false",
+        Toml("false"),
+        "RTP header extensions and padding pass, and `a=extmap` with them.",
+    ),
     key("trunk[].enabled", "true or false", Toml("true"), "`false`: keeps it, but no call uses it."),
     key(
         "route[].name",
