@@ -72,7 +72,7 @@ impl Switch {
         self.identities.stir = stir;
     }
 
-    /// Keys and certificates were read again. Calls whose signature is being judged are judged by the new ones.
+    /// Keys and certificates were read again. A call whose certificate is still being fetched is judged by the new ones.
     pub fn follow_stir(&mut self, stir: Stir) {
         let before = std::mem::replace(&mut self.identities.stir, stir);
         if let Some(mut judge) = before.verifier {

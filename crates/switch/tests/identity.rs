@@ -313,10 +313,11 @@ fn keys_that_are_read_again_judge_the_calls_that_wait_and_sign_the_next_ones() {
     s.w.switch.follow_stir(stir_of(&renewed, &other));
     s.fetched(s.certificate());
     assert_eq!(s.w.take_final(PROVIDER).status(), 437, "judged once, by what is believed now");
-    // The certificate is remembered; what is believed of it is asked anew.
+    // What was kept of the certificate is forgotten with the authorities that it was looked up among.
     s.w.switch.follow_stir(stir_of(&renewed, &s.root));
     s.w.sent.clear();
     s.call(&format!("+{CALLER}"), Some(&identity));
+    s.fetched(s.certificate());
     s.rung();
 
     s.w.sent.clear();

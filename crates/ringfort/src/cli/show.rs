@@ -115,7 +115,8 @@ pub fn lines(kind: &str, value: &Value) -> String {
                 Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
                 other => text(other),
             };
-            if !shown.is_empty() && !(key == "tenant" && shown == "default") {
+            let is_default = key == "tenant" && shown == "default";
+            if !shown.is_empty() && !is_default {
                 out.push_str(&format!("  {key} = {}\n", printable(&shown)));
             }
         }

@@ -389,7 +389,8 @@ impl Switch {
             }
         }
         let published = call.way.as_ref().is_some_and(|way| way.published);
-        if !fails_over(status) && !(published && published::fails_over(status)) {
+        let leaves = fails_over(status) || published && published::fails_over(status);
+        if !leaves {
             return false;
         }
         let outcome = match (status, response) {
