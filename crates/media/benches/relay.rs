@@ -62,6 +62,7 @@ impl Calls {
                 sends: true,
                 receives: true,
                 send_unproven: true,
+                pass_extensions: false,
             };
             relay.handle_command(now, Command::Open { id: StreamId(id), port: port(id) });
             let config = Box::new(config);

@@ -86,6 +86,13 @@ impl Header {
         Ok(packet.len() - padding)
     }
 
+    /// Writes the fixed header before what follows it: a header extension and padding, where they are said to.
+    #[inline]
+    pub fn write_with(&self, out: &mut [u8; HEADER_LEN], extension: bool, padding: bool) {
+        self.write_fixed(out);
+        out[0] |= u8::from(padding) << 5 | u8::from(extension) << 4;
+    }
+
     /// Writes the fixed header alone: no CSRC list, no extension, no padding, whatever `self` says of them.
     #[inline]
     pub fn write_fixed(&self, out: &mut [u8; HEADER_LEN]) {
@@ -115,6 +122,12 @@ pub fn kind(packet: &[u8]) -> Kind {
         [0x80..=0xbf, _, ..] => Kind::Rtp,
         _ => Kind::Other,
     }
+}
+
+/// Octets of the CSRC list of a packet whose header was read.
+#[inline]
+pub fn csrc_len(packet: &[u8]) -> usize {
+    packet.first().map_or(0, |first| 4 * usize::from(first & 0x0f))
 }
 
 /// `a` comes after `b` on the circle of sequence numbers.

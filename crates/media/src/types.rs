@@ -285,6 +285,8 @@ pub struct StreamConfig {
     pub receives: bool,
     /// We may send to the SDP's address before anything came from the peer (CALL-5: not to an unproven guest).
     pub send_unproven: bool,
+    /// RTP header extensions and padding pass between it and its partner; one of the two is enough.
+    pub pass_extensions: bool,
 }
 
 /// One playing of a sound. Never reused within a process.

@@ -69,6 +69,7 @@ fn open(relay: &mut Relay, now: Instant, id: u64, suite: Option<CryptoSuite>) {
         sends: true,
         receives: true,
         send_unproven: true,
+        pass_extensions: false,
     };
     relay.handle_command(now, Command::Open { id: StreamId(id), port: port(id) });
     relay.handle_command(now, Command::Configure { id: StreamId(id), config: Box::new(config), relearn: false });

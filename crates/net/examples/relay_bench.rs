@@ -31,6 +31,7 @@ impl Core for Script {
     fn handle_malformed(&mut self, _: Instant, _: &ParseError, _: &Bytes, _: Flow) {}
     fn handle_flood(&mut self, _: Instant, _: IpAddr) {}
     fn handle_send_failed(&mut self, _: Instant, _: TransmitToken, _: TransportError) {}
+    fn handle_unreachable(&mut self, _: Instant, _: SocketAddr, _: &[u8], _: TransportError) {}
     fn handle_conn_closed(&mut self, _: Instant, _: ConnId) {}
     fn handle_media(&mut self, _: Instant, _: Event) {}
     fn handle_dns_answer(&mut self, _: Instant, _: QueryId, _: Answer) {}
@@ -40,6 +41,7 @@ impl Core for Script {
         CommandReply::Done { changed: 0 }
     }
     fn apply_site(&mut self, _: Instant, _: Arc<Site>) {}
+    fn follow_stir(&mut self, _: Instant, _: ringfort_switch::identity::Stir) {}
     fn handle_timeout(&mut self, _: Instant) {}
     fn poll_timeout(&self) -> Option<Instant> {
         None
@@ -168,6 +170,7 @@ fn stream(remote: SocketAddr) -> StreamConfig {
         sends: true,
         receives: true,
         send_unproven: true,
+        pass_extensions: false,
     }
 }
 

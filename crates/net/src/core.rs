@@ -10,6 +10,7 @@ use ringfort_sip::endpoint::TransportError;
 use ringfort_sip::flow::{ConnId, Flow, ListenerId, TransmitToken};
 use ringfort_sip::locate::{Answer, QueryId};
 use ringfort_sip::message::{Message, ParseError};
+use ringfort_switch::identity::Stir;
 use ringfort_switch::io::{Command, CommandReply, Output};
 use ringfort_switch::model::Site;
 
@@ -20,6 +21,8 @@ pub trait Core: Send + 'static {
     /// A stranger's connection sent more than its rate.
     fn handle_flood(&mut self, now: Instant, source: IpAddr);
     fn handle_send_failed(&mut self, now: Instant, token: TransmitToken, error: TransportError);
+    /// A datagram to `remote` came back by ICMP; `quoted` is what came of it.
+    fn handle_unreachable(&mut self, now: Instant, remote: SocketAddr, quoted: &[u8], error: TransportError);
     fn handle_conn_closed(&mut self, now: Instant, conn: ConnId);
     fn handle_media(&mut self, now: Instant, event: Event);
     /// A question that was put out as [`Output::Query`] is answered.
@@ -28,6 +31,8 @@ pub trait Core: Send + 'static {
     fn handle_fetched(&mut self, now: Instant, query: ringfort_stir::QueryId, fetch: ringfort_stir::Fetch);
     fn handle_command(&mut self, now: Instant, command: Command) -> CommandReply;
     fn apply_site(&mut self, now: Instant, site: Arc<Site>);
+    /// Keys and certificates for signed caller numbers were read again.
+    fn follow_stir(&mut self, now: Instant, stir: Stir);
     fn handle_timeout(&mut self, now: Instant);
     fn poll_timeout(&self) -> Option<Instant>;
     fn poll_output(&mut self) -> Option<Output>;

@@ -13,7 +13,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringfort_sip::locate::{Answer, Located, Locator, Name, Query, QueryFailure, QueryId, RecordType, Request};
+use ringfort_sip::locate::{
+    Answer, Located, Locator, Name, NumberRequest, Query, QueryFailure, QueryId, RecordType, Request, Resolved,
+};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -187,14 +189,22 @@ impl DnsClient {
     /// Runs one look-up of a locator to its end.
     pub fn locate(&self, locator: &mut Locator, request: Request) -> Located {
         let id = locator.locate(clock(), request);
+        self.drive(locator, |locator| std::iter::from_fn(|| locator.poll_located()).find(|located| located.id == id))
+    }
+
+    /// The same for the addresses of a number (ENUM).
+    pub fn resolve_number(&self, locator: &mut Locator, request: NumberRequest) -> Resolved {
+        let id = locator.resolve_number(clock(), request);
+        self.drive(locator, |locator| std::iter::from_fn(|| locator.poll_resolved()).find(|resolved| resolved.id == id))
+    }
+
+    fn drive<T>(&self, locator: &mut Locator, end: impl Fn(&mut Locator) -> Option<T>) -> T {
         loop {
             while let Some(query) = locator.poll_query() {
                 self.dns.ask(query);
             }
-            while let Some(located) = locator.poll_located() {
-                if located.id == id {
-                    return located;
-                }
+            if let Some(end) = end(locator) {
+                return end;
             }
             let wait = locator.poll_timeout().map_or(Duration::ZERO, |at| at.saturating_duration_since(clock()));
             match self.answers.recv_timeout(wait) {

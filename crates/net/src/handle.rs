@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ringfort_media::types::DropReason;
 use ringfort_sip::flow::{ListenerId, Transport};
+use ringfort_switch::identity::Stir;
 use ringfort_switch::io::{Command, CommandReply};
 use ringfort_switch::model::Site;
 
@@ -271,6 +272,14 @@ impl Handle {
     /// As [`Handle::ask`].
     pub fn apply_site(&self, site: Arc<Site>) -> Result<(), HandleError> {
         self.inner.send(ToShard::Site(site))
+    }
+
+    /// Gives the core keys and certificates that were read again.
+    ///
+    /// # Errors
+    /// As [`Handle::ask`].
+    pub fn follow_stir(&self, stir: Stir) -> Result<(), HandleError> {
+        self.inner.send(ToShard::Stir(Box::new(stir)))
     }
 
     /// Whether no call is left; for a drain before a stop.

@@ -18,6 +18,7 @@ use ringfort_sip::flow::{ConnId, Flow, ListenerId, Target, Transmit, Transport};
 use ringfort_sip::frame::{self, Frame};
 use ringfort_sip::message::{Limits, Message};
 use ringfort_sip::stun;
+use ringfort_switch::identity::Stir;
 use ringfort_switch::io::{Command, CommandReply, Output};
 use ringfort_switch::model::Site;
 
@@ -37,12 +38,15 @@ use crate::stir::Fetcher;
 use crate::streams::{FIRST_CONN, ListenerAt, StreamEvent, Streams};
 use crate::sys::batch::{Datagram, RecvBatch, SendBatch};
 use crate::sys::epoll::{Epoll, Interest, Ready, Waker};
+use crate::sys::errors::{ErrorQueue, Undelivered};
 use crate::tls::TlsStore;
 
 /// Datagrams by one system call.
 const BATCH: usize = 64;
 /// Batches read from one socket in one pass, so that the others and the timers have their turn.
 const BATCHES: usize = 8;
+/// Datagrams that came back, of one socket in one pass.
+const ERRORS: usize = 64;
 /// Connections taken from one listener in one pass.
 const ACCEPTS: usize = 64;
 /// How long a listener rests when the process has no descriptor left.
@@ -63,6 +67,7 @@ const FIRST_LISTENER: u64 = 1;
 pub(crate) enum ToShard {
     Ask { command: Command, reply: Box<dyn FnOnce(CommandReply) + Send> },
     Site(Arc<Site>),
+    Stir(Box<Stir>),
     IsIdle(Box<dyn FnOnce(bool) + Send>),
     Stop,
 }
@@ -108,6 +113,7 @@ pub(crate) struct Shard<C, J> {
     listening: Vec<Listening>,
     streams: Streams,
     recv: RecvBatch,
+    errors: ErrorQueue,
     send: SendBatch,
     scratch: Vec<u8>,
     /// Messages of this pass, until the journal is safe.
@@ -190,7 +196,8 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
             listening,
             streams,
             recv: RecvBatch::new(BATCH, DATAGRAM, true),
-            send: SendBatch::new(BATCH),
+            errors: ErrorQueue::new(),
+            send: SendBatch::new(BATCH).with_error_queue(),
             scratch: vec![0; 16 * 1024],
             outbox: Vec::new(),
             closing: Vec::new(),
@@ -265,7 +272,13 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                         self.core.handle_fetched(now, query, fetch);
                     }
                 }
-                token if token < FIRST_CONN => self.listener_ready(now, (token - FIRST_LISTENER) as usize),
+                token if token < FIRST_CONN => {
+                    let index = (token - FIRST_LISTENER) as usize;
+                    if ready.error {
+                        self.read_errors(now, index);
+                    }
+                    self.listener_ready(now, index);
+                }
                 token => self.conn_ready(now, ConnId(token), *ready),
             }
         }
@@ -304,6 +317,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
             match inbox.try_recv() {
                 Ok(ToShard::Ask { command, reply }) => reply(self.core.handle_command(now, command)),
                 Ok(ToShard::Site(site)) => self.core.apply_site(now, site),
+                Ok(ToShard::Stir(stir)) => self.core.follow_stir(now, *stir),
                 Ok(ToShard::IsIdle(reply)) => reply(self.core.is_idle()),
                 // Nobody is left who could ask for anything.
                 Ok(ToShard::Stop) | Err(TryRecvError::Disconnected) => return false,
@@ -330,7 +344,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         for _ in 0..BATCHES {
             let count = match self.recv.recv(self.udp[index].socket.as_fd()) {
                 Ok(count) => count,
-                // An ICMP error for something sent before; the transaction's timer tells.
+                // An ICMP error for something sent before: it stands in the error queue too.
                 Err(_) => continue,
             };
             self.stats.udp_received.add(count as u64);
@@ -341,6 +355,19 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                 return;
             }
             self.behind = true;
+        }
+    }
+
+    /// Datagrams of ours that came back by ICMP. What is left comes in the next pass.
+    fn read_errors(&mut self, now: Instant, index: usize) {
+        let Some(Place::Udp(udp)) = self.places.get(index) else { return };
+        for _ in 0..ERRORS {
+            let taken = self.errors.take(self.udp[*udp].socket.as_fd());
+            let Ok(Some(undelivered)) = taken else { return };
+            let Some(Undelivered { to, port_closed, quoted }) = undelivered else { continue };
+            self.stats.udp_undelivered.one();
+            let error = if port_closed { TransportError::Refused } else { TransportError::Unreachable };
+            self.core.handle_unreachable(now, to, quoted, error);
         }
     }
 

@@ -73,6 +73,8 @@ counters! {
         udp_received,
         udp_sent,
         udp_send_failed,
+        /// Datagrams that came back by ICMP.
+        udp_undelivered,
         /// Dropped before parsing: banned source.
         dropped_ban,
         /// Dropped before parsing: STUN and connections to a profile that is for others.

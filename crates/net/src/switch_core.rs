@@ -11,6 +11,7 @@ use ringfort_sip::flow::{ConnId, Flow, ListenerId, TransmitToken};
 use ringfort_sip::locate::{Answer, QueryId};
 use ringfort_sip::message::{Message, ParseError};
 use ringfort_switch::Switch;
+use ringfort_switch::identity::Stir;
 use ringfort_switch::io::{Command, CommandReply, Output};
 use ringfort_switch::model::Site;
 
@@ -31,6 +32,10 @@ impl Core for Switch {
 
     fn handle_send_failed(&mut self, now: Instant, token: TransmitToken, error: TransportError) {
         Switch::handle_send_failed(self, now, token, error);
+    }
+
+    fn handle_unreachable(&mut self, now: Instant, remote: SocketAddr, quoted: &[u8], error: TransportError) {
+        Switch::handle_unreachable(self, now, remote, quoted, error);
     }
 
     fn handle_conn_closed(&mut self, now: Instant, conn: ConnId) {
@@ -55,6 +60,10 @@ impl Core for Switch {
 
     fn apply_site(&mut self, now: Instant, site: Arc<Site>) {
         Switch::apply_site(self, now, site);
+    }
+
+    fn follow_stir(&mut self, _: Instant, stir: Stir) {
+        Switch::follow_stir(self, stir);
     }
 
     fn handle_timeout(&mut self, now: Instant) {

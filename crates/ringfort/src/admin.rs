@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringfort_net::Handle;
 use ringfort_store::blacklist::Cursor;
 use ringfort_store::service::Rotate;
+use ringfort_store::site::edit::{LineChange, LineEdit};
 use ringfort_store::site::export::Secrets;
 use ringfort_store::{
     Applied, BlacklistStore, CdrFilter, CdrItem, CdrStore, Change, ChangeNote, ExtensionFields, MaintenanceHandle,
@@ -142,12 +143,26 @@ impl Admin {
                 let extension = self.change(rotate, |(_, applied)| applied)?.0;
                 Ok(extension_value(&self.service.site(), &extension, true))
             }
+            AdminRequest::LineShow { kind, tenant, name, secrets } => {
+                let items = self.service.lines(kind, tenant.as_deref(), name.as_deref(), secrets);
+                match &name {
+                    Some(name) if items.is_empty() => {
+                        Err(format!("{name:?}: expected a name that is there, got none; `show` lists them"))
+                    }
+                    Some(_) | None => Ok(json!({ "items": items })),
+                }
+            }
+            AdminRequest::LineChange { change, dry_run, allow_reach } => {
+                let mut plan = self.service.plan_line(&change).map_err(words)?;
+                plan.allow = allow_reach;
+                self.planned(plan, dry_run, &comment_of(&change))
+            }
             AdminRequest::Apply { file, text, dry_run, prune, allow_reach } => {
                 self.apply(&file, &text, dry_run, prune, allow_reach)
             }
             AdminRequest::Reach => {
                 let site = self.service.site();
-                let mut value = reach_gate::value(&reach_gate::look(&self.config, &site));
+                let mut value = reach_gate::value(&self.config, &site);
                 value["revision"] = json!(site.revision);
                 Ok(value)
             }
@@ -201,7 +216,7 @@ impl Admin {
     /// What is stored, as a change that changes nothing.
     fn present(&self) -> Applied {
         let site = self.service.site();
-        Applied { revision: site.revision, site, changes: Vec::new() }
+        Applied { revision: site.revision, site, changes: Vec::new(), advice: Vec::new() }
     }
 
     fn process(&self) -> Result<&dyn Process, String> {
@@ -264,7 +279,8 @@ impl Admin {
     /// What a plan says, and unless it is for looking at alone, what came of it.
     fn planned(&self, plan: Plan, dry_run: bool, comment: &str) -> Result<Value, String> {
         if dry_run {
-            self.service.would_pass(&plan).map_err(|error| error.to_string())?;
+            // A plan that would be refused is shown as well, with the reason.
+            let advice = self.service.advice(&plan).unwrap_or_else(|refusal| vec![refusal.to_string()]);
             return Ok(json!({
                 "dry_run": true,
                 "changed": false,
@@ -272,6 +288,7 @@ impl Admin {
                 "changes": plan.changes,
                 "unchanged": plan.unchanged,
                 "text": plan.to_string(),
+                "advice": advice,
             }));
         }
         self.apply_plan(plan, comment)
@@ -283,6 +300,7 @@ impl Admin {
         let applied = self.change(|| self.service.apply(plan, &note), |applied| applied)?;
         let mut value = applied_value(&applied);
         value["text"] = json!(text);
+        value["advice"] = json!(applied.advice);
         value["unchanged"] = json!(unchanged);
         Ok(value)
     }
@@ -432,6 +450,15 @@ fn note(comment: String) -> ChangeNote {
     ChangeNote { author, comment, at: time::now() }
 }
 
+fn comment_of(change: &LineChange) -> String {
+    let verb = match change.edit {
+        LineEdit::Add(_) => "add",
+        LineEdit::Set(_) => "change",
+        LineEdit::Remove => "remove",
+    };
+    format!("{verb} {} {}", change.kind.name(), change.name)
+}
+
 fn store_fields(fields: Fields) -> ExtensionFields {
     ExtensionFields {
         name: fields.name,
@@ -441,6 +468,7 @@ fn store_fields(fields: Fields) -> ExtensionFields {
         max_calls: fields.max_calls,
         max_contacts: fields.max_contacts,
         enabled: fields.enabled,
+        keys: fields.keys,
     }
 }
 

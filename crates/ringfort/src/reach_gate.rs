@@ -1,31 +1,38 @@
 //! What stands before every change of the site (GUARD-13): one by which whoever has proven nothing would reach a trunk is
-//! refused, unless the operator names that trunk.
+//! refused, unless the operator names that trunk. What is surely not meant so is said of all others.
 
 use ringfort_store::Gate;
+use ringfort_switch::advice;
 use ringfort_switch::config::SwitchConfig;
 use ringfort_switch::model::Site;
-use ringfort_switch::reach::{self, Report};
+use ringfort_switch::reach::{self, Level, Report};
 use serde_json::{Value, json};
 
 /// Every way from somebody without credentials to a trunk, and what is easy to misuse.
-pub fn look(config: &SwitchConfig, site: &Site) -> Report {
+fn look(config: &SwitchConfig, site: &Site) -> Report {
     #[allow(clippy::disallowed_methods, reason = "the edge of the system; nothing in the search depends on it")]
     reach::check(std::time::Instant::now(), config, site)
 }
 
-/// As it goes over the control socket.
-pub fn value(report: &Report) -> Value {
+/// The same with what does not work as it is written, as it goes over the control socket.
+pub fn value(config: &SwitchConfig, site: &Site) -> Value {
+    let report = look(config, site);
     let paths = report.paths.iter().map(|path| json!({ "trunk": path.name(), "path": path.to_string() }));
     let weak =
         |weak: &reach::Weakness| json!({ "level": weak.level.to_string(), "text": weak.text, "mend": weak.mend });
-    json!({ "paths": paths.collect::<Vec<_>>(), "weak": report.weak.iter().map(weak).collect::<Vec<_>>() })
+    let advice = advice::advice(config, site);
+    let all: Vec<Value> = report.weak.iter().chain(&advice).map(weak).collect();
+    json!({ "paths": paths.collect::<Vec<_>>(), "weak": all })
 }
 
 /// The gate of a node with these profiles.
 pub fn gate(config: SwitchConfig) -> Gate {
     Box::new(move |site, allow| {
         let report = look(&config, site);
-        refusal(report.paths.iter().map(|path| (path.name().to_owned(), path.to_string())), allow)
+        refusal(report.paths.iter().map(|path| (path.name().to_owned(), path.to_string())), allow)?;
+        let advice = advice::advice(&config, site);
+        let warnings = advice.iter().filter(|advice| advice.level == Level::Warning);
+        Ok(warnings.map(|advice| format!("{}: {}; mend: {}", advice.level, advice.text, advice.mend)).collect())
     })
 }
 

@@ -24,11 +24,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::admin::{Admin, Process};
 use crate::cli::args::RunArgs;
 use crate::cli::{DEFAULT_CONFIG, DEFAULT_DATA, print};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::{self, AdminRequest, Answer, Request};
 use crate::demo::{self, Account, Welcome};
 use crate::guard_edge::{BanList, GuardEdge};
 use crate::offence_log::OffenceLog;
+use crate::stir::card::CardDesk;
 use crate::{http, kernel_bans, logging, metrics, node, random, reach_gate, selftest, stir, time};
 
 /// How often the store's background work is done.
@@ -71,6 +72,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
 
     let stir = stir::calls::load(&config.stir)?;
+    let cards = Arc::new(CardDesk::default());
+    cards.set(stir::calls::card(&config.stir)?);
     let bound = ringfort_net::bind(node::net_config(&config, &data_dir)).map_err(explain_start)?;
     for finding in bound.findings() {
         tracing::warn!(rule = "start", mend = %finding.mend, "{}", finding.text);
@@ -108,13 +111,15 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let handle = bound.start(switch, Journal::new(journal), edge)?;
     let maintenance = Arc::new(maintenance.spawn(MAINTENANCE_EVERY)?);
 
-    let http = start_http(&config, &handle, started, enforcer.as_ref().map(Enforcer::handle))?;
+    let http = start_http(&config, &handle, started, enforcer.as_ref().map(Enforcer::handle), cards.clone())?;
     let (wake, woken) = mpsc::channel();
     let access = access(&switch_config, &config, &store, fingerprint.as_deref(), http);
     let process = Running {
         handle: handle.clone(),
         access: access.clone(),
         config: config_path.map(|path| (path, format!("{config:?}"))),
+        stir: config.stir.clone(),
+        cards,
         wake: wake.clone(),
     };
     let demo = process.config.is_none();
@@ -229,10 +234,15 @@ fn start_http(
     handle: &Handle,
     started: Instant,
     enforcer: Option<EnforceHandle>,
+    cards: Arc<CardDesk>,
 ) -> anyhow::Result<Option<SocketAddr>> {
     let Some(address) = config.http else { return Ok(None) };
     let pages = handle.clone();
-    match http::start(address, move |path| metrics::page(&pages, started, enforcer.as_ref(), path)) {
+    let page = move |path: &str| {
+        let card = cards.page(path, time::now().0 / 1000);
+        card.or_else(|| metrics::page(&pages, started, enforcer.as_ref(), path))
+    };
+    match http::start(address, page) {
         Ok(bound) => Ok(Some(bound)),
         // The telephones matter more than the figures.
         Err(error) => {
@@ -453,6 +463,9 @@ struct Running {
     access: Value,
     /// The file and what was read from it at start.
     config: Option<(PathBuf, String)>,
+    /// Where its keys and certificates are.
+    stir: config::Stir,
+    cards: Arc<CardDesk>,
     wake: Sender<Wake>,
 }
 
@@ -462,7 +475,13 @@ impl Process for Running {
     }
 
     fn reload(&self) -> Result<Value, String> {
+        // All is read before anything comes into force.
+        let words = |error: anyhow::Error| format!("{error:#}");
+        let (stir, card) =
+            (stir::calls::load(&self.stir).map_err(words)?, stir::calls::card(&self.stir).map_err(words)?);
         let fingerprint = self.handle.reload_tls().map_err(|error| error.to_string())?;
+        self.handle.follow_stir(stir).map_err(|error| error.to_string())?;
+        self.cards.set(card);
         let mut restart = false;
         if let Some((path, before)) = &self.config {
             let config = Config::load(path).map_err(|problems| problems.to_string())?;

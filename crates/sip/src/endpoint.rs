@@ -17,6 +17,7 @@ mod outgoing;
 mod reliable;
 mod responses;
 mod slab;
+mod unreachable;
 mod wake;
 
 use std::collections::{BTreeSet, VecDeque};

@@ -1,10 +1,13 @@
 //! Where a request is to be sent (RFC 3263): NAPTR → SRV → A and AAAA, as pure code. [`Locator::locate`] begins a look-up;
 //! [`Query`]s come out, [`Answer`]s go in, and a [`Located`] comes out with targets in their order and the reason of each.
 //! The targets are tried by [`Locator::next_target`], and what became of them is told by [`Locator::report`] (§4.3).
+//! [`Locator::resolve_number`] asks for the SIP addresses of a telephone number in the same way (ENUM, RFC 6116).
 //! No clock and no socket: `net` has the resolver behind it, the `dns` commands and, later, the switch ask.
 
 mod cache;
+mod expression;
 mod name;
+mod number;
 mod order;
 mod record;
 mod request;
@@ -21,10 +24,13 @@ use rand::{RngExt, SeedableRng};
 
 use crate::flow::Transport;
 use cache::{Cache, Dead};
+use number::NumberSurvey;
 use record::{Reading, TtlBounds};
 use survey::{Progress, Survey};
 
+pub use expression::ExpressionError;
 pub use name::{Name, NameError};
+pub use number::{NumberAddress, NumberError, NumberRequest};
 pub use order::{Families, SkippedRule, order_srv, rule, service_prefix, transport_of_service};
 pub use record::{Answer, Contents, Naptr, QueryFailure, Record, RecordData, RecordType, RrSet, Srv};
 pub use request::{Destination, Request, RequestError};
@@ -115,6 +121,15 @@ pub struct Located {
     pub trace: Trace,
 }
 
+/// The end of a look-up of a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    pub id: LookupId,
+    /// In the order to try them; never empty.
+    pub result: Result<Vec<NumberAddress>, LocateError>,
+    pub trace: Trace,
+}
+
 /// What happened, in figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -130,10 +145,29 @@ pub struct Counters {
 
 type Key = (Name, RecordType);
 
+/// What a look-up is for.
+#[derive(Debug)]
+enum Wanted {
+    Targets(Request),
+    Addresses(NumberRequest),
+}
+
+/// What a look-up has.
+enum Found {
+    Targets(Vec<Target>),
+    Addresses(Vec<NumberAddress>),
+}
+
+/// How far a look-up came.
+enum Step {
+    Open { questions: Vec<(Name, RecordType)>, found: Found },
+    Done(Result<Found, LocateError>),
+}
+
 /// A look-up that runs.
 #[derive(Debug)]
 struct Search {
-    request: Request,
+    wanted: Wanted,
     seed: u64,
     known: Vec<Asked>,
     questions: usize,
@@ -173,6 +207,7 @@ pub struct Locator {
     due: BTreeSet<(Instant, Due)>,
     queries: VecDeque<Query>,
     located: VecDeque<Located>,
+    resolved: VecDeque<Resolved>,
     next_lookup: u64,
     next_query: u64,
     counters: Counters,
@@ -192,6 +227,7 @@ impl Locator {
             due: BTreeSet::new(),
             queries: VecDeque::new(),
             located: VecDeque::new(),
+            resolved: VecDeque::new(),
             next_lookup: 0,
             next_query: 0,
             counters: Counters::default(),
@@ -200,17 +236,26 @@ impl Locator {
 
     /// Begins a look-up. Its end comes out of [`poll_located`](Self::poll_located), at once where everything is known.
     pub fn locate(&mut self, now: Instant, request: Request) -> LookupId {
+        self.begin(now, request.within, Wanted::Targets(request))
+    }
+
+    /// Begins to look for the SIP addresses of a number. The end comes out of [`poll_resolved`](Self::poll_resolved).
+    pub fn resolve_number(&mut self, now: Instant, request: NumberRequest) -> LookupId {
+        self.begin(now, request.limit(), Wanted::Addresses(request))
+    }
+
+    fn begin(&mut self, now: Instant, within: Option<Duration>, wanted: Wanted) -> LookupId {
         let id = LookupId(self.next_lookup);
         self.next_lookup += 1;
         self.counters.lookups += 1;
-        if self.searches.len() >= self.settings.lookups {
-            self.located.push_back(Located { id, result: Err(LocateError::Busy), trace: Trace::default() });
-            return id;
-        }
-        let deadline = now + request.within.unwrap_or(self.settings.deadline);
+        let deadline = now + within.unwrap_or(self.settings.deadline);
         let seed = self.rng.random();
-        let search = Search { request, seed, known: Vec::new(), questions: 0, deadline, patience: None };
-        self.advance(now, id, search);
+        let search = Search { wanted, seed, known: Vec::new(), questions: 0, deadline, patience: None };
+        if self.searches.len() >= self.settings.lookups {
+            self.end(id, search, Err(LocateError::Busy), false, Vec::new());
+        } else {
+            self.advance(now, id, search);
+        }
         id
     }
 
@@ -269,6 +314,11 @@ impl Locator {
         self.located.pop_front()
     }
 
+    /// The next look-up of a number that came to its end.
+    pub fn poll_resolved(&mut self) -> Option<Resolved> {
+        self.resolved.pop_front()
+    }
+
     /// The next target to try: the first that did not fail lately, and where all did, the first. A new request is made for
     /// each, with a new branch (RFC 3263 §4.3). `None`: there is none left.
     pub fn next_target(&mut self, now: Instant, targets: &mut Targets) -> Option<Target> {
@@ -316,27 +366,27 @@ impl Locator {
     fn advance(&mut self, now: Instant, id: LookupId, mut search: Search) {
         loop {
             let (progress, notes) = self.survey(now, &mut search);
-            let (questions, targets) = match progress {
-                Progress::Done(result) => return self.end(id, search, result, true, notes),
+            let (questions, found) = match progress {
+                Step::Done(result) => return self.end(id, search, result, true, notes),
                 // Its time ran out while nobody looked: no further questions.
-                Progress::Open { targets, .. } if now >= search.wakes() => {
-                    return self.end(id, search, in_time(targets), false, notes);
+                Step::Open { found, .. } if now >= search.wakes() => {
+                    return self.end(id, search, found.in_time(), false, notes);
                 }
-                Progress::Open { questions, targets } => (questions, targets),
+                Step::Open { questions, found } => (questions, found),
             };
             let mut refused = false;
             for (name, kind) in questions {
                 if !self.ask(now, id, &mut search, &name, kind) {
                     refused = true;
                     let failure = Contents::Failed(QueryFailure::Busy);
-                    let found = RrSet {
+                    let set = RrSet {
                         contents: failure,
                         ttl: Duration::ZERO,
                         expires: now,
                         authenticated: false,
                         aliases: Vec::new(),
                     };
-                    search.known.push(Asked { name, kind, found: Arc::new(found), cached: false });
+                    search.known.push(Asked { name, kind, found: Arc::new(set), cached: false });
                 }
             }
             // With the refusals known it may have come to its end.
@@ -344,7 +394,7 @@ impl Locator {
                 continue;
             }
             self.due.remove(&(search.wakes(), Due::Lookup(id)));
-            if !targets.is_empty() && search.patience.is_none() {
+            if !found.is_empty() && search.patience.is_none() {
                 search.patience = Some(now + self.settings.patience);
             }
             self.due.insert((search.wakes(), Due::Lookup(id)));
@@ -353,28 +403,41 @@ impl Locator {
         }
     }
 
-    fn survey(&mut self, now: Instant, search: &mut Search) -> (Progress, Vec<Note>) {
-        let Search { request, seed, known, .. } = search;
+    fn survey(&mut self, now: Instant, search: &mut Search) -> (Step, Vec<Note>) {
+        let Search { wanted, seed, known, .. } = search;
         let cache = &mut self.cache;
-        let mut survey = Survey {
-            request,
-            settings: &self.settings,
-            seed: *seed,
-            known: |name: &Name, kind| {
-                if let Some(asked) = known.iter().find(|asked| asked.kind == kind && asked.name == *name) {
-                    return Some(Arc::clone(&asked.found));
-                }
-                let key = (name.clone(), kind);
-                let found = cache.get(now, &key)?;
-                // Held, so that it does not run out half-way.
-                known.push(Asked { name: key.0, kind, found: Arc::clone(&found), cached: true });
-                Some(found)
-            },
-            open: Vec::new(),
-            notes: Vec::new(),
+        let known = |name: &Name, kind| {
+            if let Some(asked) = known.iter().find(|asked| asked.kind == kind && asked.name == *name) {
+                return Some(Arc::clone(&asked.found));
+            }
+            let key = (name.clone(), kind);
+            let found = cache.get(now, &key)?;
+            // Held, so that it does not run out half-way.
+            known.push(Asked { name: key.0, kind, found: Arc::clone(&found), cached: true });
+            Some(found)
         };
-        let progress = survey.run();
-        (progress, survey.notes)
+        match wanted {
+            Wanted::Targets(request) => {
+                let settings = &self.settings;
+                let (open, notes) = (Vec::new(), Vec::new());
+                let mut survey = Survey { request, settings, seed: *seed, known, open, notes };
+                let step = match survey.run() {
+                    Progress::Open { questions, targets } => Step::Open { questions, found: Found::Targets(targets) },
+                    Progress::Done(result) => Step::Done(result.map(Found::Targets)),
+                };
+                (step, survey.notes)
+            }
+            Wanted::Addresses(request) => {
+                let mut survey = NumberSurvey::new(request, known);
+                let result = survey.run();
+                let found = Found::Addresses(survey.found);
+                let step = match survey.open.is_empty() {
+                    true => Step::Done(result.map(|()| found)),
+                    false => Step::Open { questions: survey.open, found },
+                };
+                (step, survey.notes)
+            }
+        }
     }
 
     /// Joins a question that is on its way, or sends one. `false`: there is no room.
@@ -447,8 +510,8 @@ impl Locator {
     fn settle(&mut self, now: Instant, id: LookupId, mut search: Search) {
         let (progress, notes) = self.survey(now, &mut search);
         let (result, complete) = match progress {
-            Progress::Done(result) => (result, true),
-            Progress::Open { targets, .. } => (in_time(targets), false),
+            Step::Done(result) => (result, true),
+            Step::Open { found, .. } => (found.in_time(), false),
         };
         self.end(id, search, result, complete, notes);
     }
@@ -457,13 +520,21 @@ impl Locator {
         &mut self,
         id: LookupId,
         search: Search,
-        result: Result<Vec<Target>, LocateError>,
+        result: Result<Found, LocateError>,
         complete: bool,
         notes: Vec<Note>,
     ) {
         self.due.remove(&(search.wakes(), Due::Lookup(id)));
-        let result = result.map(|targets| Targets { left: targets.into(), complete });
-        self.located.push_back(Located { id, result, trace: Trace { asked: search.known, notes } });
+        let trace = Trace { asked: search.known, notes };
+        match search.wanted {
+            Wanted::Targets(_) => {
+                let result = result.map(|found| Targets { left: found.targets().into(), complete });
+                self.located.push_back(Located { id, result, trace });
+            }
+            Wanted::Addresses(_) => {
+                self.resolved.push_back(Resolved { id, result: result.map(Found::addresses), trace });
+            }
+        }
     }
 }
 
@@ -473,7 +544,30 @@ impl Search {
     }
 }
 
-/// What a look-up has when its time is over.
-fn in_time(targets: Vec<Target>) -> Result<Vec<Target>, LocateError> {
-    if targets.is_empty() { Err(LocateError::TooLate) } else { Ok(targets) }
+impl Found {
+    fn is_empty(&self) -> bool {
+        match self {
+            Found::Targets(targets) => targets.is_empty(),
+            Found::Addresses(addresses) => addresses.is_empty(),
+        }
+    }
+
+    /// What a look-up has when its time is over.
+    fn in_time(self) -> Result<Found, LocateError> {
+        if self.is_empty() { Err(LocateError::TooLate) } else { Ok(self) }
+    }
+
+    fn targets(self) -> Vec<Target> {
+        match self {
+            Found::Targets(targets) => targets,
+            Found::Addresses(_) => Vec::new(),
+        }
+    }
+
+    fn addresses(self) -> Vec<NumberAddress> {
+        match self {
+            Found::Addresses(addresses) => addresses,
+            Found::Targets(_) => Vec::new(),
+        }
+    }
 }

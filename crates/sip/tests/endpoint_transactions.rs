@@ -347,6 +347,48 @@ fn a_failed_send_and_a_closed_connection_fail_the_request_at_once_rfc_3261_secti
 }
 
 #[test]
+fn an_icmp_error_fails_the_request_that_it_quotes_and_no_other_rfc_3261_section_18_4() {
+    let mut alone = Alone::new();
+    let mut r = request(1, Method::Invite, Transport::Udp);
+    r.target = Target::Connect { transport: Transport::Udp, listener: UDP, remote: addr(7), server_name: None };
+    let tx = alone.end.send_request(alone.now, r).expect("there is room");
+    let sent = alone.transmits().remove(0).payload;
+    let text = String::from_utf8_lossy(&sent).into_owned();
+    let branch = text.find("z9hG4bK").expect("a branch");
+    let other_nonce = {
+        let at = branch + 30;
+        let digit = if &text[at..=at] == "0" { "1" } else { "0" };
+        format!("{}{digit}{}", &text[..at], &text[at + 1..])
+    };
+    let refused = TransportError::Refused;
+    // Forged, cut off too early, of nothing that is known, sent elsewhere.
+    for (remote, quoted) in [
+        (addr(7), other_nonce.as_bytes()),
+        (addr(7), &sent[..branch + 38]),
+        (addr(7), b"branch="),
+        (addr(7), b""),
+        (addr(8), &sent[..]),
+    ] {
+        assert!(!alone.end.handle_unreachable(alone.now, remote, quoted, refused));
+    }
+    assert!(alone.words().is_empty() && alone.end.is_unheard(tx));
+    assert!(alone.end.handle_unreachable(alone.now, addr(7), &sent[..branch + 39], refused));
+    assert!(!alone.end.handle_unreachable(alone.now, addr(7), &sent, refused));
+    assert_eq!(alone.words(), ["failed Transport(Refused)"]);
+}
+
+#[test]
+fn an_icmp_error_does_not_fail_what_has_been_heard() {
+    let mut alone = Alone::new();
+    let mut r = request(1, Method::Invite, Transport::Udp);
+    r.target = Target::Connect { transport: Transport::Udp, listener: UDP, remote: addr(0), server_name: None };
+    alone.end.send_request(alone.now, r).expect("there is room");
+    let sent = alone.transmits().remove(0).payload;
+    alone.get(&answer_to(&parse(sent.clone()), 100, "", ""));
+    assert!(!alone.end.handle_unreachable(alone.now, addr(0), &sent, TransportError::Refused));
+}
+
+#[test]
 fn a_request_too_long_for_udp_goes_by_tcp_and_by_udp_where_tcp_fails_rfc_3261_section_18_1_1() {
     let mut alone = Alone::new();
     let mut r = request(1, Method::Message, Transport::Udp);

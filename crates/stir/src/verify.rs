@@ -240,6 +240,13 @@ impl Verifier {
         id
     }
 
+    /// Believes as `other` does from now on. Questions that wait stay. Certificates that were fetched are forgotten: each was
+    /// looked up among the authorities of before when it came.
+    pub fn follow(&mut self, other: Verifier) {
+        (self.settings, self.anchors) = (other.settings, other.anchors);
+        self.cache.clear();
+    }
+
     /// Asks about the signed card of a 608 response (RFC 8688 §3.3), as it was fetched from the URL in Call-Info.
     pub fn handle_card(&mut self, now: Now, jws: &str) -> VerificationId {
         let id = self.new_id();

@@ -150,7 +150,7 @@ impl CdrItem {
             rule: cdr.rule,
             quality: cdr.quality,
             trunks: cdr.trunks,
-            more: cdr.more,
+            more: cdr.more.shown(&show),
             cost: cdr.cost.as_ref().map(|cost| money::text(cost.amount)),
             currency: cdr.cost.map(|cost| cost.currency),
         }

@@ -8,20 +8,22 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
-use ringfort_switch::model::{Destination, Extension, Secret, Site, SrtpPolicy, Tenant};
+use ringfort_switch::model::{Calling, Destination, Extension, Secret, Site, SrtpPolicy, Tenant};
 use ringfort_switch::record::UnixMillis;
 use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 pub use rates::RatesFile;
 
 use crate::db::{Db, DbError};
 use crate::keys::Keys;
+use crate::site::edit::{self, LineChange, Pair};
 use crate::site::export::{self, Secrets};
 use crate::site::{
-    Absent, Action, Change, Counters, DEFAULT_TENANT, Lines, Located, Plan, RawExtension, RawSite, Resolver,
-    SiteErrors, Target, compare, rows,
+    Absent, Action, Change, Counters, DEFAULT_TENANT, Lines, Located, ObjectKind, Plan, RawExtension, RawSite,
+    Resolver, SiteErrors, Target, compare, rows,
 };
 
 /// Why a change or question was refused. All but `Db` are the caller's to mend.
@@ -84,6 +86,8 @@ pub struct Applied {
     /// For `Switch::apply_site`.
     pub site: Arc<Site>,
     pub changes: Vec<Change>,
+    /// What the gate has to say of it.
+    pub advice: Vec<String>,
 }
 
 /// One line of the list of revisions.
@@ -111,11 +115,15 @@ pub struct ExtensionFields {
     pub max_calls: Option<u32>,
     pub max_contacts: Option<u32>,
     pub enabled: Option<bool>,
+    /// What it may do beyond the house, by the keys of `site.toml`.
+    pub keys: Vec<Pair>,
 }
 
 impl ExtensionFields {
-    fn raw(self, tenant: &str, number: &str) -> RawExtension {
-        RawExtension {
+    /// `present`: what it may do now.
+    fn raw(self, tenant: &str, number: &str, present: &Calling) -> Result<RawExtension, SiteErrors> {
+        let calling = if self.keys.is_empty() { None } else { Some(edit::calling(number, present, &self.keys)?) };
+        Ok(RawExtension {
             number: Located::new(number.to_owned()),
             tenant: Some(Located::new(tenant.to_owned())),
             name: self.name.map(Located::new),
@@ -125,8 +133,8 @@ impl ExtensionFields {
             max_calls: self.max_calls.map(Located::new),
             max_contacts: self.max_contacts.map(Located::new),
             enabled: self.enabled.map(Located::new),
-            calling: None,
-        }
+            calling,
+        })
     }
 }
 
@@ -158,8 +166,9 @@ impl std::fmt::Debug for Gatehouse {
     }
 }
 
-/// Looks at a state of the site before it comes into force: the state, and what the operator allows by name.
-pub type Gate = Box<dyn Fn(&Site, &[String]) -> Result<(), String> + Send + Sync>;
+/// Looks at a state of the site before it comes into force: the state, and what the operator allows by name. What it says of
+/// one that it lets pass is for the operator to hear.
+pub type Gate = Box<dyn Fn(&Site, &[String]) -> Result<Vec<String>, String> + Send + Sync>;
 
 #[derive(Debug)]
 struct State {
@@ -288,6 +297,31 @@ impl Service {
         export::export(&state.tenants, &state.site, secrets)
     }
 
+    /// What changing one trunk, route or alias by hand would do.
+    ///
+    /// # Errors
+    /// [`ServiceError::Site`] with everything that is wrong.
+    pub fn plan_line(&self, change: &LineChange) -> Result<Plan, ServiceError> {
+        let mut state = self.lock();
+        let raw = edit::edited(&state.tenants, &state.site, change)?;
+        state.plan(&raw, true, Absent::Default)
+    }
+
+    /// Trunks, routes, inbound routes or aliases as objects with the keys of `site.toml`, in their order; `None`: of all
+    /// tenants, of all names.
+    pub fn lines(&self, kind: ObjectKind, tenant: Option<&str>, name: Option<&str>, secrets: bool) -> Vec<Value> {
+        let state = self.lock();
+        edit::shown(&state.tenants, &state.site, kind, tenant, name, secrets)
+    }
+
+    /// What the gate says of a plan, were it applied.
+    ///
+    /// # Errors
+    /// [`ServiceError::Gate`]: it would be refused.
+    pub fn advice(&self, plan: &Plan) -> Result<Vec<String>, ServiceError> {
+        self.judged(&self.site_of(plan), plan)
+    }
+
     /// All extensions of a tenant (of all tenants for `None`), by number.
     pub fn extension_list(&self, tenant: Option<&str>) -> Vec<Extension> {
         let site = self.site();
@@ -402,7 +436,8 @@ impl Service {
         fields: ExtensionFields,
         note: &ChangeNote,
     ) -> Result<(Extension, Applied), ServiceError> {
-        let raw = RawSite { extensions: Some(vec![fields.raw(tenant, number)]), ..RawSite::default() };
+        let present = state.find(tenant, number).map(|e| e.calling.clone()).unwrap_or_default();
+        let raw = RawSite { extensions: Some(vec![fields.raw(tenant, number, &present)?]), ..RawSite::default() };
         let plan = state.plan(&raw, false, Absent::Keep)?;
         let applied = self.apply_locked(state, plan, note)?;
         Ok((state.find(tenant, number)?.clone(), applied))
@@ -413,36 +448,18 @@ impl Service {
         let _ = self.gate.0.set(gate);
     }
 
-    /// Whether the gate lets a plan pass, which is not applied.
-    ///
-    /// # Errors
-    /// [`ServiceError::Gate`]: what applying it would be refused for.
-    pub fn would_pass(&self, plan: &Plan) -> Result<(), ServiceError> {
-        if plan.is_empty() { Ok(()) } else { self.pass_gate(plan).map(drop) }
-    }
-
-    /// The site as the plan would make it.
-    fn pass_gate(&self, plan: &Plan) -> Result<Site, ServiceError> {
-        let tenants = with_default_domains(&plan.target.tenants, &self.default_domains);
-        let extensions = plan.target.extensions.clone();
-        let site = Site { revision: plan.base + 1, tenants, extensions, ..Site::default() };
-        let site = plan.target.lines.clone().within(site);
-        if let Some(gate) = self.gate.0.get() {
-            gate(&site, &plan.allow).map_err(ServiceError::Gate)?;
-        }
-        Ok(site)
-    }
-
     fn apply_locked(&self, state: &mut State, plan: Plan, note: &ChangeNote) -> Result<Applied, ServiceError> {
         let base = state.site.revision;
         if plan.base != base {
             return Err(ServiceError::Stale { base: plan.base, current: base });
         }
         if plan.is_empty() {
-            return Ok(Applied { revision: base, site: Arc::clone(&state.site), changes: Vec::new() });
+            let advice = self.judged(&state.site, &plan).unwrap_or_default();
+            return Ok(Applied { revision: base, site: Arc::clone(&state.site), changes: Vec::new(), advice });
         }
         let revision = base + 1;
-        let site = self.pass_gate(&plan)?;
+        let site = self.site_of(&plan);
+        let advice = self.judged(&site, &plan)?;
         self.db.write(|tx| -> Result<(), ServiceError> {
             // Somebody with a database tool may have been at it.
             let current = rows::revision(tx)?;
@@ -461,7 +478,21 @@ impl Service {
             next_extension: state.counters.next_extension.max(target.next_extension),
             next_trunk: state.counters.next_trunk.max(target.next_trunk),
         };
-        Ok(Applied { revision, site: Arc::clone(&state.site), changes })
+        Ok(Applied { revision, site: Arc::clone(&state.site), changes, advice })
+    }
+
+    /// The site of the next revision.
+    fn site_of(&self, plan: &Plan) -> Site {
+        let tenants = with_default_domains(&plan.target.tenants, &self.default_domains);
+        let (revision, extensions) = (plan.base + 1, plan.target.extensions.clone());
+        plan.target.lines.clone().within(Site { revision, tenants, extensions, ..Site::default() })
+    }
+
+    fn judged(&self, site: &Site, plan: &Plan) -> Result<Vec<String>, ServiceError> {
+        match self.gate.0.get() {
+            Some(gate) => gate(site, &plan.allow).map_err(ServiceError::Gate),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn at_revision(&self, asked: u64, newest: u64) -> Result<rows::Objects, ServiceError> {

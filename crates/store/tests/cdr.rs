@@ -5,7 +5,9 @@ mod common;
 use common::{NOW, System, binding, ended, later, quality, started, system};
 use ringfort_store::{CdrFilter, CdrItem};
 use ringfort_switch::model::{CallId, ExtensionId, Pii, TenantId};
-use ringfort_switch::record::{CallMore, CallTrunks, Cdr, EndCause, IdentityNote, JournalRecord, UnixMillis};
+use ringfort_switch::record::{
+    CallMore, CallTrunks, Cdr, DiversionNote, EndCause, IdentityNote, JournalRecord, UnixMillis,
+};
 
 impl System {
     fn end(&mut self, cdr: Cdr) {
@@ -78,7 +80,8 @@ fn what_else_is_known_of_a_call_is_kept_through_the_journal_and_in_the_database(
         rule: "stir.passed".into(),
         attest: Some("A".into()),
     };
-    let whole = Cdr { more: CallMore { identity: Some(identity) }, ..ended(1) };
+    let diverted = DiversionNote { by: Pii::new("+442079460001".into()), reason: "no-answer".into() };
+    let whole = Cdr { more: CallMore { identity: Some(identity), diverted: Some(diverted) }, ..ended(1) };
     let mut first = system(dir.path(), 1 << 20);
     first.writer.append(&JournalRecord::CallStarted(Box::new(ended(1)))).unwrap();
     first.end(whole.clone());
@@ -89,6 +92,7 @@ fn what_else_is_known_of_a_call_is_kept_through_the_journal_and_in_the_database(
     assert_eq!(again.store.cdrs.list(&CdrFilter::default()).unwrap(), std::slice::from_ref(&whole));
     let shown = serde_json::to_value(CdrItem::masked(whole)).unwrap();
     assert_eq!(shown["identity"]["rule"], "stir.passed");
+    assert_eq!((&shown["diverted"]["by"], &shown["diverted"]["reason"]), (&"+44****0001".into(), &"no-answer".into()));
 }
 
 #[test]

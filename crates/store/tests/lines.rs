@@ -56,6 +56,11 @@ trunks = ["cheap", "solid"]
 order = "least-cost"
 ring_for = "40s"
 
+[[route]]
+name = "published"
+patterns = ["any"]
+enum = "E164.arpa."
+
 [[inbound]]
 name = "front"
 trunk = "solid"
@@ -110,7 +115,8 @@ fn a_company_with_two_providers_survives_a_restart_an_export_and_a_rollback() {
     assert_eq!(trunks[0].credentials.as_ref().unwrap().password.reveal(), "Provider-Secret-1");
     assert!(trunks[1].inbound_credentials.as_ref().unwrap().password.reveal().len() >= 20);
     let routes: Vec<_> = site.outbound.iter().map(|r| r.name.as_str()).collect();
-    assert_eq!(routes, ["emergency", "abroad"]);
+    assert_eq!(routes, ["emergency", "abroad", "published"]);
+    assert_eq!((site.outbound[2].enum_domain.as_deref(), site.outbound[2].trunks.len()), (Some("e164.arpa"), 0));
     assert_eq!(site.outbound[1].patterns[0], Pattern::Prefix("00".to_owned()));
     assert_eq!(site.outbound[1].order, TrunkOrder::LeastCost);
     assert_eq!(site.outbound[1].trunks, [trunks[0].id, trunks[1].id]);

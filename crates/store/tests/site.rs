@@ -399,9 +399,14 @@ fn a_change_that_the_gate_refuses_is_not_stored_unless_it_is_allowed_by_name() {
     let store = open(dir.path());
     store.service.set_gate(Box::new(|site, allow| {
         let open = site.extensions.values().any(|extension| extension.number == "102");
-        if open && !allow.contains(&"acme".to_owned()) { Err("102 is an open door".to_owned()) } else { Ok(()) }
+        if open && !allow.contains(&"acme".to_owned()) {
+            Err("102 is an open door".to_owned())
+        } else {
+            Ok(vec!["well".to_owned()])
+        }
     }));
     let plan = store.service.plan(&raw(TWO), false).unwrap();
+    assert!(store.service.advice(&plan).is_err());
     let refused = store.service.apply(plan, &note("")).unwrap_err();
     assert!(matches!(refused, ServiceError::Gate(_)) && refused.to_string() == "102 is an open door");
     assert_eq!((store.service.site().revision, store.service.site().extensions.len()), (0, 0));
@@ -409,5 +414,7 @@ fn a_change_that_the_gate_refuses_is_not_stored_unless_it_is_allowed_by_name() {
     assert!(matches!(refused, ServiceError::Gate(_)), "single changes too");
     let mut plan = store.service.plan(&raw(TWO), false).unwrap();
     plan.allow = vec!["acme".to_owned()];
-    assert_eq!(store.service.apply(plan, &note("")).unwrap().revision, 1);
+    assert_eq!(store.service.advice(&plan).unwrap(), ["well"]);
+    let applied = store.service.apply(plan, &note("")).unwrap();
+    assert_eq!((applied.revision, applied.advice.as_slice()), (1, &["well".to_owned()][..]));
 }

@@ -34,6 +34,7 @@ fn site() -> Site {
         hours: Vec::new(),
         strip: 0,
         prepend: String::new(),
+        enum_domain: None,
         trunks: trunks.keys().copied().collect(),
         order: TrunkOrder::LeastCost,
         ring_for: None,

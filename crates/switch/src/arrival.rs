@@ -14,7 +14,7 @@ use crate::io::Level;
 use crate::lookup::Lookup;
 use crate::timers::Timer;
 
-pub(crate) use parties::{Party, called, guest, numbers, of_trunk};
+pub(crate) use parties::{Party, called, guest, numbers, of_trunk, user_of};
 pub(crate) use sources::{HopId, Sources};
 
 /// The bounds between which the lifetime of DNS records decides when a trunk is located again.

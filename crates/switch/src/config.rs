@@ -7,6 +7,7 @@ use std::time::Duration;
 use ringfort_guard::{Cidr, WatchConfig};
 use ringfort_sip::digest::Algorithm;
 use ringfort_sip::endpoint::ListenerInfo;
+use ringfort_sip::flow::{ListenerId, Transport};
 use ringfort_sip::locate;
 use ringfort_sip::session_timer::SessionTimer;
 
@@ -38,6 +39,33 @@ pub struct Profile {
 pub struct Listener {
     pub profile: ProfileId,
     pub sip: ListenerInfo,
+}
+
+impl SwitchConfig {
+    /// The listener by which an address is reached: one of the profile that is named, else of the first external profile that
+    /// has one, for its transport and family. TCP and TLS are opened from there.
+    pub fn listener_towards(&self, profile: Option<&str>, transport: Transport, ipv4: bool) -> Option<&Listener> {
+        let fits = |l: &&Listener| l.sip.transport == transport && l.sip.local.is_ipv4() == ipv4;
+        let named = |l: &&Listener| {
+            let of = &self.profiles[usize::from(l.profile.0)];
+            match profile {
+                Some(name) => of.name == name,
+                None => of.kind == ProfileKind::External,
+            }
+        };
+        let found = self.listeners.iter().filter(fits).find(named);
+        // Without an external profile at all, the one that there is has to do for going out.
+        let external = self.profiles.iter().any(|p| p.kind == ProfileKind::External);
+        let any = || self.listeners.iter().find(fits).filter(|_| profile.is_none() && !external);
+        found.or_else(any)
+    }
+
+    /// RFC 3261 §18.1.1: the TCP listener of a profile for what is too long for UDP. `ipv4`: of whoever it goes to.
+    pub fn tcp_towards(&self, profile: ProfileId, ipv4: bool) -> Option<ListenerId> {
+        let fits =
+            |l: &&Listener| l.profile == profile && l.sip.transport == Transport::Tcp && l.sip.local.is_ipv4() == ipv4;
+        self.listeners.iter().find(fits).map(|l| l.sip.id)
+    }
 }
 
 /// Registrar bounds (RFC 3261 §10.3).

@@ -77,6 +77,10 @@ impl Switch {
             Decision::Extension(extension) => answer.outcome = format!("rings extension {}", extension.number),
             Decision::Trunks(plan) => {
                 answer.outcome = format!("leaves by the route {}", plan.route);
+                if !plan.numbers.is_empty() {
+                    let then = if plan.attempts.is_empty() { "" } else { ", then by its trunks" };
+                    answer.outcome.push_str(&format!(", first to what ENUM gives{then}"));
+                }
                 answer.canonical = plan.canonical.clone();
                 answer.hidden = plan.hide;
                 answer.trunks = self.explain_cost(now, caller, &plan, &mut answer);

@@ -10,6 +10,7 @@ use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_sip::write::Headers;
 use ringfort_stir::passport::Attestation;
+use ringfort_stir::rejection;
 use ringfort_stir::sign::{OrigId, Outgoing};
 use ringfort_stir::{
     Event, Fetch, Fingerprint, Now, Outcome, Party, QueryId, Question, Signer, UnixTime, Verdict, VerificationId,
@@ -27,6 +28,8 @@ use crate::{Switch, arrival, number};
 pub struct Stir {
     pub verifier: Option<Verifier>,
     pub signer: Option<Signer>,
+    /// Beneath which the cards of 608 responses stand (RFC 8688), each by the second that it is of.
+    pub card_url: Option<String>,
 }
 
 /// A trunk's call that waits for its verdict.
@@ -67,6 +70,24 @@ impl Switch {
     /// Call it before anything comes in.
     pub fn set_stir(&mut self, stir: Stir) {
         self.identities.stir = stir;
+    }
+
+    /// Keys and certificates were read again. A call whose certificate is still being fetched is judged by the new ones.
+    pub fn follow_stir(&mut self, stir: Stir) {
+        let before = std::mem::replace(&mut self.identities.stir, stir);
+        if let Some(mut judge) = before.verifier {
+            if let Some(now) = self.identities.stir.verifier.take() {
+                judge.follow(now);
+            }
+            self.identities.stir.verifier = Some(judge);
+        }
+        self.notice(Level::Info, None, None, "stir.reload", "keys and certificates were read again".to_owned());
+    }
+
+    /// Where a caller may complain who is turned away with 608 (RFC 8688 §3.1): a card that is signed for this second.
+    pub(crate) fn complaint(&self, now: Instant) -> Option<String> {
+        let url = self.identities.stir.card_url.as_deref()?;
+        rejection::call_info(&format!("{}/{}", url.trim_end_matches('/'), self.clock.unix_s(now)))
     }
 
     /// A certificate that was asked for by [`Output::Fetch`].

@@ -2,6 +2,7 @@
 //! feeds it messages, media events, commands and the time, and drains what is to be done.
 //! Called by `net` (the running system) and `tests/sim` (whole systems in virtual time).
 
+pub mod advice;
 mod arrival;
 mod auth;
 mod blacklist;
@@ -11,6 +12,7 @@ mod command;
 pub mod config;
 mod crossing;
 pub mod directory;
+mod diversion;
 mod explain;
 mod gruu;
 pub mod identity;
@@ -257,6 +259,14 @@ impl Switch {
     pub fn handle_send_failed(&mut self, now: Instant, token: TransmitToken, error: TransportError) {
         self.endpoint.handle_transport_error(now, token, error);
         self.handle_events(now);
+    }
+
+    /// A datagram to `remote` came back by ICMP; `quoted`: what came of it, perhaps not whole. What it does not prove to be a
+    /// request of ours is passed over.
+    pub fn handle_unreachable(&mut self, now: Instant, remote: SocketAddr, quoted: &[u8], error: TransportError) {
+        if self.endpoint.handle_unreachable(now, remote, quoted, error) {
+            self.handle_events(now);
+        }
     }
 
     pub fn handle_conn_closed(&mut self, now: Instant, conn: ConnId) {

@@ -108,18 +108,23 @@ pub(crate) struct Shown {
     pub headers: Headers,
 }
 
-/// From and the fields about the caller, as the trunk's rules have them. A hidden caller is anonymous in From, and in
-/// what the provider is told for itself marked as not to be shown (RFC 3323 §4.1, RFC 3325 §7).
-pub(crate) fn shown(plan: &NumberPlan, trunk: &Trunk, realm: &str, caller: &Extension, hide: bool) -> Shown {
-    let number = number::caller_id(plan, trunk, &caller.calling);
-    let account = trunk.credentials.as_ref().map(|c| c.user.as_str());
-    let domain = match (&trunk.from_domain, trunk.kind) {
+/// Our domain on a trunk. `realm`: the tenant's first.
+pub(crate) fn own_domain(trunk: &Trunk, realm: &str) -> String {
+    match (&trunk.from_domain, trunk.kind) {
         (Some(domain), _) => domain.clone(),
         (None, TrunkKind::Register) => {
             Uri::parse(&trunk.server).map_or_else(|_| realm.to_owned(), |u| u.host_str().to_owned())
         }
         (None, TrunkKind::Peer) => realm.to_owned(),
-    };
+    }
+}
+
+/// From and the fields about the caller, as the trunk's rules have them. A hidden caller is anonymous in From, and in
+/// what the provider is told for itself marked as not to be shown (RFC 3323 §4.1, RFC 3325 §7).
+pub(crate) fn shown(plan: &NumberPlan, trunk: &Trunk, realm: &str, caller: &Extension, hide: bool) -> Shown {
+    let number = number::caller_id(plan, trunk, &caller.calling);
+    let account = trunk.credentials.as_ref().map(|c| c.user.as_str());
+    let domain = own_domain(trunk, realm);
     let user = match trunk.headers.from {
         FromUser::Caller => number.as_deref().or(account),
         FromUser::Account => account.or(number.as_deref()),

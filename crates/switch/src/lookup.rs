@@ -1,19 +1,19 @@
 //! Hosts that have to be located (RFC 3263) before something can be sent there: which look-up is whose, and the way of
 //! questions and answers through the switch.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use ringfort_sip::advertise;
 use ringfort_sip::flow::ListenerId;
 use ringfort_sip::locate::{
-    Answer, LocateError, Located, Locator, LookupId, QueryId, Request, Settings, Target, Targets,
+    Answer, LocateError, Located, Locator, LookupId, NumberRequest, QueryId, Request, Resolved, Settings, Target,
+    Targets,
 };
 use rustc_hash::FxHashMap;
 
 use crate::Switch;
 use crate::arrival::HopId;
-use crate::config::{Listener, ProfileKind};
+use crate::config::Listener;
 use crate::io::Output;
 use crate::model::CallId;
 use crate::trunk::TrunkUse;
@@ -48,6 +48,13 @@ impl Lookups {
         id
     }
 
+    /// The addresses of a number, for a call on its way out.
+    pub(crate) fn begin_number(&mut self, now: Instant, request: NumberRequest, call: CallId) -> LookupId {
+        let id = self.locator.resolve_number(now, request);
+        self.waiting.insert(id, Lookup::Call(call));
+        id
+    }
+
     /// Nobody waits for it any more.
     pub(crate) fn cancel(&mut self, id: LookupId) {
         if self.waiting.remove(&id).is_some() {
@@ -71,6 +78,11 @@ impl Switch {
             any = true;
             self.on_located(now, whose, result);
         }
+        while let Some(Resolved { id, result, .. }) = self.lookups.locator.poll_resolved() {
+            let Some(Lookup::Call(call)) = self.lookups.waiting.remove(&id) else { continue };
+            any = true;
+            self.on_call_resolved(now, call, result);
+        }
         while let Some(query) = self.lookups.locator.poll_query() {
             self.outputs.push_back(Output::Query(query));
         }
@@ -85,23 +97,10 @@ impl Switch {
         }
     }
 
-    /// The listener by which a target is reached: one of the profile that is named, else of the first external profile that
-    /// has one, for its transport and family. TCP and TLS are opened from there.
+    /// The listener by which a target is reached.
     pub(crate) fn listener_for(&self, profile: Option<&str>, target: &Target) -> Option<ListenerId> {
-        let fits =
-            |l: &&Listener| l.sip.transport == target.transport && same_family(l.sip.local.ip(), target.address.ip());
-        let named = |l: &&Listener| {
-            let of = &self.config.profiles[usize::from(l.profile.0)];
-            match profile {
-                Some(name) => of.name == name,
-                None => of.kind == ProfileKind::External,
-            }
-        };
-        let found = self.config.listeners.iter().filter(fits).find(named);
-        // Without an external profile at all, the one that there is has to do for going out.
-        let external = self.config.profiles.iter().any(|p| p.kind == ProfileKind::External);
-        let any = || self.config.listeners.iter().find(fits).filter(|_| profile.is_none() && !external);
-        found.or_else(any).map(|l| l.sip.id)
+        let found = self.config.listener_towards(profile, target.transport, target.address.is_ipv4());
+        found.map(|l| l.sip.id)
     }
 
     /// Whether a stranger's DNS records may lead there: to no address of our own, of a private network or of this machine.
@@ -109,10 +108,6 @@ impl Switch {
         let ip = target.address.ip();
         !advertise::is_inside(ip) && !self.own_addresses.iter().any(|own| own.ip() == ip)
     }
-}
-
-fn same_family(listener: IpAddr, target: IpAddr) -> bool {
-    listener.is_ipv4() == target.is_ipv4()
 }
 
 /// Whether an error of a look-up is the domain's (404) or may be over soon (503).

@@ -12,9 +12,9 @@ use sha2::{Digest as _, Sha256};
 
 pub use blacklist::{BlacklistCode, BlacklistPlan, NumberForm, Treatment};
 pub use line::{
-    Alias, Attest, CalledIn, CalleeLimits, Calling, Destination, FromUser, HeaderRules, Hours, InboundRoute,
-    NumberFormat, NumberPlan, OutboundRoute, Pattern, Rate, RateTable, Rates, SpendLimits, Trunk, TrunkCredentials,
-    TrunkKind, TrunkOrder, Unrated, Verified, VerifyIdentity,
+    Alias, Attest, CalledIn, CalleeLimits, Calling, Destination, DiversionForm, FromUser, HeaderRules, Hours,
+    InboundRoute, NumberFormat, NumberPlan, OutboundRoute, Pattern, Rate, RateTable, Rates, SpendLimits, Trunk,
+    TrunkCredentials, TrunkKind, TrunkOrder, Unrated, Verified, VerifyIdentity,
 };
 
 macro_rules! id {

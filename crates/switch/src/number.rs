@@ -158,18 +158,6 @@ pub fn caller_from_trunk(plan: &NumberPlan, headers: &HeaderRules, number: &str)
     from_trunk(plan, headers.number_format, number).unwrap_or_else(|| without_separators(number))
 }
 
-/// The domain name that is asked for NAPTR records of a number (RFC 6116 §3.2), under `suffix` (`e164.arpa`).
-pub fn enum_name(canonical: &str, suffix: &str) -> Option<String> {
-    let digits = canonical.strip_prefix('+').filter(|d| is_digits(d))?;
-    let mut name = String::with_capacity(digits.len() * 2 + suffix.len());
-    for digit in digits.chars().rev() {
-        name.push(digit);
-        name.push('.');
-    }
-    name.push_str(suffix);
-    Some(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,12 +285,5 @@ mod tests {
         assert!(is_emergency(&plan, "112"));
         assert!(is_emergency(&plan, "+112"));
         assert!(!is_emergency(&plan, "1122"));
-    }
-
-    #[test]
-    fn a_number_is_asked_for_under_its_digits_in_reverse() {
-        // RFC 6116 §3.2 has this number.
-        assert_eq!(enum_name("+442079460148", "e164.arpa").as_deref(), Some("8.4.1.0.6.4.9.7.0.2.4.4.e164.arpa"));
-        assert_eq!(enum_name("101", "e164.arpa"), None);
     }
 }

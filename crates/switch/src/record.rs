@@ -252,12 +252,34 @@ pub struct CallMore {
     /// What the signature of the caller's number was worth (RFC 8224).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityNote>,
+    /// Where the call came from a number that had been called first (RFC 5806, RFC 7044).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diverted: Option<DiversionNote>,
 }
 
 impl CallMore {
     pub fn is_empty(&self) -> bool {
         *self == CallMore::default()
     }
+
+    /// With numbers as `show` makes them.
+    #[must_use]
+    pub fn shown(mut self, show: impl Fn(&str) -> String) -> Self {
+        if let Some(diverted) = &mut self.diverted {
+            diverted.by = Pii::new(show(diverted.by.reveal()));
+        }
+        self
+    }
+}
+
+/// By whom a call was diverted to the number that it came to, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiversionNote {
+    /// In E.164 with `+` where it has that form.
+    pub by: Pii<String>,
+    /// `unconditional`, `user-busy`, … (RFC 5806 §4).
+    pub reason: String,
 }
 
 /// A verdict on a caller's number, or our own word for it.

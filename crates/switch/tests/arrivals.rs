@@ -533,6 +533,7 @@ fn no_request_from_outside_reaches_a_trunk_or_another_domain_dom_4() {
                 hours: Vec::new(),
                 strip: 0,
                 prepend: String::new(),
+                enum_domain: None,
                 trunks: vec![TWO, ONE],
                 order: TrunkOrder::Listed,
                 ring_for: None,
@@ -592,4 +593,29 @@ fn no_request_from_outside_reaches_a_trunk_or_another_domain_dom_4() {
         w.sent.clear();
     }
     assert!(reached > 20, "some of it does reach the phone: {reached}");
+}
+
+#[test]
+fn a_diversion_is_shown_and_noted_where_the_trunk_tells_it_so_and_crosses_nowhere_else() {
+    const FIELDS: &str = "Diversion: \"Ann\" <sip:02079460777@10.1.2.3>;reason=no-answer;counter=2\r\n\
+        History-Info: <sip:02079460888@10.1.2.3>;index=1, <sip:1@10.1.2.3;cause=302>;index=1.1\r\n";
+    use DiversionForm as F;
+    for (form, number, reason) in [
+        (F::None, "", ""),
+        (F::Diversion, "+442079460777", "no-answer"),
+        (F::HistoryInfo, "+442079460888", "unconditional"),
+    ] {
+        let mut w = first_trunk(|trunk| trunk.headers.diverted = form);
+        Asking { more: FIELDS, ..asking() }.send(&mut w, 1);
+        let invite = w.take(B);
+        let told = invite.header_str(HeaderName::Diversion).map(|value| value.into_owned());
+        let expected = format!("<sip:{number}@{DOMAIN}>;reason={reason};counter=1");
+        assert_eq!(told, (form != F::None).then_some(expected), "{form:?}");
+        assert!(invite.header(HeaderName::HistoryInfo).is_none());
+        assert!(!String::from_utf8_lossy(invite.raw()).contains("10.1.2.3"));
+        w.send(B, &reply(&invite, 486, "b", "", ""));
+        let note = w.cdrs()[0].more.diverted.as_ref();
+        let noted = note.map(|note| (note.by.reveal().as_str(), note.reason.as_str()));
+        assert_eq!(noted, (form != F::None).then_some((number, reason)));
+    }
 }

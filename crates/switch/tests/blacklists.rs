@@ -10,6 +10,7 @@ use ringfort_media::sound::{Part, VoiceCodec};
 use ringfort_media::types::{self as media, Playback, StreamId};
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
+use ringfort_switch::identity::Stir;
 use ringfort_switch::io::*;
 use ringfort_switch::model::*;
 use ringfort_switch::record::{EndCause, JournalRecord, Listed};
@@ -607,4 +608,27 @@ fn what_an_operator_asks_wrongly_is_refused_in_words() {
     assert!(error(None, "0", "").contains("expected a number"));
     assert!(error(None, "0", "+44").contains("expected + and 7 to 15 digits"));
     assert!(error(Some("other"), "0", "+442079460009").contains("one of the tenants Acme"));
+}
+
+#[test]
+fn a_608_says_where_to_complain_where_a_card_is_served_rfc_8688() {
+    for card_url in [None, Some("https://pbx.example/rejected/")] {
+        let mut w = world_with(|trunk| trunk.blocked = Treatment::Reject608);
+        w.switch.set_stir(Stir { card_url: card_url.map(str::to_owned), ..Stir::default() });
+        add(&mut w, "0", "+442079460009", None);
+        arrives(&mut w, 1, "02079460009", "", &offer());
+        let refusal = w.take_final(P);
+        assert_eq!(refusal.status(), 608);
+        let told = refusal.header_str(HeaderName::CallInfo).map(|value| value.into_owned());
+        match card_url {
+            None => assert_eq!(told, None),
+            Some(_) => {
+                let told = told.expect("a card");
+                let url = ringfort_stir::rejection::card_url(&told).expect("it is one").to_owned();
+                let second: u64 =
+                    url.strip_prefix("https://pbx.example/rejected/").expect(&url).parse().expect("a second");
+                assert!((1_790_000_000..1_790_000_060).contains(&second), "{second}");
+            }
+        }
+    }
 }

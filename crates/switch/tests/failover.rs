@@ -124,6 +124,7 @@ fn lines() -> Site {
         hours: Vec::new(),
         strip: 0,
         prepend: String::new(),
+        enum_domain: None,
         trunks,
         order: TrunkOrder::Listed,
         ring_for: None,

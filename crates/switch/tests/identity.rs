@@ -52,8 +52,11 @@ fn signed(verify: VerifyIdentity) -> Signed {
     let holder = root.issue(|params| params.custom_extensions.push(stir::one(CALLER)));
     let mut w = World::at(stir::UNIX * 1000, config(), house(verify));
     let signer = Signer::new(&holder.key, URL, Some(holder.chain.as_bytes())).unwrap();
-    w.switch
-        .set_stir(Stir { verifier: Some(Verifier::new(Settings::default(), root.anchors())), signer: Some(signer) });
+    w.switch.set_stir(Stir {
+        verifier: Some(Verifier::new(Settings::default(), root.anchors())),
+        signer: Some(signer),
+        card_url: None,
+    });
     w.pass(Duration::ZERO);
     w.register("user-b", DESK);
     w.register("user-a", A);
@@ -292,4 +295,46 @@ fn a_call_that_leaves_is_signed_for_its_caller_and_is_believed() {
     s.w.sent.clear();
     s.w.invite("user-a", A, &format!("1{}", &CALLED[1..]), &sdp("198.51.100.10", 4000, "0 8"), "");
     assert!(s.w.take_starting(PROVIDER, "INVITE").header(HeaderName::Identity).is_none());
+}
+
+#[test]
+fn keys_that_are_read_again_judge_the_calls_that_wait_and_sign_the_next_ones() {
+    let mut s = signed(VerifyIdentity::Require);
+    let identity = s.identity();
+    s.call(&format!("+{CALLER}"), Some(&identity));
+    // The authority is not believed any more.
+    let other = Authority::root();
+    let renewed = other.issue(|params| params.custom_extensions.push(stir::one(CALLER)));
+    let stir_of = |holder: &Holder, root: &Authority| {
+        let signer = Signer::new(&holder.key, URL, Some(holder.chain.as_bytes())).unwrap();
+        let verifier = Verifier::new(Settings::default(), root.anchors());
+        Stir { verifier: Some(verifier), signer: Some(signer), card_url: None }
+    };
+    s.w.switch.follow_stir(stir_of(&renewed, &other));
+    s.fetched(s.certificate());
+    assert_eq!(s.w.take_final(PROVIDER).status(), 437, "judged once, by what is believed now");
+    // What was kept of the certificate is forgotten with the authorities that it was looked up among.
+    s.w.switch.follow_stir(stir_of(&renewed, &s.root));
+    s.w.sent.clear();
+    s.call(&format!("+{CALLER}"), Some(&identity));
+    s.fetched(s.certificate());
+    s.rung();
+
+    s.w.sent.clear();
+    s.w.invite("user-a", A, &format!("1{}", &CALLED[1..]), &sdp("198.51.100.10", 4000, "0 8"), "");
+    let invite = s.w.take_starting(PROVIDER, "INVITE");
+    let identity = invite.header_str(HeaderName::Identity).expect("signed").into_owned();
+    let mut verifier = Verifier::new(Settings::default(), other.anchors());
+    let text = |name| invite.header_str(name).unwrap().into_owned();
+    let (from, to, date) = (text(HeaderName::From), text(HeaderName::To), text(HeaderName::Date));
+    let identities = [identity.as_str()];
+    let question = ringfort_stir::Question {
+        from: &from,
+        to: &to,
+        request_uri: invite.request_uri(),
+        date: Some(&date),
+        ..stir::question(&identities)
+    };
+    let verdict = stir::verdict(&mut verifier, stir::now(), &question, |_| stir::body(&renewed.chain));
+    assert!(verdict.passed().is_some(), "{verdict}");
 }

@@ -145,6 +145,7 @@ fn random_site(rng: &mut ChaCha12Rng) -> Site {
             hours: vec![],
             strip: 0,
             prepend: String::new(),
+            enum_domain: None,
             trunks,
             order: TrunkOrder::Listed,
             ring_for: None,

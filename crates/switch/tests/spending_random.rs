@@ -106,6 +106,7 @@ fn drawn_site(rng: &mut ChaCha12Rng) -> Site {
         hours: Vec::new(),
         strip: 0,
         prepend: String::new(),
+        enum_domain: None,
         trunks: (1..=PROVIDERS).map(TrunkId).collect(),
         order: TrunkOrder::Listed,
         ring_for: None,

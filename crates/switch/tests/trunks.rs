@@ -463,3 +463,47 @@ fn a_change_of_the_site_during_a_call_does_not_touch_it() {
     w.invite("user-a", A, NUMBER, &offer(), "");
     assert_eq!(w.take_final(A).status(), 404, "there is no trunk any more");
 }
+
+#[test]
+fn a_phone_that_passes_a_call_on_says_so_with_its_own_number_in_the_form_of_the_trunk() {
+    use DiversionForm as F;
+    const CLAIM: &str = "Diversion: <sip:+15551234@198.51.100.10>;reason=no-answer\r\n";
+    let mine = "sip:+442079460000@pbx.example";
+    for (form, name, expected) in [
+        (F::None, HeaderName::Diversion, None),
+        (F::None, HeaderName::HistoryInfo, None),
+        (F::Diversion, HeaderName::HistoryInfo, None),
+        (F::Diversion, HeaderName::Diversion, Some(format!("<{mine}>;reason=no-answer;counter=1;privacy=off"))),
+        (
+            F::HistoryInfo,
+            HeaderName::HistoryInfo,
+            Some(format!("<{mine}>;index=1, <sip:+442079461234@203.0.113.1;cause=408>;index=1.1;mp=1")),
+        ),
+    ] {
+        let mut w = edit(|site| {
+            for trunk in site.trunks.values_mut() {
+                trunk.headers.diverted = form;
+            }
+        });
+        w.invite("user-a", A, NUMBER, &offer(), CLAIM);
+        let invite = w.take(P1);
+        let told = invite.header_str(name).map(|value| value.into_owned());
+        assert_eq!(told, expected, "{form:?}");
+        assert!(!String::from_utf8_lossy(invite.raw()).contains("15551234"));
+    }
+}
+
+#[test]
+fn header_extensions_of_rtp_pass_on_trunks_that_say_so() {
+    let extmap = "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n";
+    for passes in [false, true] {
+        let mut w = edit(|site| {
+            for trunk in site.trunks.values_mut() {
+                trunk.pass_extensions = passes;
+            }
+        });
+        w.invite("user-a", A, NUMBER, &sdp_with("198.51.100.10", 4000, "0 8", extmap), "");
+        let invite = w.take(P1);
+        assert_eq!(body_text(&invite).contains("a=extmap:1 urn:"), passes, "{}", body_text(&invite));
+    }
+}

@@ -3,10 +3,13 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
 use ringfort_interop::kamailio::Provider;
+use ringfort_interop::knot::Knot;
 use ringfort_interop::process::{Running, wait_for};
+use ringfort_interop::ringfort::binary;
 use ringfort_interop::sipp::{Sipp, finish, register};
 use ringfort_interop::{Options, Place, Ringfort, need};
 
@@ -107,6 +110,52 @@ fn a_provider_that_answers_503_is_left_for_the_next_one() -> anyhow::Result<()> 
 }
 
 #[test]
+fn a_published_number_is_called_where_it_is_published_and_any_other_by_the_trunk() -> anyhow::Result<()> {
+    need!("sipp");
+    need!("knotd");
+    let place = Place::new()?;
+    let digits = |number: &str| {
+        number.chars().rev().filter(char::is_ascii_digit).map(String::from).collect::<Vec<_>>().join(".")
+    };
+    let numbers = format!(
+        "{} IN NAPTR 10 1 \"\" \"\" \"\" carrier\n\
+         carrier IN NAPTR 10 1 \"u\" \"E2U+sip\" \"!^\\\\+44(.*)$!sip:\\\\1@far.test:{PROVIDER}!\" .\n",
+        digits("442079461234")
+    );
+    let far = format!("@ IN A {}\n", place.ip(4));
+    let knot = Knot::start(&place, place.ip(6), &[("e164.test", 60, &numbers), ("far.test", 60, &far)])?;
+    let site = format!(
+        "[[tenant]]\nname = \"default\"\ncountry = \"44\"\nnational_prefix = \"0\"\n\n\
+         [[trunk]]\nname = \"one\"\nserver = \"sip:{}\"\nhealth_every = \"0s\"\n\n\
+         [[route]]\nname = \"published\"\npatterns = [\"prefix:0\"]\nenum = \"e164.test\"\n\n\
+         [[route]]\nname = \"out\"\npatterns = [\"prefix:0\"]\ntrunks = [\"one\"]\n\n",
+        place.ip(3)
+    );
+    let extra = format!(
+        "[dns]\nservers = [\"{}\"]\ninner = true\n\
+         [[profile]]\nname = \"world\"\nkind = \"external\"\nlisten = [\"udp:{}:{OUTSIDE}\"]\n",
+        knot.address(),
+        place.ip(0)
+    );
+    let system = Ringfort::start(&place, Options { extra, site, ..Options::default() })?;
+    for (number, ip, to) in [(NUMBER, 4, "enum:far.test"), ("02079465678", 3, "one")] {
+        let answers = provider(&place, ip, "uas")?;
+        let phone = Sipp::new("uac", place.ip(1), 5081, &system).user(system.extension("101"));
+        phone.calls(number).run(&place)?;
+        finish(&place, "uas", PROVIDER, answers)?;
+        system.wait_idle()?;
+        let record = system.records(1)?.remove(0);
+        assert_eq!((&record["status"], &record["trunks"]["to"]), (&200.into(), &to.into()), "{record:#}");
+    }
+    let mut command = Command::new(binary()?);
+    command.args(["dns", "locate", "+44 20 7946 1234", "--enum", "e164.test", "--server"]);
+    let said = command.arg(knot.address().to_string()).current_dir(place.path("")).output()?;
+    let said = String::from_utf8(said.stdout)?;
+    assert!(said.contains("sip:2079461234@far.test:5060"), "{said}");
+    system.stop()
+}
+
+#[test]
 fn a_provider_that_says_nothing_is_left_after_a_second_for_the_next_one() -> anyhow::Result<()> {
     need!("sipp");
     let place = Place::new()?;
@@ -134,6 +183,23 @@ fn a_provider_that_refuses_the_connection_is_left_at_once() -> anyhow::Result<()
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     finish(&place, "uas", PROVIDER, two)?;
     one_record(&system, 200)?;
+    system.stop()
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "how long real programs take")]
+fn a_provider_whose_udp_port_is_closed_is_left_at_once() -> anyhow::Result<()> {
+    need!("sipp");
+    let place = Place::new()?;
+    let system = system(&place, "answer_within = \"18s\"")?;
+    let two = provider(&place, 4, "uas")?;
+    let begun = std::time::Instant::now();
+    caller(&place, &system, "uac").run(&place)?;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    finish(&place, "uas", PROVIDER, two)?;
+    one_record(&system, 200)?;
+    let log = system.log();
+    assert!(log.contains("connection refused"), "{log}");
     system.stop()
 }
 

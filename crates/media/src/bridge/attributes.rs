@@ -7,6 +7,9 @@ use crate::sdp::holds_address;
 /// Longest `fmtp` or `imageattr` value that crosses.
 const MAX_VALUE: usize = 1024;
 
+/// Header extensions of one m-line that are looked at.
+const MAX_EXTENSIONS: usize = 16;
+
 /// `a=content` values (RFC 4796 §5).
 const CONTENT: [&str; 5] = ["slides", "speaker", "sl", "main", "alt"];
 
@@ -91,6 +94,8 @@ pub(super) struct Extras {
     pub imageattr: Vec<(Option<u8>, Box<str>)>,
     /// Values of `rtcp-fb` behind the payload type; `None` is `*`.
     pub feedback: Vec<(Option<u8>, Box<str>)>,
+    /// Values of `extmap`, for legs that pass header extensions.
+    pub extmap: Vec<Box<str>>,
 }
 
 impl Extras {
@@ -103,6 +108,7 @@ impl Extras {
             "content" if value.split(',').all(|item| CONTENT.contains(&item.trim())) => self.plain(name, value),
             "imageattr" => self.imageattr.extend(clean_imageattr(value)),
             "rtcp-fb" => self.feedback.extend(clean_feedback(value)),
+            "extmap" if self.extmap.len() < MAX_EXTENSIONS => self.extmap.extend(clean_extmap(value)),
             _ => {}
         }
     }
@@ -147,6 +153,19 @@ fn clean_imageattr(value: &str) -> Option<(Option<u8>, Box<str>)> {
         |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '=' | '[' | ']' | ',' | '.' | ':' | '*' | '-');
     let is_plain = !rest.is_empty() && rest.len() <= MAX_VALUE && rest.chars().all(is_char);
     (is_plain && !holds_address(rest) && !holds_host_name(rest)).then(|| (target, rest.into()))
+}
+
+/// RFC 8285 §8: a number, perhaps a direction, and a name; of names those that the IETF has registered (§10), which tell
+/// nothing of who made the phone.
+fn clean_extmap(value: &str) -> Option<Box<str>> {
+    let mut words = value.split(' ').filter(|word| !word.is_empty());
+    let (id, uri) = (words.next()?, words.next()?);
+    let (number, direction) = id.split_once('/').unwrap_or((id, "sendrecv"));
+    let named = uri.strip_prefix("urn:ietf:params:rtp-hdrext:")?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | ':');
+    let known = ["sendrecv", "sendonly", "recvonly", "inactive"].contains(&direction);
+    let good = is_number(number, 4) && known && (1..=64).contains(&named.len()) && named.chars().all(plain);
+    good.then(|| format!("{id} {uri}").into())
 }
 
 fn clean_feedback(value: &str) -> Option<(Option<u8>, Box<str>)> {
@@ -223,6 +242,26 @@ mod tests {
         }
         let taken: Vec<(Option<u8>, &str)> = extras.feedback.iter().map(|(pt, id)| (*pt, &**id)).collect();
         assert_eq!(taken, [(None, "nack pli"), (Some(96), "ccm fir"), (Some(96), "ccm tmmbr"), (None, "trr-int 100")]);
+    }
+
+    #[test]
+    fn header_extensions_are_those_that_are_registered_rfc_8285() {
+        let mut extras = Extras::default();
+        for value in [
+            "1 urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+            "2/sendonly urn:ietf:params:rtp-hdrext:toffset more",
+            "3 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+            "4 urn:ietf:params:rtp-hdrext:pbx.example.org",
+            "x urn:ietf:params:rtp-hdrext:toffset",
+            "5/both urn:ietf:params:rtp-hdrext:toffset",
+        ] {
+            extras.take("extmap", value);
+        }
+        let taken: Vec<&str> = extras.extmap.iter().map(|value| &**value).collect();
+        assert_eq!(
+            taken,
+            ["1 urn:ietf:params:rtp-hdrext:ssrc-audio-level", "2/sendonly urn:ietf:params:rtp-hdrext:toffset"]
+        );
     }
 
     #[test]

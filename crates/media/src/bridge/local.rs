@@ -108,7 +108,7 @@ impl LocalMedia {
             feedback,
             mux,
             direction,
-            extras: extras_for(source, &formats, feedback),
+            extras: extras_for(source, &formats, feedback, policy),
             formats,
             crypto,
             ..LocalMedia::unused(source.kind)
@@ -138,7 +138,7 @@ impl LocalMedia {
             mux: theirs.mux,
             // RFC 3264 §6.1: never more than the offer allows.
             direction: source.direction.and(theirs.direction.reversed()),
-            extras: extras_for(source, &formats, feedback && source.feedback),
+            extras: answered(theirs, extras_for(source, &formats, feedback && source.feedback, policy)),
             formats,
             crypto: theirs.crypto.iter().map(line).collect(),
             ..refused
@@ -189,6 +189,9 @@ impl LocalMedia {
         for line in &self.extras.plain {
             write!(out, "a={line}\r\n")?;
         }
+        for value in &self.extras.extmap {
+            write!(out, "a=extmap:{value}\r\n")?;
+        }
         for line in &self.crypto {
             let keys = line.keys_of(keys).expect("keys are made before they are written");
             out.push_str("a=crypto:");
@@ -209,10 +212,21 @@ fn allowed(source: &RemoteMedia, passes: impl Fn(&Format) -> bool) -> Option<Vec
     (source.active && has_codec(&formats)).then_some(formats)
 }
 
-fn extras_for(source: &RemoteMedia, formats: &[Format], feedback: bool) -> Extras {
+fn extras_for(source: &RemoteMedia, formats: &[Format], feedback: bool, policy: &LegPolicy) -> Extras {
     let mut extras = source.extras.clone();
+    if !source.pass_extensions && !policy.pass_extensions {
+        extras.extmap.clear();
+    }
     let is_here = |target: &Option<u8>| target.is_none_or(|pt| formats.iter().any(|format| format.payload_type == pt));
     extras.imageattr.retain(|(target, _)| is_here(target));
     extras.feedback.retain(|(target, _)| feedback && is_here(target));
+    extras
+}
+
+/// RFC 8285 §6: an answer has no header extensions that were not offered.
+fn answered(theirs: &RemoteMedia, mut extras: Extras) -> Extras {
+    let name =
+        |value: &str| value.split(['/', ' ']).next().map(str::to_owned).zip(value.split(' ').nth(1).map(str::to_owned));
+    extras.extmap.retain(|value| theirs.extras.extmap.iter().any(|offered| name(offered) == name(value)));
     extras
 }

@@ -36,6 +36,9 @@ pub struct LegPolicy {
     /// M-lines that may be on at once, each with a port: the first audio line and the first others. What is offered
     /// beyond is refused with port 0.
     pub max_lines: usize,
+    /// RTP header extensions and padding pass between this leg and the other, and `a=extmap` with them; else both end
+    /// here (CALL-5).
+    pub pass_extensions: bool,
 }
 
 impl LegPolicy {
@@ -53,6 +56,7 @@ impl LegPolicy {
             codecs: CodecAllowList::all(),
             trusted: false,
             max_lines: LegPolicy::DEFAULT_MAX_LINES,
+            pass_extensions: false,
         }
     }
 }

@@ -72,6 +72,8 @@ pub(super) struct RemoteMedia {
     pub direction: Direction,
     pub formats: Vec<Format>,
     pub extras: Extras,
+    /// Its leg passes header extensions.
+    pub pass_extensions: bool,
     /// The key line that was taken, of those that the peer sent.
     pub crypto: Option<Crypto>,
 }
@@ -196,6 +198,7 @@ fn read_section(session: Section<'_>, section: Section<'_>, policy: &LegPolicy) 
         direction: section.direction().or_else(|| session.direction()).unwrap_or(Direction::SEND_RECV),
         formats: Vec::new(),
         extras: Extras::default(),
+        pass_extensions: policy.pass_extensions,
         crypto: None,
     };
     if !media.active {

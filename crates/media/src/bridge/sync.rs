@@ -152,5 +152,6 @@ fn configuration(leg: &Leg, slot: &Slot) -> Option<StreamConfig> {
         sends: local.direction.send && remote.direction.recv,
         receives: local.direction.recv && remote.direction.send,
         send_unproven: leg.policy.trusted,
+        pass_extensions: leg.policy.pass_extensions,
     })
 }

@@ -128,6 +128,7 @@ impl Relay {
         stream.codec = config.codec;
         (stream.receives, stream.sending.sends) = (config.receives, config.sends);
         (stream.rtcp_mux, stream.sending.send_unproven) = (config.rtcp_mux, config.send_unproven);
+        stream.pass_extensions = config.pass_extensions;
         let known =
             stream.latch == Latch::Learned && stream.sending.remote.map(canonical) == config.remote.map(canonical);
         let remote = config.remote;

@@ -151,6 +151,7 @@ fn configure(id: u64, relearn: bool) -> Command {
         sends: true,
         receives: true,
         send_unproven: id == 1 || id == 3,
+        pass_extensions: id == 4,
     };
     Command::Configure { id: StreamId(id), config: Box::new(config), relearn }
 }

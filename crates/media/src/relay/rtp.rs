@@ -189,10 +189,19 @@ impl Relay {
         let out = peer.sending.output.map(stream.source.generation, &header, now, stream.clock_rate, mark);
         let out = out.ok_or(DropReason::Sequence)?;
 
-        // The fixed header goes right before the payload: CSRC list, extension and padding are left behind (CALL-5).
-        buf.narrow(header.len - HEADER_LEN..payload_end);
-        if let Some(fixed) = buf.packet_mut().first_chunk_mut() {
-            out.write_fixed(fixed);
+        if stream.pass_extensions || peer.pass_extensions {
+            // The CSRC list alone is left behind: its sources are nothing to the other side.
+            let (csrcs, whole) = (rtp::csrc_len(buf.as_slice()), buf.as_slice().len());
+            buf.narrow(csrcs..whole);
+            if let Some(fixed) = buf.packet_mut().first_chunk_mut() {
+                out.write_with(fixed, header.extension, header.padding);
+            }
+        } else {
+            // The fixed header goes right before the payload: CSRC list, extension and padding are left behind (CALL-5).
+            buf.narrow(header.len - HEADER_LEN..payload_end);
+            if let Some(fixed) = buf.packet_mut().first_chunk_mut() {
+                out.write_fixed(fixed);
+            }
         }
         if let Some(tx) = &mut peer.sending.tx {
             let len = buf.as_slice().len();

@@ -66,6 +66,7 @@ pub struct Stream {
     pub receives: bool,
     pub rtcp_mux: bool,
     pub silent: bool,
+    pub pass_extensions: bool,
     pub source: Source,
 
     pub sending: Sending,
@@ -112,6 +113,7 @@ impl Stream {
             receives: false,
             rtcp_mux: false,
             silent: false,
+            pass_extensions: false,
             source: Source::default(),
             sending: Sending {
                 output: Output::new(rng),

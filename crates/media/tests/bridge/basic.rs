@@ -53,6 +53,24 @@ fn nothing_but_the_allow_list_crosses_call_1() {
 }
 
 #[test]
+fn extmap_crosses_both_ways_where_one_leg_passes_header_extensions() {
+    let passing = || LegPolicy { pass_extensions: true, ..plain() };
+    let line = "m=audio 4000 RTP/AVP 8; a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level; a=extmap:2 urn:x";
+    let offered = format!("{line}; a=extmap:3/recvonly urn:ietf:params:rtp-hdrext:toffset");
+    for (one, two) in [(plain(), passing()), (passing(), plain())] {
+        let mut call = Call::new();
+        let (a, b) = (call.bridge.add_leg(one), call.bridge.add_leg(two));
+        let (to_b, to_a) = call.exchange(a, b, &sdp(1, 1, &offered), &sdp(2, 1, line));
+        let level = "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+        let offset = "a=extmap:3/recvonly urn:ietf:params:rtp-hdrext:toffset";
+        assert_eq!(media(&to_b), format!("m=audio P RTP/AVP 8; a=rtpmap:8 PCMA/8000; {level}; {offset}; a=sendrecv"));
+        assert_eq!(media(&to_a), format!("m=audio P RTP/AVP 8; a=rtpmap:8 PCMA/8000; {level}; a=sendrecv"));
+        assert!(call.config(a, 0).pass_extensions ^ call.config(b, 0).pass_extensions);
+        call.hang_up();
+    }
+}
+
+#[test]
 fn only_listed_codecs_pass_and_what_refers_to_others_goes_too_call_4() {
     let only = |list: &[&str]| LegPolicy { codecs: CodecAllowList::parse(list).unwrap(), ..plain() };
     let mut call = Call::new();

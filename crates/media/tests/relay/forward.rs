@@ -76,6 +76,32 @@ fn csrc_list_extension_and_padding_do_not_pass() {
 }
 
 #[test]
+fn extension_and_padding_pass_where_a_side_says_so_and_the_csrc_list_never() {
+    for of_a in [true, false] {
+        let mut net = Net::new();
+        let passing = |pass_extensions, remote| StreamConfig { pass_extensions, ..config(remote) };
+        net.call(passing(of_a, A), StreamConfig { send_unproven: true, ..passing(!of_a, B) });
+        let mut a = Phone::new(A, 0xaaaa_0001);
+        net.talk(PORT, &mut a).unwrap();
+        let plain = a.next().bytes();
+        let mut packet = vec![0xb2];
+        packet.extend_from_slice(&plain[1..12]);
+        packet.extend_from_slice(b"csrc1234");
+        let extension = [0xbe, 0xde, 0, 1, 0x10, 0xff, 0, 0];
+        packet.extend_from_slice(&extension);
+        packet.extend_from_slice(&plain[12..]);
+        packet.extend_from_slice(&[9, 9, 9, 4]);
+        let out = net.send(PORT, false, a.source, &packet).unwrap();
+        assert_eq!(out.bytes[0], 0xb0, "padding and extension, no CSRC");
+        assert_eq!(out.bytes[12..20], extension);
+        assert_eq!(out.bytes[20..180], [1u8; 160]);
+        assert_eq!(out.bytes[180..], [9, 9, 9, 4]);
+        let plain = net.talk(PORT, &mut a).unwrap();
+        assert_eq!((plain.bytes[0], plain.bytes.len()), (0x80, 172));
+    }
+}
+
+#[test]
 fn another_source_of_the_peer_goes_on_in_our_numbers_with_a_marker() {
     let (mut net, mut a, _) = call();
     let before = net.talk(PORT, &mut a).unwrap().header();

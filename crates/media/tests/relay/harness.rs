@@ -29,6 +29,7 @@ pub fn config(remote: &str) -> StreamConfig {
         sends: true,
         receives: true,
         send_unproven: false,
+        pass_extensions: false,
     }
 }
 

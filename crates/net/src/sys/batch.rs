@@ -146,6 +146,8 @@ pub(crate) struct Datagram<'a> {
 
 /// Headers for datagrams to be sent.
 pub(crate) struct SendBatch {
+    /// Errors of other datagrams that may show when one is sent.
+    pending: u8,
     addresses: Box<[RawAddr]>,
     controls: Box<[[u64; CONTROL_WORDS]]>,
     parts: Box<[libc::iovec]>,
@@ -159,6 +161,7 @@ impl SendBatch {
     /// `room`: datagrams by one system call.
     pub(crate) fn new(room: usize) -> Self {
         let mut batch = Self {
+            pending: 0,
             addresses: vec![RawAddr::empty(); room].into_boxed_slice(),
             controls: vec![[0; CONTROL_WORDS]; room].into_boxed_slice(),
             parts: vec![libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; room].into_boxed_slice(),
@@ -172,6 +175,11 @@ impl SendBatch {
             header.msg_iovlen = 1;
         }
         batch
+    }
+
+    /// For sockets with an error queue.
+    pub(crate) fn with_error_queue(self) -> Self {
+        Self { pending: 3, ..self }
     }
 
     /// Sends them all, in order. One that the kernel refuses is told to `failed` by its place, and the rest goes on; a
@@ -227,6 +235,7 @@ impl SendBatch {
     fn flush(&mut self, fd: BorrowedFd<'_>, count: usize, mut failed: impl FnMut(usize, io::Error)) -> usize {
         let (mut next, mut sent) = (0, 0);
         let mut waited = false;
+        let mut again = 0;
         while next < count {
             let rest = &mut self.headers[next..count];
             let (pointer, room) = (rest.as_mut_ptr(), rest.len() as libc::c_uint);
@@ -236,6 +245,7 @@ impl SendBatch {
             if done > 0 {
                 next += done as usize;
                 sent += done as usize;
+                again = 0;
                 continue;
             }
             let error = io::Error::last_os_error();
@@ -249,9 +259,12 @@ impl SendBatch {
                     (next..count).for_each(|index| failed(index, io::ErrorKind::WouldBlock.into()));
                     next = count;
                 }
+                // An error that waits in the socket is of another datagram, which came back by ICMP: it is told once, and
+                // then there is room for this one.
+                _ if again < self.pending && came_back(&error) => again += 1,
                 _ => {
                     failed(next, error);
-                    next += 1;
+                    (next, again) = (next + 1, 0);
                 }
             }
         }
@@ -278,6 +291,13 @@ fn attach<T>(
         (*message).cmsg_len = libc::CMSG_LEN(len) as _;
         libc::CMSG_DATA(message).cast::<T>().write_unaligned(info);
     }
+}
+
+/// Errors by which ICMP shows.
+fn came_back(error: &io::Error) -> bool {
+    let known =
+        [libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::ENOPROTOOPT, libc::EPROTO, libc::EACCES];
+    error.raw_os_error().is_some_and(|code| known.contains(&code))
 }
 
 /// Waits until there is room in the sending buffer, at most so many milliseconds.

@@ -35,6 +35,8 @@ pub(crate) struct Ready {
     pub(crate) token: u64,
     pub(crate) read: bool,
     pub(crate) write: bool,
+    /// It has reported an error.
+    pub(crate) error: bool,
 }
 
 /// A level-triggered epoll set.
@@ -89,6 +91,7 @@ impl Epoll {
                 token: event.u64,
                 read: broken || bits & (libc::EPOLLIN | libc::EPOLLRDHUP) as u32 != 0,
                 write: broken || bits & libc::EPOLLOUT as u32 != 0,
+                error: bits & libc::EPOLLERR as u32 != 0,
             }
         }));
         Ok(())

@@ -3,6 +3,7 @@
 pub(crate) mod addr;
 pub(crate) mod batch;
 pub(crate) mod epoll;
+pub(crate) mod errors;
 pub(crate) mod socket;
 
 use std::io;

@@ -11,12 +11,18 @@ const BACKLOG: libc::c_int = 4096;
 
 /// A UDP socket for SIP: non-blocking, tells the local address of each packet (for wildcard binds), with buffers of
 /// `buffer` octets as far as the kernel gives them. Neither SO_REUSEADDR nor SO_REUSEPORT: with either, Linux would let
-/// a second process take the same port and half of the packets.
+/// a second process take the same port and half of the packets. What comes back by ICMP waits in its error queue.
 pub(crate) fn udp(bind: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
     let fd = socket(bind, libc::SOCK_DGRAM)?;
     match bind {
-        SocketAddr::V4(_) => set(fd.as_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
-        SocketAddr::V6(_) => set(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?,
+        SocketAddr::V4(_) => {
+            set(fd.as_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+            set(fd.as_fd(), libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
+        }
+        SocketAddr::V6(_) => {
+            set(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+            set(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
+        }
     }
     set_buffers(fd.as_fd(), buffer);
     bind_to(&fd, bind)?;

@@ -29,6 +29,7 @@ pub enum Seen {
     Malformed { flow: Flow, status: u16 },
     Flood(IpAddr),
     SendFailed(TransmitToken, TransportError),
+    Undelivered(SocketAddr, String, TransportError),
     Closed(ConnId),
     Dns(QueryId, Answer),
     Media(Event),
@@ -98,6 +99,10 @@ impl Core for EchoCore {
         self.see(Seen::SendFailed(token, error));
     }
 
+    fn handle_unreachable(&mut self, _: Instant, remote: SocketAddr, quoted: &[u8], error: TransportError) {
+        self.see(Seen::Undelivered(remote, String::from_utf8_lossy(quoted).into_owned(), error));
+    }
+
     fn handle_dns_answer(&mut self, _: Instant, query: QueryId, answer: Answer) {
         self.see(Seen::Dns(query, answer));
     }
@@ -120,6 +125,8 @@ impl Core for EchoCore {
     fn apply_site(&mut self, _: Instant, site: Arc<Site>) {
         self.see(Seen::Site(site.revision));
     }
+
+    fn follow_stir(&mut self, _: Instant, _: ringfort_switch::identity::Stir) {}
 
     fn handle_timeout(&mut self, _: Instant) {}
 

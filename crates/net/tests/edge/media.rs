@@ -42,6 +42,7 @@ fn stream(remote: SocketAddr) -> StreamConfig {
         sends: true,
         receives: true,
         send_unproven: true,
+        pass_extensions: false,
     }
 }
 

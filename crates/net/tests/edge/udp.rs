@@ -5,6 +5,7 @@ use ringfort_guard::{BanSet, Rate, Until};
 use ringfort_net::StopReason;
 use ringfort_sip::endpoint::TransportError;
 use ringfort_sip::flow::Transport;
+use ringfort_switch::io::Command;
 use ringfort_switch::model::Site;
 
 use crate::common::*;
@@ -203,4 +204,33 @@ fn a_port_that_is_taken_is_an_error_that_names_it() {
     let address = taken.local_addr().unwrap().to_string();
     let error = ringfort_net::bind(listeners(&[(Transport::Udp, &address)])).err().unwrap().to_string();
     assert!(error.contains(&address) && error.contains("UDP"), "{error}");
+}
+
+#[test]
+fn a_datagram_to_a_closed_port_is_told_and_hinders_no_other() {
+    for ip in ["127.0.0.1", "[::1]"] {
+        let edge = Edge::start(listeners(&[(Transport::Udp, &format!("{ip}:0"))]));
+        let there = client(&format!("{ip}:0"));
+        let closed = client(&format!("{ip}:0")).local_addr().unwrap();
+        let to = |remote: SocketAddr, token: u64| connect_to(Transport::Udp, 0, remote, None, token);
+        for round in 0..20 {
+            edge.put_out([to(closed, 2 * round), to(there.local_addr().unwrap(), 2 * round + 1)]);
+            edge.handle.command(Command::Status).unwrap();
+            receive(&there);
+        }
+        let (text, error) = edge.wait_seen("what came back", |seen| match seen {
+            Seen::Undelivered(remote, text, error) if *remote == closed => Some((text.clone(), *error)),
+            _ => None,
+        });
+        assert_eq!(error, TransportError::Refused);
+        assert!(text.starts_with("OPTIONS "), "{text}");
+        let failed = edge.seen().iter().any(|seen| matches!(seen, Seen::SendFailed(..)));
+        assert!(!failed, "{:?}", edge.seen());
+        // The queue of errors is read to its end: the shard sleeps again.
+        until("the shard to rest", || {
+            let before = edge.handle.stats().passes;
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            (edge.handle.stats().passes <= before + 1).then_some(())
+        });
+    }
 }

@@ -198,15 +198,21 @@ pub enum Ctl {
     /// Extensions: list, add, show, change, delete, new password
     #[command(subcommand)]
     Extension(ExtensionCommand),
-    /// Where calls go
+    /// Where calls go: explain, add, change, remove, show
     #[command(subcommand)]
     Route(RouteCommand),
+    /// Where calls from trunks go: add, change, remove, show
+    #[command(subcommand)]
+    Inbound(LineCommand),
+    /// Names for extensions: add, change, remove, show
+    #[command(subcommand)]
+    Alias(LineCommand),
     /// Lines to providers: how they stand, since when, and what went wrong last
     Trunks {
         /// This one alone (TENANT/NAME where several tenants have it)
         name: Option<String>,
     },
-    /// One line to a provider
+    /// One line to a provider: test, add, change, remove, show
     #[command(subcommand)]
     Trunk(TrunkCommand),
     /// Attackers: who failed, who is banned, and what to do about it
@@ -281,6 +287,68 @@ pub enum RouteCommand {
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
     },
+    #[command(flatten)]
+    Line(LineCommand),
+}
+
+/// Of trunks, routes, inbound routes and aliases alike.
+#[derive(Debug, Subcommand)]
+pub enum LineCommand {
+    /// A new one, with the keys that it has in site.toml
+    Add {
+        name: String,
+        /// Lists joined by commas; `password=-` reads the line from standard input
+        #[arg(value_name = "KEY=VALUE", value_parser = pair)]
+        keys: Vec<(String, String)>,
+        #[command(flatten)]
+        edit: LineArgs,
+    },
+    /// Change one; what is not given stays, and `KEY=` gives a key its default
+    Set {
+        name: String,
+        /// Lists joined by commas; `password=-` reads the line from standard input
+        #[arg(value_name = "KEY=VALUE", value_parser = pair)]
+        keys: Vec<(String, String)>,
+        #[command(flatten)]
+        edit: LineArgs,
+    },
+    /// Remove one that nothing leads to
+    Remove {
+        name: String,
+        #[command(flatten)]
+        edit: LineArgs,
+    },
+    /// What it says, or all of them in their order
+    Show {
+        name: Option<String>,
+        /// Of this tenant alone
+        #[arg(long)]
+        tenant: Option<String>,
+        /// With passwords
+        #[arg(long)]
+        secrets: bool,
+    },
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct LineArgs {
+    /// Whose it is [default: default]
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Routes: to be tried before that one [default: where it is, a new one last]
+    #[arg(long, value_name = "NAME")]
+    pub before: Option<String>,
+    /// Print the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A trunk that may be reached by whoever has proven nothing
+    #[arg(long, value_name = "TRUNK")]
+    pub allow_reach: Vec<String>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, for example server=sip:sip.provider.example")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 #[derive(Debug, Subcommand)]
@@ -292,6 +360,8 @@ pub enum TrunkCommand {
         /// As it is dialled, digits with or without +. A call that is answered at once may cost money.
         number: Option<String>,
     },
+    #[command(flatten)]
+    Line(LineCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -379,6 +449,9 @@ pub struct ExtensionFields {
     /// Phones at once
     #[arg(long, value_name = "N")]
     pub max_contacts: Option<u32>,
+    /// Further keys of site.toml: groups, international, domains, caller_id, hide_caller_id, spend_per_call, …_day, …_month
+    #[arg(value_name = "KEY=VALUE", value_parser = pair)]
+    pub keys: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

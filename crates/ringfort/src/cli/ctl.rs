@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ringfort_store::ObjectKind;
+use ringfort_store::site::edit::{LineChange, LineEdit};
 use ringfort_switch::io::{Command as SwitchCommand, GuardCommand};
 use ringfort_switch::model::{CallId, SrtpPolicy};
 use serde_json::Value;
 
 use super::args::{
-    Ctl, CtlArgs, DataArgs, ExtensionCommand, ExtensionFields, GuardVerb, RatesCommand, RouteCommand, Srtp,
-    TrunkCommand,
+    Ctl, CtlArgs, DataArgs, ExtensionCommand, ExtensionFields, GuardVerb, LineCommand, RatesCommand, RouteCommand,
+    Srtp, TrunkCommand,
 };
 use super::{ask_store, data_dir, guard, print_answer, show};
 use crate::control::{AdminRequest, Client, Fields, Request};
@@ -61,6 +63,10 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
         Ctl::Route(RouteCommand::Explain { from, to, at }) => {
             print_answer(json, &switch(SwitchCommand::RouteExplain { from, to, at })?, show::route)?;
         }
+        Ctl::Route(RouteCommand::Line(command)) => line(&dir, json, ObjectKind::Route, command)?,
+        Ctl::Inbound(command) => line(&dir, json, ObjectKind::Inbound, command)?,
+        Ctl::Alias(command) => line(&dir, json, ObjectKind::Alias, command)?,
+        Ctl::Trunk(TrunkCommand::Line(command)) => line(&dir, json, ObjectKind::Trunk, command)?,
         Ctl::Trunks { name } => print_answer(json, &switch(SwitchCommand::Trunks { name })?, show::trunks)?,
         Ctl::Trunk(TrunkCommand::Test { name, number }) => {
             let mut value = switch(SwitchCommand::TrunkTest { name, number })?;
@@ -141,6 +147,38 @@ fn extension(dir: &std::path::Path, json: bool, command: ExtensionCommand) -> an
     }
 }
 
+/// Trunks, routes, inbound routes and aliases.
+fn line(dir: &std::path::Path, json: bool, kind: ObjectKind, command: LineCommand) -> anyhow::Result<()> {
+    let (name, edit, args) = match command {
+        LineCommand::Show { name, tenant, secrets } => {
+            let value = ask_store(dir, AdminRequest::LineShow { kind, tenant, name, secrets })?;
+            return print_answer(json, &value, |value| show::lines(kind.name(), value));
+        }
+        LineCommand::Add { name, keys, edit } => (name, LineEdit::Add(from_input(keys)?), edit),
+        LineCommand::Set { name, keys, edit } => (name, LineEdit::Set(from_input(keys)?), edit),
+        LineCommand::Remove { name, edit } => (name, LineEdit::Remove, edit),
+    };
+    let change = LineChange { kind, tenant: args.tenant, name, edit, before: args.before };
+    let request = AdminRequest::LineChange { change, dry_run: args.dry_run, allow_reach: args.allow_reach };
+    print_answer(json, &ask_store(dir, request)?, self::change)
+}
+
+/// A password that is `-` is read from standard input, so that it stands in no list of processes.
+fn from_input(mut keys: Vec<(String, String)>) -> anyhow::Result<Vec<(String, String)>> {
+    for (key, value) in &mut keys {
+        if key.ends_with("password") && value == "-" {
+            *value = line_of_input()?;
+        }
+    }
+    Ok(keys)
+}
+
+fn line_of_input() -> anyhow::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context("reading the password from standard input")?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 fn rates(dir: &std::path::Path, json: bool, command: RatesCommand) -> anyhow::Result<()> {
     match command {
         RatesCommand::Import { trunk, file, currency, dry_run } => {
@@ -175,11 +213,7 @@ fn rates(dir: &std::path::Path, json: bool, command: RatesCommand) -> anyhow::Re
 
 fn read_fields(fields: ExtensionFields, enabled: Option<bool>) -> anyhow::Result<Fields> {
     let sip_password = match fields.sip_password.as_deref() {
-        Some("-") => {
-            let mut line = String::new();
-            std::io::stdin().lock().read_line(&mut line).context("reading the password from standard input")?;
-            Some(line.trim_end_matches(['\r', '\n']).to_owned())
-        }
+        Some("-") => Some(line_of_input()?),
         _ => fields.sip_password,
     };
     Ok(Fields {
@@ -194,6 +228,7 @@ fn read_fields(fields: ExtensionFields, enabled: Option<bool>) -> anyhow::Result
         max_calls: fields.max_calls,
         max_contacts: fields.max_contacts,
         enabled,
+        keys: fields.keys,
     })
 }
 
@@ -203,6 +238,9 @@ pub fn change(value: &Value) -> String {
     for item in value["generated"].as_array().into_iter().flatten() {
         let text = |key: &str| item[key].as_str().unwrap_or_default();
         out.push_str(&format!("  {}: user {}, password {}\n", text("number"), text("sip_user"), text("sip_password")));
+    }
+    for advice in value["advice"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        out.push_str(&format!("{advice}\n"));
     }
     if value["dry_run"] == true {
         out.push_str("Nothing was changed (--dry-run).\n");

@@ -250,7 +250,7 @@ impl Reachability {
 fn check_reach(config: Option<&Path>, site: &ringfort_switch::model::Site) -> Reachability {
     let config = Config::load(config.unwrap_or(Path::new(DEFAULT_CONFIG))).unwrap_or_default();
     let config = node::switch_config(&config, [0; 32], |_| None);
-    Reachability::of(&reach_gate::value(&reach_gate::look(&config, site)))
+    Reachability::of(&reach_gate::value(&config, site))
 }
 
 /// The file, and those that it names.

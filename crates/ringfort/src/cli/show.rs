@@ -105,6 +105,25 @@ pub fn route(value: &Value) -> String {
     out
 }
 
+/// Trunks, routes, inbound routes or aliases, as they stand in a site file.
+pub fn lines(kind: &str, value: &Value) -> String {
+    let mut out = String::new();
+    for item in items(value) {
+        out.push_str(&format!("{kind} {}\n", printable(&text(&item["name"]))));
+        for (key, value) in item.as_object().into_iter().flatten().filter(|(key, _)| *key != "name") {
+            let shown = match value {
+                Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+                other => text(other),
+            };
+            let is_default = key == "tenant" && shown == "default";
+            if !shown.is_empty() && !is_default {
+                out.push_str(&format!("  {key} = {}\n", printable(&shown)));
+            }
+        }
+    }
+    if out.is_empty() { format!("No {kind}.\n") } else { out }
+}
+
 pub fn registrations(value: &Value) -> String {
     let mut table = Table::new(&["number", "source", "transport", ">expires", "phone", "contact"]);
     for item in items(value) {

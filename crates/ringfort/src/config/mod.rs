@@ -21,6 +21,7 @@ use ringfort_guard::{Cidr, Rate, RateConfig, WatchConfig};
 use ringfort_media::bridge::LegPolicy;
 use ringfort_net::config::ConnectionLimits;
 use ringfort_sip::digest::Algorithm;
+use ringfort_stir::rejection::Contact;
 use ringfort_switch::config::{CallConfig, ProfileKind, RegistrarConfig, SCANNERS};
 
 use firewall::{Firewall, KernelBans};
@@ -136,6 +137,17 @@ pub struct Stir {
     pub certificate: Option<PathBuf>,
     /// Where others fetch the certificate.
     pub info: Option<String>,
+    /// Where callers may complain whom a list turns away with 608.
+    pub card: Option<RejectionCardConfig>,
+}
+
+/// The card of a 608 (RFC 8688).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectionCardConfig {
+    /// Under which `/rejected` of `http.listen` is reached from outside.
+    pub url: String,
+    pub name: String,
+    pub contacts: Vec<Contact>,
 }
 
 /// How names are looked up (RFC 3263).
@@ -568,15 +580,37 @@ fn stir(table: &mut Table<'_, '_>) -> Stir {
         key: table.text("key", "a PEM file", path).map(of),
         certificate: table.text("certificate", "a PEM file", path).map(of),
         info: table.text("info", "the URL of the certificate", url).map(of),
+        card: rejection_card(table, url),
     };
     match (&stir.key, &stir.info) {
         (Some(_), None) if !table.has("info") => {
             table.missing("info", "the URL that others fetch the certificate from")
         }
         (None, Some(_)) if !table.has("key") => table.missing("key", "the certificate's private key, a PEM file"),
+        (None, None) if stir.card.is_some() && !table.has("key") => {
+            table.missing("key", "the private key that cards are signed with, a PEM file, and `info`");
+        }
         _ => {}
     }
     stir
+}
+
+fn rejection_card(
+    table: &mut Table<'_, '_>,
+    url: impl Fn(&str) -> Result<String, String>,
+) -> Option<RejectionCardConfig> {
+    let address = table.text("card_url", "the URL under which /rejected of http.listen is reached", url).map(of);
+    let name = table.text("card_name", "a name", |text| Ok::<_, String>(text.to_owned())).map(of);
+    let contacts = table.list("card_contacts", "an address to complain to", crate::stir::card::contact);
+    let contacts: Vec<Contact> = contacts.unwrap_or_default().into_iter().map(of).collect();
+    let url = address?;
+    if name.is_none() && !table.has("card_name") {
+        table.missing("card_name", "who turns calls away, as a caller is told");
+    }
+    if contacts.is_empty() && !table.has("card_contacts") {
+        table.missing("card_contacts", "where a caller may complain, such as [\"mailto:calls@example.com\"]");
+    }
+    Some(RejectionCardConfig { url, name: name?, contacts })
 }
 
 fn http(table: &mut Table<'_, '_>) -> Option<SocketAddr> {

@@ -367,6 +367,19 @@ pub const NODE: &[Key] = &[
         "Its certificate and those above: with it, no call is signed that it does not cover, or when it is over.",
     ),
     key("stir.info", "https URL", Words("must be there with `key`"), "Where others fetch that certificate."),
+    key(
+        "stir.card_url",
+        "https URL",
+        Words("none: a 608 has no Call-Info"),
+        "Under which `/rejected` of `http.listen` is reached from outside, by a proxy: where a caller fetches the signed card of a 608 (RFC 8688). With `key`.",
+    ),
+    key("stir.card_name", "text", Words("must be there with `card_url`"), "Who turns calls away, as the card says."),
+    key(
+        "stir.card_contacts",
+        "list of addresses",
+        Words("must be there with `card_url`"),
+        "Where a caller may complain: `https://…`, `mailto:…`, `tel:+…`.",
+    ),
     key("log.dir", "folder", Words("`log` in the data folder"), "Where log files go."),
     key(
         "log.level",

@@ -1,5 +1,7 @@
 //! What is asked and answered over the control socket.
 
+use ringfort_store::ObjectKind;
+use ringfort_store::site::edit::{LineChange, Pair};
 use ringfort_switch::io::Command;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,6 +43,19 @@ pub enum AdminRequest {
     },
     ExtensionRotate {
         number: String,
+    },
+    /// Trunks, routes, inbound routes or aliases; `None`: of all tenants, of all names.
+    LineShow {
+        kind: ObjectKind,
+        tenant: Option<String>,
+        name: Option<String>,
+        secrets: bool,
+    },
+    LineChange {
+        change: LineChange,
+        dry_run: bool,
+        /// As of `Apply`.
+        allow_reach: Vec<String>,
     },
     /// `text` is the file's contents, `file` the name it has in mistakes.
     Apply {
@@ -110,9 +125,11 @@ pub struct Fields {
     pub max_calls: Option<u32>,
     pub max_contacts: Option<u32>,
     pub enabled: Option<bool>,
+    /// What it may do beyond the house: keys of `site.toml` and their values.
+    pub keys: Vec<Pair>,
 }
 
-const ADMIN: [&str; 22] = [
+const ADMIN: [&str; 24] = [
     "cdr",
     "extension_list",
     "extension_show",
@@ -120,6 +137,8 @@ const ADMIN: [&str; 22] = [
     "extension_set",
     "extension_delete",
     "extension_rotate",
+    "line_show",
+    "line_change",
     "apply",
     "reach",
     "export",
@@ -175,6 +194,8 @@ pub enum Answer {
 
 #[cfg(test)]
 mod tests {
+    use ringfort_store::site::edit::LineEdit;
+
     use super::*;
 
     #[test]
@@ -188,6 +209,18 @@ mod tests {
             AdminRequest::ExtensionSet { number: "101".into(), fields },
             AdminRequest::ExtensionDelete { number: "101".into() },
             AdminRequest::ExtensionRotate { number: "101".into() },
+            AdminRequest::LineShow { kind: ObjectKind::Alias, tenant: None, name: Some("a".into()), secrets: true },
+            AdminRequest::LineChange {
+                change: LineChange {
+                    kind: ObjectKind::Route,
+                    tenant: None,
+                    name: "out".into(),
+                    edit: LineEdit::Set(vec![("trunks".into(), "a,b".into())]),
+                    before: Some("all".into()),
+                },
+                dry_run: true,
+                allow_reach: Vec::new(),
+            },
             AdminRequest::Apply {
                 file: "f".into(),
                 text: "t\n".into(),

@@ -34,8 +34,11 @@ pub enum DnsCommand {
     },
     /// Show where a call to an address would be sent, in which order and why (exit status: 0 found, 1 nowhere, 2 no answer)
     Locate {
-        /// Such as sip:alex@example.org; `sip:` may be left out
+        /// Such as sip:alex@example.org; `sip:` may be left out. Or a number such as +442079460148: its addresses by ENUM
         uri: String,
+        /// Domain beneath which a number is looked up
+        #[arg(long = "enum", value_name = "DOMAIN", default_value = "e164.arpa")]
+        enum_domain: String,
         /// Ask this name server [default: dns.servers of the configuration, else the system's]
         #[arg(long, value_name = "ADDRESS", value_parser = value::name_server)]
         server: Option<SocketAddr>,

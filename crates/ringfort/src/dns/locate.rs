@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use ringfort_net::dns::DnsClient;
 use ringfort_sip::Uri;
-use ringfort_sip::locate::{Asked, Contents, Locator, Request, Settings, Target};
+use ringfort_sip::locate::{Asked, Contents, Locator, Name, NumberAddress, NumberRequest, Request, Settings, Target};
+use ringfort_switch::number::without_separators;
 use serde_json::Value;
 
 use super::zone::{show_naptr, show_srv};
@@ -56,6 +57,43 @@ pub fn locate(uri: &str, naptr: bool, client: &DnsClient) -> anyhow::Result<Repo
         ("took_ms", (took.as_millis() as u64).into()),
     ]);
     Ok(Report { value, exit_code })
+}
+
+/// The addresses of a number, as a route with `enum` finds them.
+///
+/// # Errors
+/// It is no number in E.164.
+pub fn number(number: &str, domain: &Name, client: &DnsClient) -> anyhow::Result<Report> {
+    let bare = without_separators(number);
+    let request = NumberRequest::new(&bare, domain).with_context(|| format!("{number:?} cannot be looked up"))?;
+    let mut locator = Locator::new(Settings::default(), random::seed()?);
+    let begun = clock();
+    let resolved = client.resolve_number(&mut locator, request);
+    let took = clock().saturating_duration_since(begun);
+    let notes = resolved.trace.notes.iter().map(|note| Value::from(printable(&note.to_string()))).collect();
+    let asked = resolved.trace.asked.iter().map(|asked| show_asked(asked, begun)).collect();
+    let (items, error, exit_code) = match &resolved.result {
+        Ok(found) => (found.iter().map(show_number).collect(), Value::Null, 0),
+        Err(error) => (Vec::new(), Value::from(error.to_string()), if error.is_temporary() { UNANSWERED } else { 1 }),
+    };
+    let value = object([
+        ("uri", bare.into()),
+        ("items", items.into()),
+        ("complete", (exit_code != UNANSWERED).into()),
+        ("error", error),
+        ("asked", asked),
+        ("notes", notes),
+        ("took_ms", (took.as_millis() as u64).into()),
+    ]);
+    Ok(Report { value, exit_code })
+}
+
+fn show_number(found: &NumberAddress) -> Value {
+    object([
+        ("address", printable(&found.uri).into()),
+        ("authenticated", found.authenticated.into()),
+        ("why", printable(&format!("NAPTR {}", show_naptr(&found.naptr))).into()),
+    ])
 }
 
 fn has_scheme(uri: &str) -> bool {
@@ -109,6 +147,12 @@ pub fn words(value: &Value) -> String {
     let mut out = String::new();
     if let Some(error) = value["error"].as_str() {
         out.push_str(&format!("{}: {error}.\n", text(&value["uri"])));
+    } else if items("items").iter().all(|item| item["transport"].is_null()) {
+        let mut table = Table::new(&[">try", "address", "because of"]);
+        for (index, item) in items("items").iter().enumerate() {
+            table.row([(index + 1).to_string(), text(&item["address"]), text(&item["why"])]);
+        }
+        out.push_str(&table.render("No address."));
     } else {
         let mut table = Table::new(&[">try", "transport", "address", "certificate for", ">ttl", "because of"]);
         for (index, item) in items("items").iter().enumerate() {

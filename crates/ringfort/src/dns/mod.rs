@@ -47,10 +47,15 @@ pub fn dns(args: DnsArgs) -> anyhow::Result<ExitCode> {
             print_answer(json, &report.json(), |_| report.to_string())?;
             Ok(ExitCode::from(report.exit_code()))
         }
-        DnsCommand::Locate { uri, server, config, no_naptr, json } => {
+        DnsCommand::Locate { uri, enum_domain, server, config, no_naptr, json } => {
             let config = configuration(config.as_deref())?;
             let client = client(&config, server)?;
-            let report = locate::locate(&uri, config.dns.naptr && !no_naptr, &client)?;
+            let report = match uri.strip_prefix("tel:").unwrap_or(&uri) {
+                number if number.starts_with('+') && !number.contains('@') => {
+                    locate::number(number, &name(&enum_domain)?, &client)?
+                }
+                _ => locate::locate(&uri, config.dns.naptr && !no_naptr, &client)?,
+            };
             print_answer(json, &report.value, locate::words)?;
             Ok(ExitCode::from(report.exit_code))
         }

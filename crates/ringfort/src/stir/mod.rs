@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod calls;
+pub mod card;
 
 use std::io::Read as _;
 use std::path::Path;

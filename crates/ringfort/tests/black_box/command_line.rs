@@ -22,6 +22,38 @@ fn extensions_are_managed_without_a_server() {
 }
 
 #[test]
+fn lines_are_managed_without_a_server_and_what_is_surely_not_meant_so_is_said() {
+    let place = Place::new();
+    place.ok("ctl extension add 101 groups=office international=true spend_per_day=5");
+    let added = place.ok("ctl trunk add acme server=sip:203.0.113.1;transport=tcp kind=peer");
+    assert!(added.contains("+ trunk acme") && added.contains("Done: revision 2 in force."), "{added}");
+    // The configuration of the place has phones' listeners alone.
+    assert!(added.contains("warning: "), "{added}");
+    let routed = place.ok("ctl route add all patterns=any trunks=acme");
+    assert!(routed.contains("warning: trunk acme has no rates"), "{routed}");
+    assert!(routed.contains("warning: no route names the emergency numbers 112, 911"), "{routed}");
+    let plan = place.json("ctl route add help patterns=exact:112,exact:911 trunks=acme --before all --dry-run --json");
+    assert_eq!((&plan["dry_run"], &plan["changed"]), (&true.into(), &false.into()));
+    assert_eq!(plan["advice"].as_array().map(Vec::len), Some(1), "{plan:#}");
+    place.ok("ctl route add help patterns=exact:112,exact:911 trunks=acme --before all");
+    let shown = place.json("ctl route show --json");
+    let names: Vec<_> = shown["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["help", "all"]);
+    let told = place.ok("ctl trunk show acme");
+    assert!(told.starts_with("trunk acme\n") && told.contains("  server = sip:203.0.113.1;transport=tcp\n"), "{told}");
+    place.ok("ctl trunk set acme server=sip:203.0.113.2 calls_per_second=2");
+    assert!(place.fails("ctl trunk set acme sever=x").contains("did you mean server?"));
+    let wrong = place.run("ctl trunk set acme server");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("expected KEY=VALUE"), "{}", text(&wrong.stderr));
+    assert!(place.fails("ctl trunk remove acme").contains("a trunk that is deleted"));
+    assert!(place.fails("ctl inbound show desk").contains("expected a name that is there"));
+    assert_eq!(place.ok("ctl inbound show"), "No inbound.\n");
+    place.ok("ctl route remove all");
+    assert!(place.fails("ctl route remove all").contains("expected one of help"));
+}
+
+#[test]
 fn what_needs_a_server_says_how_to_start_one() {
     let place = Place::new();
     for line in

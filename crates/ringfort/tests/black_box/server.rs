@@ -144,6 +144,43 @@ fn sighup_reads_again_and_the_server_goes_on() {
 }
 
 #[test]
+fn keys_for_signed_numbers_are_read_again_and_sign_the_cards_of_608() {
+    let mut place = Place::new();
+    let key = || rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let file = place.path().join("stir.key");
+    std::fs::write(&file, key()).unwrap();
+    let config = std::fs::read_to_string(place.path().join("ringfort.toml")).unwrap();
+    let stir = "[stir]\nkey = \"stir.key\"\ninfo = \"https://pbx.example/stir.pem\"\ncard_url = \"https://pbx.example/rejected\"\n\
+        card_name = \"Example\"\ncard_contacts = [\"mailto:calls@pbx.example\"]\n";
+    std::fs::write(place.path().join("ringfort.toml"), format!("{config}{stir}")).unwrap();
+    place.start();
+    let second = || {
+        let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+        since.as_secs()
+    };
+    let card = |second: u64| {
+        let answer = place.page(&format!("/rejected/{second}"));
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("application/jose"), "{answer}");
+        let (_, jws) = answer.split_once("\r\n\r\n").unwrap();
+        let signed = ringfort_stir::rejection::SignedCard::parse(jws.trim()).unwrap();
+        assert_eq!(signed.x5u, "https://pbx.example/stir.pem");
+        jws.to_owned()
+    };
+    let asked = second();
+    card(asked);
+    assert!(place.page(&format!("/rejected/{}", asked - 4000)).starts_with("HTTP/1.1 404 "));
+    std::fs::write(&file, "no key").unwrap();
+    let error = place.fails("ctl reload");
+    assert!(error.contains("[stir] key = \"stir.key\""), "{error}");
+    card(asked);
+    std::fs::write(&file, key()).unwrap();
+    place.ok("ctl reload");
+    card(asked);
+    place.signal("-HUP");
+    place.ok("ctl status");
+}
+
+#[test]
 fn a_second_server_on_the_same_folder_is_refused_with_the_number_of_the_first() {
     let mut place = Place::new();
     place.start();

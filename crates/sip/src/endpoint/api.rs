@@ -167,6 +167,17 @@ pub struct OutRequest {
     pub tcp_alternative: Option<ListenerId>,
 }
 
+/// A request of ours within a dialog, as it went out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentRequest {
+    pub method: String,
+    /// Its Request-URI.
+    pub uri: String,
+    pub remote: SocketAddr,
+    /// It was sent again with credentials.
+    pub has_credentials: bool,
+}
+
 impl OutRequest {
     pub fn new(method: Method<'static>, request_uri: impl Into<String>, target: Target) -> Self {
         OutRequest {

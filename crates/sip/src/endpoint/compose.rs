@@ -265,7 +265,7 @@ impl Writer {
     pub(super) fn write_within(&mut self, dialog: &Dialog, target: &Target, branch: Branch, w: &Within<'_>) -> Bytes {
         let mut out = self.take_scratch();
         let strict = dialog.routes.first().and_then(|first| strict_router(first));
-        write::request_line(&mut out, w.method, strict.unwrap_or(&dialog.remote_target));
+        write::request_line(&mut out, w.method, request_uri(dialog));
         let listener = self.listener(target.listener()).expect("checked before a transaction was made");
         let via = ViaOut {
             transport: target.transport(),
@@ -360,6 +360,11 @@ impl Writer {
         out.extend_from_slice(&payload[end..]);
         Some(self.keep_scratch(out))
     }
+}
+
+/// The Request-URI within a dialog: the remote target, or the first route of a strict router (RFC 3261 §12.2.1.1).
+pub(super) fn request_uri(dialog: &Dialog) -> &str {
+    dialog.routes.first().and_then(|first| strict_router(first)).unwrap_or(&dialog.remote_target)
 }
 
 /// The URI of a first Route that is a strict router's, that is without `lr` (RFC 3261 §12.2.1.1).

@@ -92,13 +92,15 @@ impl Tag {
 
 /// "z9hG4bK", the number of the transaction, and 64 random bits that nobody can guess who has not seen the request.
 #[derive(Clone, Copy)]
-pub(super) struct Branch([u8; 39]);
+pub(super) struct Branch([u8; Branch::LEN]);
 
 impl Branch {
     const COOKIE: &[u8; 7] = b"z9hG4bK";
+    /// Octets of one of ours.
+    pub(super) const LEN: usize = 39;
 
     pub(super) fn new(tx: u64, nonce: u64) -> Branch {
-        let mut text = [0; 39];
+        let mut text = [0; Branch::LEN];
         text[..7].copy_from_slice(Branch::COOKIE);
         text[7..23].copy_from_slice(&Tag::new(tx).0);
         text[23..].copy_from_slice(&Tag::new(nonce).0);

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use rand::Rng;
 use smallvec::SmallVec;
 
-use super::compose::Within;
+use super::compose::{Within, request_uri};
 use super::key::{Branch, Kind};
-use super::{Cancel, Client, ClientTx, Endpoint, EndpointError, MethodName, OutRequest, Priority, Source, clock};
+use super::{
+    Cancel, Client, ClientTx, Endpoint, EndpointError, MethodName, OutRequest, Priority, SentRequest, Source, clock,
+};
 use crate::dialog::{DialogId, DialogState, Side};
 use crate::flow::{ListenerId, Target, Transmit, TransmitToken, Transport};
 use crate::method::Method;
@@ -125,6 +127,19 @@ impl Endpoint {
             client.raises = raises;
         }
         Ok(again)
+    }
+
+    /// What was sent within a dialog, while its transaction is kept: for whoever answers a challenge.
+    pub fn sent_within(&self, tx: ClientTx) -> Option<SentRequest> {
+        let client = self.clients.get(tx.0)?;
+        let Source::InDialog { method, headers, .. } = &client.source else { return None };
+        let dialog = self.dialogs.get(client.dialog?.0)?;
+        Some(SentRequest {
+            method: method.get().as_str().to_owned(),
+            uri: request_uri(dialog).to_owned(),
+            remote: client.target.remote(),
+            has_credentials: headers.contains("Authorization") || headers.contains("Proxy-Authorization"),
+        })
     }
 
     /// Whether nothing at all has come to a request of ours, not even a 100.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rand::{Rng, RngExt};
 
+use super::expression::ExpressionError;
 use super::record::{Naptr, Srv};
 use crate::flow::Transport;
 
@@ -26,6 +27,16 @@ pub enum SkippedRule {
     NoReplacement,
     #[error("a rule of a lower order was taken, and then no other order counts (RFC 3403 §4.1)")]
     OtherOrder,
+    #[error("its service is not E2U+sip (RFC 6116 §3.4.3)")]
+    NumberService,
+    #[error("its flags are not \"u\" (RFC 6116 §3.4.2)")]
+    NumberFlags,
+    #[error("{0}")]
+    Expression(ExpressionError),
+    #[error("what it makes of the number is no SIP address")]
+    NoSipAddress,
+    #[error("it leads in a circle, or too far (RFC 6116 §5.2.1)")]
+    Chain,
 }
 
 /// The transport that a NAPTR service field names (RFC 3263 §9, RFC 7118 §10.2); `None` for other services, SCTP among them.

@@ -122,6 +122,8 @@ pub enum LocateError {
     NoSuchName,
     #[error("the name has no address")]
     NoAddress,
+    #[error("no rule leads to a SIP address")]
+    NoRule,
     #[error("the DNS gave no answer: {0}")]
     Unanswered(QueryFailure),
     #[error("no target was found in time")]
@@ -136,9 +138,11 @@ impl LocateError {
     pub const fn is_temporary(self) -> bool {
         match self {
             LocateError::Unanswered(_) | LocateError::TooLate | LocateError::Busy => true,
-            LocateError::NoTransport | LocateError::NoService | LocateError::NoSuchName | LocateError::NoAddress => {
-                false
-            }
+            LocateError::NoTransport
+            | LocateError::NoService
+            | LocateError::NoSuchName
+            | LocateError::NoAddress
+            | LocateError::NoRule => false,
         }
     }
 }

@@ -129,17 +129,32 @@ impl World {
     /// Answers what is asked until the look-up is done.
     pub fn find(&mut self, request: Request) -> Located {
         let id = self.locator.locate(self.now, request);
-        while let Some(query) = self.locator.poll_query() {
-            self.asked.push((query.name.clone(), query.kind));
-            let answer = self.zone.answer(&query.name, query.kind);
-            self.locator.handle_answer(self.now, query.id, answer);
-        }
+        self.answer();
         let located = self.locator.poll_located().expect("everything was answered");
         assert_eq!(located.id, id);
         assert!(self.locator.poll_located().is_none());
         assert_eq!(self.locator.sizes()[2..], [0, 0], "nothing is left running");
         assert_eq!(self.locator.poll_timeout(), None);
         located
+    }
+
+    /// The same for a number beneath `e164.arpa`.
+    pub fn number(&mut self, number: &str) -> Resolved {
+        let request = NumberRequest::new(number, &name("e164.arpa")).unwrap();
+        let id = self.locator.resolve_number(self.now, request);
+        self.answer();
+        let resolved = self.locator.poll_resolved().expect("everything was answered");
+        assert_eq!(resolved.id, id);
+        assert_eq!(self.locator.sizes()[2..], [0, 0], "nothing is left running");
+        resolved
+    }
+
+    fn answer(&mut self) {
+        while let Some(query) = self.locator.poll_query() {
+            self.asked.push((query.name.clone(), query.kind));
+            let answer = self.zone.answer(&query.name, query.kind);
+            self.locator.handle_answer(self.now, query.id, answer);
+        }
     }
 
     pub fn locate(&mut self, uri: &str) -> Located {

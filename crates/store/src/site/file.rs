@@ -338,7 +338,7 @@ impl Reader {
 }
 
 /// More calls or phones than one extension can sensibly have.
-const MAX_COUNT: u32 = 100_000;
+pub(super) const MAX_COUNT: u32 = 100_000;
 
 fn with<'k>(known: &[&'k str], keys: &[Key]) -> Vec<&'k str> {
     known.iter().copied().chain(keys.iter().map(|(key, _)| *key)).collect()
@@ -361,7 +361,7 @@ fn with_article(kind: &str) -> String {
 }
 
 /// The known key that a mistyped one is nearest to, if it is near at all.
-fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let name: String = name.to_lowercase().replace('-', "_");
     // `pasword` is near to the end of `sip_password`.
     let ends = |key: &'k str| key.match_indices('_').map(|(at, _)| &key[at + 1..]).chain([key]);

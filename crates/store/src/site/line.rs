@@ -107,8 +107,7 @@ pub(super) const TRUNK: &[Key] = &[
     ("from", Form::Text),
     ("asserted_identity", Form::Flag),
     ("remote_party_id", Form::Flag),
-    ("diversion", Form::Flag),
-    ("history_info", Form::Flag),
+    ("diversion", Form::Text),
     ("called_in", Form::Text),
     ("number_format", Form::Text),
     ("caller_id", Form::Text),
@@ -132,6 +131,7 @@ pub(super) const ROUTE: &[Key] = &[
     ("hours", Form::Texts),
     ("strip", Form::Count),
     ("prepend", Form::Text),
+    ("enum", Form::Text),
     ("trunks", Form::Texts),
     ("order", Form::Text),
     ("ring_for", Form::Duration),
@@ -282,8 +282,7 @@ pub(super) fn trunk(tenants: &[Tenant], t: &Trunk) -> Shown {
         ("from", text(word(h.from))),
         ("asserted_identity", Val::Flag(h.asserted_identity)),
         ("remote_party_id", Val::Flag(h.remote_party_id)),
-        ("diversion", Val::Flag(h.diversion)),
-        ("history_info", Val::Flag(h.history_info)),
+        ("diversion", text(word(h.diverted))),
         ("called_in", text(word(h.called))),
         ("number_format", text(word(h.number_format))),
         ("health_every", Val::Duration(t.health_every)),
@@ -312,7 +311,9 @@ pub(super) fn route(tenants: &[Tenant], trunks: &BTreeMap<TrunkId, Trunk>, r: &O
         ("trunks", texts(&names)),
         ("order", text(word(r.order))),
     ]);
+    out.extend(r.enum_domain.as_ref().map(|domain| ("enum", text(domain))));
     out.extend(r.ring_for.map(|d| ("ring_for", Val::Duration(d))));
+    out.sort_by_key(|(key, _)| ROUTE.iter().position(|(k, _)| k == key));
     out
 }
 
@@ -343,6 +344,7 @@ pub(super) fn plain_lists() -> Shown {
         ("hours", texts(&none)),
         ("strip", Val::Count(0)),
         ("prepend", text("")),
+        ("trunks", texts(&none)),
         ("order", text("listed")),
         ("published", Val::Flag(false)),
     ]
@@ -366,6 +368,17 @@ impl Val {
             Self::Count(n) => n.to_string(),
             Self::Flag(flag) => flag.to_string(),
             Self::Duration(duration) => print_duration(*duration),
+        }
+    }
+
+    /// For programs.
+    pub(super) fn json(&self, secrets: bool) -> serde_json::Value {
+        match self {
+            Self::Secret(secret) if secrets => secret.reveal().into(),
+            Self::Text(_) | Self::Secret(_) | Self::Duration(_) => self.shown().into(),
+            Self::Texts(list) => list.iter().map(|l| l.value.as_str()).collect::<Vec<_>>().into(),
+            Self::Count(n) => (*n).into(),
+            Self::Flag(flag) => (*flag).into(),
         }
     }
 

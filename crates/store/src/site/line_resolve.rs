@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ringfort_media::codec::CodecAllowList;
 use ringfort_sip::Uri;
+use ringfort_sip::locate::NumberRequest;
 use ringfort_switch::model::{
     Alias, BlacklistPlan, CalleeLimits, Calling, Destination, HeaderRules, InboundRoute, NumberForm, NumberPlan,
     OutboundRoute, Pattern, Secret, SipCredentials, SpendLimits, TenantId, Treatment, Trunk, TrunkCredentials, TrunkId,
@@ -446,8 +447,7 @@ impl Resolver<'_> {
             from: given.word("from", "caller, account"),
             asserted_identity: given.flag("asserted_identity", default.asserted_identity),
             remote_party_id: given.flag("remote_party_id", default.remote_party_id),
-            diversion: given.flag("diversion", default.diversion),
-            history_info: given.flag("history_info", default.history_info),
+            diverted: given.word("diversion", "none, diversion, history-info"),
             called: given.word("called_in", "request-uri, to, called-party-id"),
             number_format: given.word("number_format", "e164, digits, national, asis"),
         };
@@ -580,7 +580,14 @@ impl Resolver<'_> {
                 ),
             }
         }
-        if given.texts("trunks").is_empty() {
+        let enum_domain = given.some("enum").map(|domain| domain.trim_end_matches('.').to_ascii_lowercase());
+        // RFC 6116 §3.2: 15 digits and their dots go in front.
+        if let Some(domain) = enum_domain.as_ref().filter(|d| NumberRequest::of_domain("+100000000000000", d).is_none())
+        {
+            let help = "for example \"e164.arpa\"";
+            given.wrong("enum", given.at("enum"), "a domain with room for a number beneath it", domain, help);
+        }
+        if given.texts("trunks").is_empty() && enum_domain.is_none() {
             given.wrong("trunks", raw.name.at, "at least one trunk", "", "write trunks = [\"name\"]");
         }
         let strip = given.count("strip", 0);
@@ -608,6 +615,7 @@ impl Resolver<'_> {
             hours: given.parsed("hours", "days and times"),
             strip,
             prepend,
+            enum_domain,
             trunks,
             order: given.word("order", "listed, least-cost"),
             ring_for: rings.then_some(ring_for),

@@ -160,6 +160,7 @@ fn plain_route() -> OutboundRoute {
         hours: Vec::new(),
         strip: 0,
         prepend: String::new(),
+        enum_domain: None,
         trunks: Vec::new(),
         order: TrunkOrder::default(),
         ring_for: None,

@@ -1,6 +1,7 @@
 //! What the administrator manages as text and as change: the `site.toml` file, the plan of what it would change, and
 //! the rows it is kept in. All of it is values in, values out; `service` does it in transactions.
 
+pub mod edit;
 pub mod export;
 mod file;
 mod line;

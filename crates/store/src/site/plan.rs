@@ -26,7 +26,8 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    pub(crate) const fn name(self) -> &'static str {
+    /// As `site.toml` calls it.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Tenant => "tenant",
             Self::Extension => "extension",

@@ -124,7 +124,7 @@ fn identities(request: &Message, header: HeaderName, believed: bool) -> impl Ite
 }
 
 /// The user part of an address, or the number of a `tel` URI; none for the anonymous (RFC 3323 §4.1.1.3).
-fn user_of(who: &NameAddr<'_>) -> Option<String> {
+pub(crate) fn user_of(who: &NameAddr<'_>) -> Option<String> {
     let uri = who.uri().ok()?;
     let user = uri.user_unescaped()?;
     let user = bare(&user);

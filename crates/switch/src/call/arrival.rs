@@ -13,6 +13,7 @@ use ringfort_sip::endpoint::ServerTx;
 use ringfort_sip::flow::Flow;
 use ringfort_sip::message::Message;
 use ringfort_sip::uri::Uri;
+use ringfort_sip::write::Headers;
 use ringfort_stir::Verdict;
 
 use super::announce::Announcement;
@@ -21,6 +22,7 @@ use super::setup::{Callee, CallerSide, Heard, Refusal, session_description, shor
 use crate::Switch;
 use crate::arrival::{self, Party};
 use crate::auth::LineIdentity;
+use crate::diversion::{self, Diversion};
 use crate::identity::{self, Held};
 use crate::io::{Level, Output};
 use crate::model::{CalledIn, Destination, HeaderRules, Pii, TenantId, Trunk, Verified, VerifyIdentity};
@@ -103,6 +105,8 @@ impl Switch {
         cdr.caller = Pii::new(shorten(caller.address.clone().unwrap_or_default()));
         cdr.caller_name = Pii::new(shorten(caller.name.clone()));
         cdr.callee = Pii::new(shorten(called.clone().unwrap_or_default()));
+        let diverted = diversion::of_trunk(plan, &trunk.headers, request);
+        cdr.more.diverted = diverted.as_ref().map(Diversion::note);
 
         let wish = &mut TrunkWish {
             switch: self,
@@ -116,7 +120,8 @@ impl Switch {
         let door = wish.switch.asker(flow, held.proven);
         match door.admit(now, wish) {
             Ok((proof, callee)) => {
-                let side = self.arriving_by(trunk, held, &caller);
+                let mut side = self.arriving_by(trunk, held, &caller);
+                side.told = diverted.map(|it| it.for_phone(self.directory.realm(tenant))).unwrap_or_default();
                 self.start_call(now, proof, tx, cdr, side, callee, request);
             }
             Err(Denial::Blocked(hit)) => {
@@ -175,7 +180,7 @@ impl Switch {
         let mut leg = self.caller_leg(tenant, tx, flow);
         leg.trunk = trunk.map(|t| t.id);
         let policy = self.public_policy(flow.listener, flow.local, flow.remote, trunk);
-        CallerSide { leg, policy, from: caller.from(self.directory.realm(tenant)) }
+        CallerSide { leg, policy, from: caller.from(self.directory.realm(tenant)), told: Headers::default() }
     }
 
     fn arriving_by(&mut self, trunk: &Trunk, held: &Held, caller: &Party) -> CallerSide {

@@ -52,7 +52,13 @@ impl Switch {
         let verdict = |status| Refusal::new(status, RULE, text.clone());
         let plan = match trunk.blocked {
             Treatment::Reject => return self.turn_away(now, tx, cdr, verdict(603), Heard::Kept, request, flow),
-            Treatment::Reject608 => return self.turn_away(now, tx, cdr, verdict(608), Heard::Kept, request, flow),
+            Treatment::Reject608 => {
+                let mut refusal = verdict(608);
+                if let Some(card) = self.complaint(now) {
+                    refusal.headers.push("Call-Info", card);
+                }
+                return self.turn_away(now, tx, cdr, refusal, Heard::Kept, request, flow);
+            }
             Treatment::Busy => {
                 let busy = tones(plan.map_or("", |plan| &plan.country)).sound(Signal::Busy).at_most(EACH);
                 Announcement::early(EACH, busy, verdict(486))

@@ -8,11 +8,11 @@ use ringfort_sip::endpoint::Response;
 use ringfort_sip::method::Method;
 use ringfort_sip::write::Headers;
 
-use super::{CALLER, Call, ClientUse, DialogUse, LegState};
+use super::{CALLER, Call, ClientUse, DialogUse, Leg, LegState};
 use crate::Switch;
 use crate::crossing;
 use crate::io::{Level, Output};
-use crate::model::{CallId, ExtensionId};
+use crate::model::{CallId, ExtensionId, TrunkId};
 use crate::record::{EndCause, JournalRecord};
 use crate::streams::{QualityDone, REPORT_WITHIN};
 use crate::timers::Timer;
@@ -85,9 +85,10 @@ impl Switch {
                     if by == Some(index) {
                         self.dialogs.remove(&dialog);
                     } else if index == CALLER && !leg.acked {
-                        self.dialogs.insert(dialog, DialogUse::ByeOnAck { words: with_reason(words) });
+                        self.dialogs
+                            .insert(dialog, DialogUse::ByeOnAck { words: with_reason(words), trunk: leg.trunk });
                     } else {
-                        self.bye(now, dialog, words, leg.acked);
+                        self.bye(now, dialog, words, &leg);
                     }
                 }
                 LegState::Calling { .. } | LegState::Gone => {}
@@ -96,24 +97,24 @@ impl Switch {
     }
 
     /// Hangs up a dialog. A callee whose 2xx waited for the caller's answer is acknowledged first.
-    fn bye(&mut self, now: Instant, dialog: DialogId, words: &Headers, acked: bool) {
+    fn bye(&mut self, now: Instant, dialog: DialogId, words: &Headers, leg: &Leg) {
         self.dialogs.remove(&dialog);
-        if !acked {
+        if !leg.acked {
             self.endpoint.ack(now, dialog, Headers::default(), None);
         }
-        self.send_bye(now, dialog, words.clone());
+        self.send_bye(now, dialog, words.clone(), leg.trunk);
     }
 
-    pub(crate) fn send_bye(&mut self, now: Instant, dialog: DialogId, words: Headers) {
+    pub(crate) fn send_bye(&mut self, now: Instant, dialog: DialogId, words: Headers, trunk: Option<TrunkId>) {
         if let Ok(client) = self.endpoint.dialog_request(now, dialog, Method::Bye, words, None) {
-            self.clients.insert(client, ClientUse::Ending);
+            self.clients.insert(client, ClientUse::Ending { trunk });
         }
     }
 
     /// The ACK (or its absence) that a BYE has waited for.
     pub(crate) fn bye_after_ack(&mut self, now: Instant, dialog: DialogId) {
-        if let Some(DialogUse::ByeOnAck { words }) = self.dialogs.remove(&dialog) {
-            self.send_bye(now, dialog, words);
+        if let Some(DialogUse::ByeOnAck { words, trunk }) = self.dialogs.remove(&dialog) {
+            self.send_bye(now, dialog, words, trunk);
         }
     }
 

@@ -4,12 +4,14 @@
 mod announce;
 mod arrival;
 mod blacklist;
+mod challenge;
 pub(crate) mod door;
 mod ending;
 pub(crate) mod outcome;
 mod outside;
 mod paying;
 mod progress;
+mod published;
 mod session;
 mod setup;
 
@@ -44,8 +46,8 @@ pub(crate) enum ClientUse {
     Relayed { call: CallId, to: usize, tx: ServerTx, offer: Offer },
     /// A relayed re-INVITE that its sender has cancelled: should `peer` accept it all the same, it is taken back.
     Withdrawn { call: CallId, peer: usize },
-    /// A BYE: the system is not idle before it is answered or given up.
-    Ending,
+    /// A BYE, to that trunk: the system is not idle before it is answered or given up.
+    Ending { trunk: Option<TrunkId> },
     /// Our own refresh of a session (RFC 4028).
     Refresh { call: CallId, leg: usize, offered: bool },
     /// One copy of a MESSAGE.
@@ -76,6 +78,7 @@ pub(crate) enum DialogUse {
     /// acknowledged our 2xx (RFC 3261 §15).
     ByeOnAck {
         words: Headers,
+        trunk: Option<TrunkId>,
     },
 }
 

@@ -10,21 +10,24 @@ use ringfort_media::bridge::LegPolicy;
 use ringfort_media::codec::CodecAllowList;
 use ringfort_sip::digest::{self, NoAnswer};
 use ringfort_sip::endpoint::{ClientTx, OutRequest};
-use ringfort_sip::locate::{Attempt as Outcome, LocateError, LookupId, Request, Target, Targets};
+use ringfort_sip::locate::{Attempt as Outcome, LocateError, LookupId, NumberRequest, Request, Target, Targets};
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
 use ringfort_sip::uri::{Scheme, Uri};
 use ringfort_sip::write::{Body, Headers};
 
 use super::paying::Hold;
+use super::published;
 use super::setup::Refusal;
 use super::{ClientUse, Leg, LegState};
 use crate::Switch;
+use crate::advice;
 use crate::crossing;
+use crate::diversion;
 use crate::io::Level;
 use crate::line;
 use crate::lookup::{Lookup, status_of};
-use crate::model::{CallId, Context, ExtensionId, SrtpPolicy, TenantId, Trunk, TrunkId};
+use crate::model::{CallId, Context, DiversionForm, ExtensionId, SrtpPolicy, TenantId, Trunk, TrunkId};
 use crate::number;
 use crate::out_of_dialog::{max_breadth, next_hop};
 use crate::record::EndCause;
@@ -51,16 +54,21 @@ pub(crate) enum Goal {
 /// How far a call on its way out has come.
 #[derive(Debug)]
 pub(crate) struct Way {
-    goal: Goal,
+    pub(super) goal: Goal,
     /// The caller's INVITE: each branch is made from it.
     request: Message,
     hide: bool,
-    lookup: Option<LookupId>,
+    /// Numbers to look up, and addresses that were found, before a trunk is tried (ENUM).
+    pub(super) numbers: VecDeque<NumberRequest>,
+    pub(super) addresses: VecDeque<String>,
+    /// That is what is tried now.
+    pub(super) published: bool,
+    pub(super) lookup: Option<LookupId>,
     /// The trunk that is tried, and what it is to be called with.
     line: Option<Attempt>,
     /// Request-URI of the branches to come.
-    uri: String,
-    targets: Targets,
+    pub(super) uri: String,
+    pub(super) targets: Targets,
     /// Where the branch that is open went.
     target: Option<Target>,
     /// When the branch is given up if nothing at all has come.
@@ -91,8 +99,9 @@ pub(crate) fn fails_over(status: u16) -> bool {
 impl Way {
     pub(crate) fn by_trunks(plan: TrunkPlan, request: &Message) -> Self {
         let goal = Goal::Trunks { route: plan.route, left: plan.attempts.into_iter().collect() };
-        let TrunkPlan { canonical, emergency, ring_for, .. } = plan;
-        Self { ring_for, canonical, emergency, ..Self::new(goal, request, plan.hide) }
+        let TrunkPlan { canonical, emergency, ring_for, numbers, .. } = plan;
+        let numbers = numbers.into_iter().collect();
+        Self { ring_for, canonical, emergency, numbers, ..Self::new(goal, request, plan.hide) }
     }
 
     pub(crate) fn to_domain(uri: String, request: &Message, hide: bool) -> Self {
@@ -104,6 +113,9 @@ impl Way {
             goal,
             request: request.clone(),
             hide,
+            numbers: VecDeque::new(),
+            addresses: VecDeque::new(),
+            published: false,
             lookup: None,
             line: None,
             uri: String::new(),
@@ -136,7 +148,10 @@ impl Way {
     /// Where it goes, for the log.
     pub(crate) fn words(&self) -> String {
         match &self.goal {
-            Goal::Trunks { route, left } => format!("route {route}, {} trunks", left.len()),
+            Goal::Trunks { route, left } if self.numbers.is_empty() => {
+                format!("route {route}, {} trunks", left.len())
+            }
+            Goal::Trunks { route, left } => format!("route {route}, ENUM, {} trunks", left.len()),
             Goal::Domain { .. } => "another domain".to_owned(),
         }
     }
@@ -165,6 +180,9 @@ impl Switch {
 
     /// Begins the look-up of the next trunk, or of the domain.
     fn next_goal(&mut self, now: Instant, id: CallId) -> Next {
+        if let Some(next) = self.next_by_number(now, id) {
+            return next;
+        }
         let way = self.calls.get(&id).and_then(|call| call.way.as_ref());
         let paid = way.and_then(|way| way.trunks_to_pay()?.next());
         if let Some(trunk) = paid
@@ -223,9 +241,11 @@ impl Switch {
         match result {
             Ok(targets) => way.targets = targets,
             Err(error) => {
-                let what = way.tried.last().cloned().unwrap_or_default();
-                let refusal = Refusal::new(status_of(error), "route.locate", format!("{what}: {error}"));
-                self.note_outside(id, refusal);
+                let trunk = way.line.as_ref().and_then(|line| self.router.trunk(line.trunk));
+                let missing = trunk.filter(|_| error == LocateError::NoTransport);
+                let words = missing.and_then(|trunk| advice::unreachable(&self.config, trunk));
+                let words = words.unwrap_or_else(|| error.to_string());
+                self.note_outside(id, Refusal::new(status_of(error), "route.locate", words));
             }
         }
         self.go_on_outside(now, id);
@@ -256,7 +276,8 @@ impl Switch {
         let way = call.way.as_ref().expect("its owner has just seen it");
         let profile = trunk.as_ref().and_then(|t| t.profile.as_deref());
         let Some(listener) = self.listener_for(profile, &target) else {
-            let text = format!("no listener for {} to {}", target.transport, target.address);
+            let missing = advice::no_listener(&self.config, profile, target.transport, target.address.is_ipv4());
+            let text = format!("{} to {}: add {}", missing.what, target.address, missing.mend);
             return Err(Refusal::new(503, "route.no_listener", text));
         };
         let caller = call.cdr.from_extension;
@@ -281,6 +302,9 @@ impl Switch {
         };
         self.streams.drain(id, &mut call.bridge, &mut self.outputs);
         let (from, mut headers) = self.shown_outside(tenant, caller, trunk.as_ref(), hide);
+        if let Some(trunk) = &trunk {
+            headers.append(&self.diverted_outside(tenant, caller, trunk, hide, &request, &uri));
+        }
         headers.append(&crossing::cross(&request, crossing::INVITE));
         headers.push("Max-Breadth", max_breadth(&request));
         let signed = trunk.as_ref().and_then(|trunk| self.sign_for(now, id, tenant, caller, trunk, &uri));
@@ -375,7 +399,9 @@ impl Switch {
                 }
             }
         }
-        if !fails_over(status) {
+        let published = call.way.as_ref().is_some_and(|way| way.published);
+        let leaves = fails_over(status) || published && published::fails_over(status);
+        if !leaves {
             return false;
         }
         let outcome = match (status, response) {
@@ -459,11 +485,13 @@ impl Switch {
     }
 
     /// Something did not work out: it is logged, and the best word for the caller is kept.
-    fn note_outside(&mut self, id: CallId, refusal: Refusal) {
+    pub(super) fn note_outside(&mut self, id: CallId, refusal: Refusal) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let tenant = call.tenant;
         let what = call.way.as_ref().and_then(|way| way.tried.last().cloned()).unwrap_or_default();
-        if call.best.as_ref().is_none_or(|(best, _)| outside_rank(refusal.status) > outside_rank(*best)) {
+        // What a published address says is no word about the number while there are lines to try.
+        let counts = !call.way.as_ref().is_some_and(|way| way.published && way.has_more());
+        if counts && call.best.as_ref().is_none_or(|(best, _)| outside_rank(refusal.status) > outside_rank(*best)) {
             call.best = Some((refusal.status, refusal.headers));
             if let Some(way) = &mut call.way {
                 let ours = matches!(refusal.rule, "route.inner_address" | "route.trunk_address");
@@ -514,6 +542,7 @@ impl Switch {
         let srtp = trunk.map_or(SrtpPolicy::Offer, |t| t.srtp);
         let mut policy = self.leg_policy(listener, local, remote, srtp);
         policy.trusted = trunk.is_some();
+        policy.pass_extensions = trunk.is_some_and(|trunk| trunk.pass_extensions);
         if let Some(trunk) = trunk.filter(|t| !t.codecs.is_empty()) {
             // It was read when the site was applied; a list that cannot be read lets nothing pass.
             let nothing = || CodecAllowList::parse(&["x-none"]).expect("it is a name");
@@ -571,14 +600,38 @@ impl Switch {
         }
     }
 
+    /// That the caller's own phone passes on a call, as the trunk wants it told. The number is the caller's own on that
+    /// trunk, whatever the phone says.
+    fn diverted_outside(
+        &self,
+        tenant: TenantId,
+        caller: Option<ExtensionId>,
+        trunk: &Trunk,
+        hidden: bool,
+        request: &Message,
+        uri: &str,
+    ) -> Headers {
+        let form = trunk.headers.diverted;
+        let told = || {
+            if form == DiversionForm::None {
+                return None;
+            }
+            let reason = diversion::reason_of_phone(request)?;
+            let calling = &self.directory.extension(caller?)?.calling;
+            let by = number::caller_id(self.router.plan(tenant)?, trunk, calling)?;
+            let domain = line::own_domain(trunk, self.directory.realm(tenant));
+            Some(diversion::Diversion { by, reason, hidden }.for_trunk(form, &domain, uri))
+        };
+        told().unwrap_or_default()
+    }
+
     /// RFC 3261 §18.1.1: a TCP listener beside, for what is too long for UDP.
     fn tcp_alternative_of(&self, listener: ListenerId, target: &Target) -> Option<ListenerId> {
         if target.transport != Transport::Udp {
             return None;
         }
         let profile = self.config.listeners[usize::from(listener.0)].profile;
-        let mut tcp = self.tcp_listeners(profile);
-        tcp.find(|l| l.local.is_ipv4() == target.address.is_ipv4()).map(|l| l.id)
+        self.config.tcp_towards(profile, target.address.is_ipv4())
     }
 
     /// The call is answered or over: what was only for the way there goes.
@@ -597,6 +650,7 @@ impl Switch {
                 call.cdr.trunks.to = way.tried.last().cloned();
             }
             Some(line) => self.lines.give_back(line.trunk),
+            None if keep_line && way.published => call.cdr.trunks.to = way.tried.last().cloned(),
             None => {}
         }
         let hold = way.hold.take();
@@ -640,7 +694,7 @@ impl Switch {
 }
 
 /// What came of looking for the next thing to try.
-enum Next {
+pub(super) enum Next {
     /// A look-up runs.
     Asked,
     /// This one is out, another may follow.

@@ -140,6 +140,10 @@ impl Switch {
 
     /// Whether a call by one of these trunks may be paid for; a call for help is never asked.
     pub(super) fn may_spend(&self, now: Instant, way: &super::Way, extension: ExtensionId) -> Result<(), Refusal> {
+        if way.looks_up_numbers() {
+            // What is published for the number may be free; each trunk is asked for its price when it is tried.
+            return Ok(());
+        }
         let mut first = None;
         for trunk in way.trunks_to_pay().into_iter().flatten() {
             let Some(trunk) = self.router.trunk(trunk) else { continue };

@@ -32,7 +32,9 @@ impl Switch {
         if status >= 200 {
             self.clients.remove(&tx);
         }
-        if status == 422 && self.asks_for_longer(now, tx, purpose) {
+        if status == 422 && self.asks_for_longer(now, tx, purpose)
+            || matches!(status, 401 | 407) && self.answers_challenge(now, tx, purpose, response)
+        {
             return;
         }
         match purpose {
@@ -74,7 +76,7 @@ impl Switch {
                     self.on_withdrawn_answer(now, call, peer, dialog, status);
                 }
             }
-            ClientUse::Ending => {}
+            ClientUse::Ending { .. } => {}
             ClientUse::Errand(errand) => self.on_errand_answer(now, errand, status),
             ClientUse::Trunk(whose) => self.on_trunk_response(now, tx, whose, dialog, response),
         }
@@ -93,13 +95,18 @@ impl Switch {
             return false;
         }
         let Ok(again) = self.endpoint.resend_with(now, tx, Headers::default()) else { return false };
+        self.sent_again(again, purpose);
+        true
+    }
+
+    /// The same request, by another transaction.
+    pub(super) fn sent_again(&mut self, again: ClientTx, purpose: ClientUse) {
         self.clients.insert(again, purpose);
         if let ClientUse::Relayed { tx: asked, .. } = purpose
             && let Some(waiting) = self.relayed.get_mut(&asked)
         {
             *waiting = again;
         }
-        true
     }
 
     pub(crate) fn on_failed(&mut self, now: Instant, tx: ClientTx, _dialog: Option<DialogId>, cause: FailCause) {
@@ -127,7 +134,7 @@ impl Switch {
                 }
             }
             ClientUse::Abandoned => self.stray_ended(now, tx, false),
-            ClientUse::Ending => {}
+            ClientUse::Ending { .. } => {}
             ClientUse::Withdrawn { call, .. } => self.roll_back(now, call),
             ClientUse::Relayed { call, tx: asked, offer, .. } => {
                 self.relayed.remove(&asked);
@@ -445,6 +452,6 @@ impl Switch {
         self.dialogs.remove(&dialog);
         self.endpoint.ack(now, dialog, Headers::default(), None);
         let reason = crossing::reason("SIP", 487, "Call completed elsewhere or given up");
-        self.send_bye(now, dialog, reason);
+        self.send_bye(now, dialog, reason, None);
     }
 }

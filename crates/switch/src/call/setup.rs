@@ -67,6 +67,8 @@ pub(super) struct CallerSide {
     pub policy: LegPolicy,
     /// What the called phone is shown: a From without a tag.
     pub from: String,
+    /// Further header fields for it.
+    pub told: Headers,
 }
 
 /// Whom a call is for.
@@ -161,7 +163,7 @@ impl Switch {
             Ok((proof, wanted)) => {
                 let srtp = self.directory.extension(caller).map_or(SrtpPolicy::Offer, |e| e.srtp);
                 let policy = self.leg_policy(flow.listener, flow.local, flow.remote, srtp);
-                let side = CallerSide { leg, policy, from: self.identity(tenant, caller) };
+                let side = CallerSide { leg, policy, from: self.identity(tenant, caller), told: Headers::default() };
                 match wanted {
                     Wanted::Call(callee) => self.start_call(now, proof, tx, cdr, side, callee, request),
                     Wanted::Blacklist(code) => {
@@ -378,7 +380,7 @@ impl Switch {
         callee: Callee,
         request: &Message,
     ) {
-        let CallerSide { leg, policy, from } = side;
+        let CallerSide { leg, policy, from, told } = side;
         let (id, tenant) = (cdr.call, leg.tenant);
         let extension = match &callee {
             Callee::Extension(id) => Some(*id),
@@ -423,7 +425,7 @@ impl Switch {
         let to = format!("<sip:{}@{}>", extension.number, self.directory.realm(tenant));
         let mut problem = None;
         for fork in forks {
-            if let Err(reject) = self.try_phone(now, &mut call, fork, request, &from, &to, callee) {
+            if let Err(reject) = self.try_phone(now, &mut call, fork, request, (&from, &told), &to, callee) {
                 problem = Some(reject);
             }
         }
@@ -471,7 +473,7 @@ impl Switch {
         call: &mut Call,
         fork: Fork,
         request: &Message,
-        from: &str,
+        (from, told): (&str, &Headers),
         to: &str,
         callee: ExtensionId,
     ) -> Result<(), SdpReject> {
@@ -488,6 +490,7 @@ impl Switch {
             }
         };
         let mut headers = crossing::cross(request, crossing::INVITE);
+        headers.append(told);
         headers.push("Max-Breadth", fork.breadth);
         let out = OutRequest {
             routes: fork.routes,
@@ -549,13 +552,7 @@ impl Switch {
             return None;
         }
         let insists = Uri::parse(contact).ok()?.param("transport").is_some();
-        self.tcp_listeners(profile).next().map(|l| l.id).filter(|_| !insists)
-    }
-
-    /// The TCP listeners of a profile.
-    pub(super) fn tcp_listeners(&self, profile: ProfileId) -> impl Iterator<Item = &ListenerInfo> {
-        let of_profile = self.config.listeners.iter().filter(move |l| l.profile == profile);
-        of_profile.map(|l| &l.sip).filter(|sip| sip.transport == Transport::Tcp)
+        self.config.tcp_towards(profile, target.remote().is_ipv4()).filter(|_| !insists)
     }
 
     pub(crate) fn leg_policy(

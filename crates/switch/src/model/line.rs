@@ -186,10 +186,8 @@ pub struct HeaderRules {
     pub asserted_identity: bool,
     /// Remote-Party-ID, the same.
     pub remote_party_id: bool,
-    /// Diversion (RFC 5806) of a forwarded call, both ways.
-    pub diversion: bool,
-    /// History-Info (RFC 7044), both ways.
-    pub history_info: bool,
+    /// How it is told that a call was diverted, both ways.
+    pub diverted: DiversionForm,
     /// Where the called number of an incoming call stands.
     pub called: CalledIn,
     /// How numbers are written to it.
@@ -202,8 +200,7 @@ impl Default for HeaderRules {
             from: FromUser::Caller,
             asserted_identity: true,
             remote_party_id: false,
-            diversion: true,
-            history_info: false,
+            diverted: DiversionForm::None,
             called: CalledIn::RequestUri,
             number_format: NumberFormat::E164,
         }
@@ -219,6 +216,19 @@ pub enum FromUser {
     Caller,
     /// The user of the trunk's credentials; the caller's number stands in P-Asserted-Identity alone.
     Account,
+}
+
+/// The header field in which a diversion of a call is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiversionForm {
+    /// It is neither told nor heard.
+    #[default]
+    None,
+    /// RFC 5806.
+    Diversion,
+    /// RFC 7044.
+    HistoryInfo,
 }
 
 /// Where the called number stands.
@@ -414,6 +424,9 @@ pub struct OutboundRoute {
     /// Characters taken off the front of the dialled number, before `prepend` is put there.
     pub strip: u8,
     pub prepend: String,
+    /// Domain beneath which numbers are looked up first (ENUM, RFC 6116), `e164.arpa`; `None`: they are not.
+    pub enum_domain: Option<String>,
+    /// None with `enum_domain` alone: what is not found there goes by the next route.
     pub trunks: Vec<TrunkId>,
     pub order: TrunkOrder,
     /// How long the called side may ring over all trunks together.

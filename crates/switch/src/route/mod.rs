@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ringfort_guard::callee::{CalleeRefusal, CalleeRules};
+use ringfort_sip::locate::{Name, NumberRequest};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -54,7 +55,7 @@ pub struct Attempt {
     pub number: String,
 }
 
-/// The trunks of a call, the first to try first. Never empty.
+/// The trunks of a call, the first to try first. None only where `numbers` has something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrunkPlan {
     /// The route's name.
@@ -64,6 +65,8 @@ pub struct TrunkPlan {
     pub hide: bool,
     /// In E.164 with `+`, where it has that form.
     pub canonical: Option<String>,
+    /// What is looked up before a trunk is tried (ENUM).
+    pub numbers: SmallVec<[NumberRequest; 1]>,
     pub attempts: SmallVec<[Attempt; 2]>,
     pub ring_for: Option<Duration>,
 }
@@ -113,6 +116,8 @@ struct TenantRoutes {
     outbound: Vec<OutboundRoute>,
     /// Names beside the routes, to be shared with calls.
     names: Vec<Arc<str>>,
+    /// The domains of their ENUM look-ups, beside the routes.
+    domains: Vec<Option<Name>>,
     by_prefix: PrefixMap<Candidate>,
     inbound: Vec<InboundRoute>,
     inbound_by_prefix: PrefixMap<u32>,
@@ -172,6 +177,8 @@ impl Router {
                 by_prefix,
                 inbound_by_prefix: PrefixMap::new(called),
                 names: outbound.iter().map(|r| r.name.as_str().into()).collect(),
+                // It was read when the site was applied.
+                domains: outbound.iter().map(|r| Name::parse(r.enum_domain.as_deref()?).ok()).collect(),
                 callees: [
                     tenant.numbers.callees.rules(false),
                     tenant.numbers.callees.rules(true),
@@ -317,52 +324,56 @@ impl Router {
         log: &mut L,
     ) -> Decision<'a> {
         let mut now = None;
-        let mut fits = |index: usize, log: &mut L| {
+        let mut numbers: SmallVec<[NumberRequest; 1]> = SmallVec::new();
+        let mut way = None;
+        // Every route is looked at where it is to be said why it does not fit.
+        let all = || (0..).take(tenant.outbound.len()).collect();
+        for index in if L::ALL { all() } else { tenant.candidates(dialled) } {
+            let index = index as usize;
             let route = &tenant.outbound[index];
+            if L::ALL && !route.patterns.iter().any(|p| p.matches(dialled)) {
+                log.route(&route.name, || (false, format!("none of {} fits {dialled}", list(&route.patterns))));
+                continue;
+            }
             if !takes_code(route, dialled) {
                 log.route(&route.name, || {
                     (false, format!("{dialled} has a service code, and no pattern begins with one"))
                 });
-                return false;
+                continue;
             }
-            tenant.admits(route, ask, &mut now, log) && self.has_trunk(route, log)
-        };
-        let chosen = if L::ALL {
-            // Every route is looked at, so that it can be said why it does not fit.
-            (0..tenant.outbound.len()).find(|&index| {
-                let route = &tenant.outbound[index];
-                if !route.patterns.iter().any(|p| p.matches(dialled)) {
-                    log.route(&route.name, || (false, format!("none of {} fits {dialled}", list(&route.patterns))));
-                    return false;
-                }
-                fits(index, log)
-            })
-        } else {
-            tenant.candidates(dialled).into_iter().find(|&index| fits(index as usize, log)).map(|index| index as usize)
-        };
-        let Some(index) = chosen else {
+            if !tenant.admits(route, ask, &mut now, log) {
+                continue;
+            }
+            let asks = tenant.domains[index].as_ref();
+            let leads = if asks.is_some() { self.leads(route) } else { self.has_trunk(route, log) };
+            if !leads && asks.is_none() {
+                continue;
+            }
+            let number = rewritten(route, dialled);
+            let canonical = number::canonical(&tenant.plan, &number);
+            let behind = behind_code(route, dialled).unwrap_or(&number);
+            if let Some(refusal) = tenant.keeps_home(ask, behind, canonical.as_deref(), log) {
+                return refusal;
+            }
+            if let Some(domain) = asks {
+                let asked = canonical.as_deref().and_then(|number| NumberRequest::new(number, domain).ok());
+                log.step(&format!("enum {domain}"), || match &asked {
+                    Some(asked) => (true, format!("{asked} is asked for, and what it gives is tried first")),
+                    None => (false, format!("{number} has no form that could be asked for (E.164)")),
+                });
+                numbers.extend(asked);
+            }
+            if leads {
+                way = Some((index, number, canonical));
+                break;
+            }
+            log.route(&route.name, || (true, "fits, and has no trunk: the next route follows".to_owned()));
+            way = way.or_else(|| (!numbers.is_empty()).then_some((index, number, canonical)));
+        }
+        let Some((index, number, canonical)) = way else {
             return refused(404, "route.no_such_number", || format!("no extension, alias or route fits {dialled}"));
         };
         let route = &tenant.outbound[index];
-        let number = rewritten(route, dialled);
-        let canonical = number::canonical(&tenant.plan, &number);
-        let abroad = canonical.as_deref().map_or_else(
-            || number::may_be_abroad(&tenant.plan, behind_code(route, dialled).unwrap_or(&number)),
-            |canonical| number::is_international(&tenant.plan, canonical),
-        );
-        if abroad && !tenant.plan.may_go_abroad(&ask.caller.calling) {
-            log.step("guard.international", || {
-                let number = canonical.as_deref().unwrap_or(&number);
-                (false, format!("{number} is abroad, and extension {} may not call there", ask.caller.number))
-            });
-            let number = &ask.caller.number;
-            return refused(403, "guard.international", || match tenant.plan.country.as_str() {
-                "" => format!(
-                    "extension {number} may not call abroad, and which numbers are is not known: set `country` of the tenant"
-                ),
-                _ => format!("extension {number} may not call abroad"),
-            });
-        }
         let attempts = self.attempts(tenant, route, &number, canonical.as_deref(), ask.up, log);
         log.route(&route.name, || (true, format!("fits {dialled}; the number is {number}")));
         Decision::Trunks(TrunkPlan {
@@ -370,6 +381,7 @@ impl Router {
             emergency: false,
             hide,
             canonical,
+            numbers,
             attempts,
             ring_for: route.ring_for,
         })
@@ -406,11 +418,25 @@ impl Router {
         }
         let route = name.unwrap_or_else(|| "emergency".into());
         // Whoever calls for help is never hidden: he may have to be called back.
-        Decision::Trunks(TrunkPlan { route, emergency: true, hide: false, canonical: None, attempts, ring_for })
+        let numbers = SmallVec::new();
+        Decision::Trunks(TrunkPlan {
+            route,
+            emergency: true,
+            hide: false,
+            canonical: None,
+            numbers,
+            attempts,
+            ring_for,
+        })
+    }
+
+    /// Whether one of its trunks is turned on.
+    fn leads(&self, route: &OutboundRoute) -> bool {
+        route.trunks.iter().any(|id| self.trunks.get(id).is_some_and(|t| t.enabled))
     }
 
     fn has_trunk<L: Log>(&self, route: &OutboundRoute, log: &mut L) -> bool {
-        let any = route.trunks.iter().any(|id| self.trunks.get(id).is_some_and(|t| t.enabled));
+        let any = self.leads(route);
         if !any {
             log.route(&route.name, || (false, "none of its trunks is turned on".to_owned()));
         }
@@ -555,6 +581,34 @@ impl TenantRoutes {
             return false;
         }
         true
+    }
+
+    /// The refusal of a number abroad for an extension that may not call there (GUARD-1). `number`: what stands behind a
+    /// service code, where there is one.
+    fn keeps_home<'a, L: Log>(
+        &self,
+        ask: &Ask<'a>,
+        number: &str,
+        canonical: Option<&str>,
+        log: &mut L,
+    ) -> Option<Decision<'a>> {
+        let abroad = canonical.map_or_else(
+            || number::may_be_abroad(&self.plan, number),
+            |canonical| number::is_international(&self.plan, canonical),
+        );
+        if !abroad || self.plan.may_go_abroad(&ask.caller.calling) {
+            return None;
+        }
+        let caller = &ask.caller.number;
+        log.step("guard.international", || {
+            (false, format!("{} is abroad, and extension {caller} may not call there", canonical.unwrap_or(number)))
+        });
+        Some(refused(403, "guard.international", || match self.plan.country.as_str() {
+            "" => format!(
+                "extension {caller} may not call abroad, and which numbers are is not known: set `country` of the tenant"
+            ),
+            _ => format!("extension {caller} may not call abroad"),
+        }))
     }
 
     fn in_hours(&self, hours: &[Hours], unix_s: u64, now: &mut Option<Moment>) -> bool {

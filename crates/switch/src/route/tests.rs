@@ -26,6 +26,7 @@ fn route(name: &str, patterns: &[&str], trunks: &[TrunkId]) -> OutboundRoute {
         hours: Vec::new(),
         strip: 0,
         prepend: String::new(),
+        enum_domain: None,
         trunks: trunks.to_vec(),
         order: TrunkOrder::Listed,
         ring_for: None,
@@ -461,4 +462,31 @@ fn rates_that_did_not_change_keep_their_index_with_the_next_revision() {
     assert!(Arc::ptr_eq(first.rates(), next.rates()));
     s.rates.insert(DEAR, Arc::new(RateTable::default()));
     assert!(!Arc::ptr_eq(next.rates(), Router::following(&s, Some(&next)).rates()));
+}
+
+#[test]
+fn a_route_with_enum_asks_for_the_number_and_its_trunks_or_the_next_routes_follow() {
+    let asking = |name: &str, trunks: &[TrunkId]| OutboundRoute {
+        enum_domain: Some("e164.arpa".into()),
+        ..route(name, &["any"], trunks)
+    };
+    let asked = |w: &World, dialled: &str| -> Vec<String> {
+        w.plan(0, dialled).numbers.iter().map(|number| number.key().to_string()).collect()
+    };
+    let w = World::new(site(vec![asking("all", &[CHEAP])]));
+    assert_eq!(asked(&w, "02079460000"), ["0.0.0.0.6.4.9.7.0.2.4.4.e164.arpa"]);
+    assert_eq!(w.tried(0, "02079460000").len(), 1);
+    assert!(w.plan(0, "112").numbers.is_empty(), "nobody waits for the DNS in an emergency");
+    assert!(asked(&w, "1234").is_empty(), "a short code is no number of the world's");
+    let (_, explanation) = w.ask_at(0, "02079460000", None);
+    let step = explanation.steps.iter().find(|step| step.rule == "enum e164.arpa").expect("it is told");
+    assert!(step.fits && step.why.contains("+442079460000 at 0.0.0.0.6.4.9.7.0.2.4.4.e164.arpa"), "{}", step.why);
+
+    let w = World::new(site(vec![asking("published", &[]), route("trunks", &["any"], &[DEAR])]));
+    let plan = w.plan(0, "02079460000");
+    assert_eq!((&*plan.route, plan.numbers.len(), plan.attempts[0].trunk), ("trunks", 1, DEAR));
+    let w = World::new(site(vec![asking("published", &[])]));
+    let plan = w.plan(0, "02079460000");
+    assert_eq!((&*plan.route, plan.numbers.len(), plan.attempts.len()), ("published", 1, 0));
+    assert_eq!(w.rule(0, "1234"), (404, "route.no_such_number"));
 }

@@ -115,7 +115,7 @@ impl Switch {
                 passed_over_by: rule.map(str::to_owned),
             });
         }
-        if let Some((rule, text)) = refused.filter(|_| !payable) {
+        if let Some((rule, text)) = refused.filter(|_| !payable && plan.numbers.is_empty()) {
             answer.outcome = format!("is refused with 403: {text}");
             answer.refused_by = Some(rule.to_owned());
         }

@@ -24,12 +24,12 @@ use ringfort_sip::uri::Uri;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::Sha256;
 
-use crate::Switch;
 use crate::config::SecretKey;
 use crate::io::{Level, TrunkState};
 use crate::line;
 use crate::model::{Trunk, TrunkId, TrunkKind};
 use crate::timers::Timer;
+use crate::{Switch, advice};
 
 use self::health::Health;
 use self::register::Leaving;
@@ -169,6 +169,11 @@ impl Trunks {
     /// Whether a trunk was last reached there.
     pub fn knows_remote(&self, remote: SocketAddr) -> bool {
         self.remotes.contains(&remote)
+    }
+
+    /// Whether that is where a trunk was reached last.
+    pub fn is_reached_at(&self, id: TrunkId, remote: SocketAddr) -> bool {
+        self.entries.get(&id).and_then(|entry| entry.target.as_ref()).is_some_and(|target| target.address == remote)
     }
 
     /// Whether calls should try it before those that are down.
@@ -538,13 +543,10 @@ impl Switch {
 
     /// The listener for a target of a trunk, or why there is none.
     fn trunk_listener(&self, trunk: &Trunk, target: &Target) -> Result<ListenerId, String> {
-        self.listener_for(trunk.profile.as_deref(), target).ok_or_else(|| {
-            let family = if target.address.is_ipv4() { "IPv4" } else { "IPv6" };
-            let whose = match &trunk.profile {
-                Some(name) => format!("profile {name:?}"),
-                None => "an external profile".to_owned(),
-            };
-            format!("no listener of {whose} for {} over {family}: add one", target.transport)
+        let profile = trunk.profile.as_deref();
+        self.listener_for(profile, target).ok_or_else(|| {
+            let missing = advice::no_listener(&self.config, profile, target.transport, target.address.is_ipv4());
+            format!("{}: add {}", missing.what, missing.mend)
         })
     }
 

@@ -159,6 +159,7 @@ pub fn route(name: &str, patterns: Vec<Pattern>, trunks: Vec<TrunkId>) -> Outbou
         hours: Vec::new(),
         strip: 0,
         prepend: String::new(),
+        enum_domain: None,
         trunks,
         order: TrunkOrder::Listed,
         ring_for: None,

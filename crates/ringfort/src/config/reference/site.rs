@@ -236,8 +236,12 @@ pub(super) const SITE: &[Key] = &[
         "P-Asserted-Identity (RFC 3325): believed and written.",
     ),
     key("trunk[].remote_party_id", "true or false", Toml("false"), "Remote-Party-ID, the same."),
-    key("trunk[].diversion", "true or false", Toml("true"), "Diversion (RFC 5806) of forwarded calls, both ways."),
-    key("trunk[].history_info", "true or false", Toml("false"), "History-Info (RFC 7044), both ways."),
+    key(
+        "trunk[].diversion",
+        "`none`, `diversion`, `history-info`",
+        Toml("\"none\""),
+        "How it is told that a call was diverted, both ways: not at all, in Diversion (RFC 5806), in History-Info (RFC 7044).",
+    ),
     key(
         "trunk[].called_in",
         "`request-uri`, `to`, `called-party-id`",
@@ -291,7 +295,12 @@ pub(super) const SITE: &[Key] = &[
         Toml("\"busy\""),
         "What a caller hears who is on one: ringing for 5 s, busy for 5 s, then 486; 603 at once; 608 at once; a prompt, then 603.",
     ),
-    key("trunk[].pass_extensions", "true or false", Toml("false"), "RTP header extensions and padding pass."),
+    key(
+        "trunk[].pass_extensions",
+        "true or false",
+        Toml("false"),
+        "RTP header extensions and padding pass, and `a=extmap` with them.",
+    ),
     key("trunk[].enabled", "true or false", Toml("true"), "`false`: keeps it, but no call uses it."),
     key(
         "route[].name",
@@ -315,7 +324,18 @@ pub(super) const SITE: &[Key] = &[
     ),
     key("route[].strip", "number", Toml("0"), "Characters taken off the front of the number."),
     key("route[].prepend", "digits, `*`, `#`, `+`", Toml("\"\""), "Put in front of it then."),
-    key("route[].trunks", "list of trunks' names", Words("must be there"), "Tried in this order."),
+    key(
+        "route[].enum",
+        "domain",
+        Words("no look-up"),
+        "Numbers are looked up beneath it first, for example `e164.arpa` (ENUM, RFC 6116); what they are found at is called before any trunk.",
+    ),
+    key(
+        "route[].trunks",
+        "list of trunks' names",
+        Words("must be there"),
+        "Tried in this order. With `enum` there may be none: the next route that fits follows.",
+    ),
     key("route[].order", "`listed`, `least-cost`", Toml("\"listed\""), "`least-cost`: the cheapest by its rate first."),
     key(
         "route[].ring_for",
