@@ -25,6 +25,10 @@ use super::{DEFAULT_TENANT, Located, Position, RawSite, SiteError};
 use crate::cdr::from_word;
 use crate::credentials::{self, Owner};
 
+mod blacklists;
+
+use self::blacklists::blacklists;
+
 /// Longest text of a line's key.
 const MAX_TEXT: usize = 255;
 
@@ -217,33 +221,6 @@ fn destination(text: &str) -> Option<Destination> {
 }
 
 const FORMS: &str = "e164, russia, asis";
-
-/// What a tenant says about its blacklists.
-fn blacklists(given: &mut Given<'_>, plan: &mut BlacklistPlan) {
-    plan.form = given.word("blacklist_form", FORMS);
-    for text in given.texts("blacklist_names") {
-        let read = text.value.split_once('=').and_then(|(id, name)| Some((id.trim().parse().ok()?, name.trim())));
-        let is_free = |name: &str| !plan.names.values().any(|n| n == name) && name != "allow";
-        match read {
-            Some((id, name)) if is_name(name, MAX_TENANT) && is_free(name) && name.parse::<u32>().is_err() => {
-                plan.names.insert(id, name.to_owned());
-            }
-            Some(_) | None => {
-                let expected = "a list's number and a name of its own, of a-z 0-9 . _ -";
-                given.wrong("blacklist_names", text.at, expected, &text.value, "write it like \"1=salesmen\"");
-            }
-        }
-    }
-    let help = "for example *30; \"\" where there is to be no such code";
-    let codes = [plan.add_code.clone(), plan.delete_code.clone(), plan.add_all_code.clone()];
-    let keys = ["blacklist_add_code", "blacklist_delete_code", "blacklist_add_all_code"];
-    for (index, (key, code)) in keys.into_iter().zip(&codes).enumerate() {
-        given.check_digits(key, code, "*#", 8, help);
-        if !code.is_empty() && codes[..index].contains(code) {
-            given.wrong(key, given.at(key), "a code of its own", code, "each code does one thing");
-        }
-    }
-}
 
 /// `context` of an extension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
