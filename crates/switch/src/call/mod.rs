@@ -13,6 +13,7 @@ mod progress;
 mod published;
 mod session;
 mod setup;
+mod shown;
 
 use std::time::Instant;
 
