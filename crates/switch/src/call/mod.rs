@@ -14,6 +14,7 @@ mod progress;
 mod published;
 mod session;
 mod setup;
+mod shown;
 
 use std::time::Instant;
 
