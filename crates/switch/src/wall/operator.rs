@@ -17,7 +17,7 @@ impl Switch {
             GuardCommand::Bans { limit } => {
                 let mut bans: Vec<(SourceKey, Ban)> = self.wall.watch.bans(unix_s).collect();
                 let total = bans.len();
-                let newest = |(_, ban): &(SourceKey, Ban)| std::cmp::Reverse(ban.since);
+                let newest = |(source, ban): &(SourceKey, Ban)| (std::cmp::Reverse(ban.since), *source);
                 if limit < total {
                     bans.select_nth_unstable_by_key(limit, newest);
                     bans.truncate(limit);
