@@ -16,6 +16,7 @@ const NUMBER: &str = "02079461234";
 
 fn world(realm: Option<&str>) -> World {
     let mut site = site();
+    (site.tenants[0].numbers.country, site.tenants[0].numbers.national_prefix) = ("44".into(), "0".into());
     let credentials = TrunkCredentials {
         user: "acct".into(),
         auth_user: None,
