@@ -160,10 +160,13 @@ fn attack(network: &Network) -> anyhow::Result<()> {
 
 fn banned(system: &Ringfort) -> anyhow::Result<Vec<String>> {
     let items = system.items(&["guard", "bans"])?;
-    Ok(items.iter().map(|ban| ban["source"].as_str().unwrap_or("").to_owned()).collect())
+    let mut sources: Vec<String> = items.iter().map(|ban| ban["source"].as_str().unwrap_or("").to_owned()).collect();
+    // The newest ban stands first, and which that is depends on the second.
+    sources.sort();
+    Ok(sources)
 }
 
-const BANNED: [&str; 2] = ["203.0.113.66", "2001:db8:0:1::/64"];
+const BANNED: [&str; 2] = ["2001:db8:0:1::/64", "203.0.113.66"];
 
 #[test]
 fn public_attackers_are_dropped_by_the_kernel_while_a_call_of_honest_people_goes_on() -> anyhow::Result<()> {
