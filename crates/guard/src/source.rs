@@ -74,9 +74,14 @@ impl Cidr {
         Some(Self { address, prefix })
     }
 
-    /// How many bits of the address are fixed.
-    pub fn prefix(&self) -> u8 {
-        self.prefix
+    /// The first address.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Whether it is wider than any one owner's: more than a /16, of IPv6 more than a /32.
+    pub fn is_wide(&self) -> bool {
+        self.prefix < if self.is_ipv4() { 16 } else { 32 }
     }
 
     /// Whether it is a range of IPv4 addresses.

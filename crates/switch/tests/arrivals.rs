@@ -525,19 +525,7 @@ fn no_request_from_outside_reaches_a_trunk_or_another_domain_dom_4() {
             Trunk { health_every: std::time::Duration::ZERO, ..Trunk::new(TWO, TenantId(1), "two", "sip:203.0.113.2") },
         );
         for (name, patterns) in [("all", vec![Pattern::Any]), ("emergency", vec![Pattern::Exact("112".into())])] {
-            site.outbound.push(OutboundRoute {
-                tenant: TenantId(1),
-                name: name.into(),
-                patterns,
-                groups: Vec::new(),
-                hours: Vec::new(),
-                strip: 0,
-                prepend: String::new(),
-                enum_domain: None,
-                trunks: vec![TWO, ONE],
-                order: TrunkOrder::Listed,
-                ring_for: None,
-            });
+            site.outbound.push(route(name, patterns, vec![TWO, ONE]));
         }
         for extension in site.extensions.values_mut() {
             extension.calling = Calling { international: true, domains: true, ..Calling::default() };

@@ -116,19 +116,7 @@ fn lines() -> Site {
             },
         );
     }
-    site.outbound.push(OutboundRoute {
-        tenant: TenantId(1),
-        name: "outside".into(),
-        patterns: vec![Pattern::Prefix("0".into())],
-        groups: Vec::new(),
-        hours: Vec::new(),
-        strip: 0,
-        prepend: String::new(),
-        enum_domain: None,
-        trunks,
-        order: TrunkOrder::Listed,
-        ring_for: None,
-    });
+    site.outbound.push(route("outside", vec![Pattern::Prefix("0".into())], trunks));
     site
 }
 

@@ -339,14 +339,19 @@ fn compare(found: &Value, operator: &str, wanted: &Value) -> bool {
         _ if found == wanted => Some(std::cmp::Ordering::Equal),
         _ => return operator == "!=",
     };
-    order.is_some_and(|order| match operator {
+    order.is_some_and(|order| holds(order, operator))
+}
+
+/// Whether two things of that order compare so: `==`, `!=`, `<`, `<=`, `>`, else `>=`.
+pub(super) fn holds(order: std::cmp::Ordering, operator: &str) -> bool {
+    match operator {
         "==" => order.is_eq(),
         "!=" => order.is_ne(),
         "<" => order.is_lt(),
         "<=" => order.is_le(),
         ">" => order.is_gt(),
         _ => order.is_ge(),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -106,10 +106,8 @@ impl Sources {
 
     /// Whether an address is one of any trunk's that does not claim half the world as its own.
     pub fn knows_well(&self, ip: IpAddr) -> bool {
-        let narrow = |range: &&Cidr| range.prefix() >= if range.is_ipv4() { 16 } else { 32 };
-        self.trunks.values().any(|source| {
-            source.ranges.iter().filter(narrow).any(|range| range.contains(ip)) || source.is_located_at(ip)
-        })
+        let narrow = |range: &Cidr| !range.is_wide() && range.contains(ip);
+        self.trunks.values().any(|source| source.ranges.iter().any(narrow) || source.is_located_at(ip))
     }
 
     /// All addresses of all trunks, in order.

@@ -517,7 +517,7 @@ impl Switch {
         let refused = call.way.as_ref().and_then(|way| way.refused).filter(|_| status == 403);
         if let Some(rule) = unpaid.or(refused) {
             call.cdr.rule = Some(rule.to_owned());
-            *self.refusals.entry(rule).or_default() += 1;
+            self.count_refusal(rule);
         }
         self.end_call(now, id, None, status, cause, &headers, why);
     }

@@ -36,10 +36,6 @@ pub struct Weakness {
     pub mend: String,
 }
 
-/// Shorter prefixes are more than one provider has.
-const WIDE_V4: u8 = 16;
-const WIDE_V6: u8 = 32;
-
 pub(super) fn weaknesses(config: &SwitchConfig, site: &Site) -> Vec<Weakness> {
     let mut found = Vec::new();
     of_profiles(config, &mut found);
@@ -97,8 +93,7 @@ fn of_trunk(trunk: &Trunk, found: &mut Vec<Weakness>) {
     let ranges: Vec<Cidr> = trunk.sources.iter().filter_map(|text| text.parse().ok()).collect();
     let mend = format!("the provider's own addresses in `sources` of trunk {name}, or inbound credentials");
     for range in &ranges {
-        let (_, prefix) = parts(range);
-        if prefix < if range.is_ipv4() { WIDE_V4 } else { WIDE_V6 } {
+        if range.is_wide() {
             found.push(Weakness {
                 level: Level::Warning,
                 rule: "trunk.sources-wide",
@@ -168,12 +163,6 @@ fn of_extensions(site: &Site, found: &mut Vec<Weakness>) {
     }
 }
 
-fn parts(range: &Cidr) -> (IpAddr, u8) {
-    let text = range.to_string();
-    let (address, prefix) = text.split_once('/').expect("a range is written with its prefix");
-    (address.parse().expect("it is written with its address"), prefix.parse().expect("a prefix is a number"))
-}
-
 fn overlap(a: &Cidr, b: &Cidr) -> bool {
-    a.contains(parts(b).0) || b.contains(parts(a).0)
+    a.contains(b.address()) || b.contains(a.address())
 }

@@ -321,14 +321,7 @@ impl Record<'_> {
             (Ok(one), Ok(other)) if !quoted => one.partial_cmp(&other),
             _ => Some(one.cmp(&other)),
         };
-        order.is_some_and(|order| match operator {
-            "==" => order.is_eq(),
-            "!=" => order.is_ne(),
-            "<" => order.is_lt(),
-            "<=" => order.is_le(),
-            ">" => order.is_gt(),
-            _ => order.is_ge(),
-        })
+        order.is_some_and(|order| crate::cis::path::holds(order, operator))
     }
 
     /// Answers whether the next rule may have the line.
