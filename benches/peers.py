@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 import servers
-from servers import HOST, PORT, TRUSTED, UAC_PORT, answer_times, answers_options
+from servers import HOST, PORT, TRUSTED, UAC_PORT, UNTRUSTED, answer_times, answers_options
 
 
 class Table:
@@ -59,9 +59,8 @@ def step_start(server, table, quick):
 
 
 def step_register(server, table, quick):
-    rates = [2000] if quick else [4000, 16000]
     with server.running() as pid:
-        for rate in rates:
+        for rate in [min(2000, *server.register_rates)] if quick else server.register_rates:
             lines = server.tool("bench.py", "register", "--pid", pid, "--rate", rate, "--seconds", 4 if quick else 8, "--repeat", 1)
             table.add(server.name, f"one digest registration at {rate}/s, CPU ms", last(lines, "cpu_ms_each"), "≤ 0.039")
             table.add(server.name, f"  failed at {rate}/s, %", last(lines, "failed_pct"), "< 0.1")
@@ -70,7 +69,7 @@ def step_register(server, table, quick):
 
 def step_register_max(server, table, quick):
     with server.running() as pid:
-        lines = server.tool("bench.py", "max", "--what", "register", "--pid", pid, "--rate", 16000, "--limit", 48000,
+        lines = server.tool("bench.py", "max", "--what", "register", "--pid", pid, "--rate", server.first_register_rate, "--limit", 48000,
                             "--seconds", 4 if quick else 10, "--repeat", 1)
     table.add(server.name, "registrations/s held on one core", last(lines, "max_rate"), "≥ 24000")
     table.add(server.name, "  CPU at that rate, ms", (last(lines, "cpu_ms_each") or [None])[0], "")
@@ -79,20 +78,21 @@ def step_register_max(server, table, quick):
 
 def step_call(server, table, quick):
     for scenario in server.call_scenarios:
-        how = {"uac_auth": "with digest", "uac": "from a trusted address"}[scenario]
+        how, bar = {"uac_auth": ("with digest", "≤ 0.40"), "uac": ("from a trusted address", "≤ 0.30")}[scenario]
+        source, port = (server.known, server.known_port) if scenario == "uac" else (UNTRUSTED, PORT)
         with server.running() as pid:
             server.register_called()
-            for rate in [200] if quick else [500, 1500]:
+            for rate in [min(200, *server.call_rates)] if quick else server.call_rates:
                 lines = server.tool("bench.py", "call", "--pid", pid, "--rate", rate, "--seconds", 4 if quick else 8,
-                                    "--uac", scenario, "--repeat", 1, trusted=scenario == "uac")
-                table.add(server.name, f"one call {how} at {rate}/s, CPU ms", last(lines, "cpu_ms_each"), "≤ 0.40")
+                                    "--uac", scenario, "--repeat", 1, source=source, port=port)
+                table.add(server.name, f"one call {how} at {rate}/s, CPU ms", last(lines, "cpu_ms_each"), bar)
                 table.add(server.name, f"  failed {how} at {rate}/s, %", last(lines, "failed_pct"), "< 0.1")
 
 
 def step_call_max(server, table, quick):
     with server.running() as pid:
         server.register_called()
-        lines = server.tool("bench.py", "max", "--what", "call", "--pid", pid, "--rate", 1500, "--limit", 8000,
+        lines = server.tool("bench.py", "max", "--what", "call", "--pid", pid, "--rate", server.first_call_rate, "--limit", 8000,
                             "--uac", "uac_auth", "--seconds", 4 if quick else 10, "--repeat", 1)
     table.add(server.name, "calls/s with digest held on one core", last(lines, "max_rate"), "≥ 2500")
     table.add(server.name, "  CPU of a call at that rate, ms", (last(lines, "cpu_ms_each") or [None])[0], "")
@@ -100,7 +100,7 @@ def step_call_max(server, table, quick):
 
 
 def step_rtp(server, table, quick):
-    for calls in [50] if quick else [100, 400, 1000, 1500]:
+    for calls in [50] if quick else server.relayed:
         with server.running() as pid:
             server.register_called()
             line = (server.relay(pid, calls, 4 if quick else 8) or [{}])[-1]
@@ -114,7 +114,7 @@ def step_rtp(server, table, quick):
 
 def step_memory(server, table, quick):
     server.fresh()
-    lines = server.tool("bench.py", "memreg", "--cmd", server.command(), "--rate", 1000)
+    lines = server.tool("bench.py", "memreg", "--cmd", server.command(), "--rate", server.memory_rate)
     table.add(server.name, "memory per registration, bytes", last(lines, "bytes_per_user"), "≤ 1200")
 
 
@@ -125,7 +125,7 @@ def step_flood(server, table, quick):
                 server.register_called()
                 # Few sources where the limit is on: each is over it from its first messages.
                 lines = server.tool("bench.py", "flood", "--pid", pid, "--scenario", scenario, "--sources", 20 if limit else 200, "--rate", 2000,
-                                    "--seconds", 5 if quick else 10, "--repeat", 1, trusted=True)
+                                    "--seconds", 5 if quick else 10, "--repeat", 1, source=TRUSTED)
             cost = last(lines, "cpu_ms_per_hostile")
             name = f"one hostile request ({scenario}{', over the rate limit' if limit else ''}), CPU µs"
             table.add(server.name, name, cost and round(1000 * cost, 1), "≤ 8" if limit else "")
@@ -143,7 +143,7 @@ def step_storm(server, table, quick):
             ["nice", "-n", servers.NICE, "taskset", "-c", servers.LOAD_CPU, server.storm, f"{HOST}:{PORT}", str(count), str(rate), TRUSTED],
             stdout=subprocess.PIPE, text=True)
         seconds = max(3, count // rate - 6)
-        lines = server.tool("bench.py", "call", "--pid", pid, "--uac", "uac_auth", "--rate", 10, "--seconds", seconds, "--repeat", 1, trusted=True)
+        lines = server.tool("bench.py", "call", "--pid", pid, "--uac", "uac_auth", "--rate", 10, "--seconds", seconds, "--repeat", 1, source=TRUSTED)
         sent = json.loads(storm.communicate()[0])
         guard = server.guard_status()
         grown = resident(pid) - before
@@ -170,16 +170,17 @@ def step_answers(server, table, quick):
             table.add(server.name, f"  difference {what}, µs", round(real - invented, 2), "about 0")
 
 
+CALL_SERVERS = ["ringfort", "kamailio", "asterisk", "rustpbx"]
 # What a step is for: the servers that do that work.
 STEPS = {
-    "start": (step_start, ["ringfort", "kamailio"]),
-    "register": (step_register, ["ringfort", "kamailio"]),
-    "register-max": (step_register_max, ["ringfort", "kamailio"]),
-    "call": (step_call, ["ringfort", "kamailio"]),
-    "call-max": (step_call_max, ["ringfort", "kamailio"]),
-    "rtp": (step_rtp, ["ringfort", "rtpengine"]),
-    "memory": (step_memory, ["ringfort", "kamailio"]),
-    "flood": (step_flood, ["ringfort", "kamailio"]),
+    "start": (step_start, CALL_SERVERS),
+    "register": (step_register, CALL_SERVERS),
+    "register-max": (step_register_max, CALL_SERVERS),
+    "call": (step_call, CALL_SERVERS),
+    "call-max": (step_call_max, CALL_SERVERS),
+    "rtp": (step_rtp, ["ringfort", "asterisk", "rustpbx", "rtpengine"]),
+    "memory": (step_memory, CALL_SERVERS),
+    "flood": (step_flood, CALL_SERVERS),
     "storm": (step_storm, ["ringfort"]),
     "answers": (step_answers, ["ringfort"]),
 }
@@ -191,7 +192,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="one short round without the highest rates")
     parser.add_argument("--rounds", type=int, help="rounds of each step (3)")
     parser.add_argument("--step", action="append", choices=list(STEPS))
-    parser.add_argument("--only", action="append", choices=["ringfort", "kamailio", "rtpengine"])
+    parser.add_argument("--only", action="append", choices=["ringfort", "kamailio", "asterisk", "rustpbx", "rtpengine"])
     parser.add_argument("--keep", action="store_true", help="keep the scratch folder")
     args = parser.parse_args()
     if not os.path.isdir(servers.PEERS):
@@ -211,7 +212,7 @@ def main():
             step, who = STEPS[name]
             for number in range(rounds):
                 for server in every:
-                    if server.name in who and (name != "call-max" or "uac_auth" in server.call_scenarios):
+                    if server.name in who:
                         print(f"{name}, round {number + 1} of {rounds}: {server.name}", file=sys.stderr, flush=True)
                         step(server, table, args.quick)
         table.print()

@@ -19,8 +19,10 @@ PEERS = os.path.abspath(os.environ.get("RINGFORT_BENCH_PEERS") or os.path.join(R
 HOST, PORT = "127.0.0.1", 5060
 UAS = ("127.0.0.3", 5070)
 UAC_PORT = 5062
-# Kamailio's configuration takes calls from this address without digest.
+# The peers' configurations take calls from this address without digest.
 TRUSTED, UNTRUSTED = "127.0.0.2", "127.0.0.99"
+# Ringfort knows a provider by its address, on a listener for providers.
+PROVIDER, PROVIDERS_PORT = "127.0.0.98", 5064
 SERVER_CPU = os.environ.get("SERVER_CPU", "0")
 LOAD_CPU = os.environ.get("LOAD_CPU", "1")
 NICE = os.environ.get("NICE", "0")
@@ -30,17 +32,18 @@ def md5(text):
     return hashlib.md5(text.encode()).hexdigest()
 
 
-def answers_options():
+def answers_options(source="127.0.0.9"):
+    """Does anything answer OPTIONS, whatever it says?"""
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.settimeout(0.2)
-    s.bind(("127.0.0.9", 0))
-    at = f"127.0.0.9:{s.getsockname()[1]}"
+    s.bind((source, 0))
+    at = f"{source}:{s.getsockname()[1]}"
     tag = secrets.token_hex(6)
     try:
         s.sendto((f"OPTIONS sip:{HOST} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{tag};rport\r\nMax-Forwards: 70\r\n"
                   f"From: <sip:x@{HOST}>;tag={tag}\r\nTo: <sip:{HOST}>\r\nCall-ID: {tag}\r\nCSeq: 1 OPTIONS\r\n"
                   f"Contact: <sip:x@{at}>\r\nContent-Length: 0\r\n\r\n").encode(), (HOST, PORT))
-        return s.recv(2048).startswith(b"SIP/2.0 200")
+        return s.recv(2048).startswith(b"SIP/2.0 ")
     except OSError:
         return False
     finally:
@@ -88,7 +91,14 @@ class Server:
     """One server, its scratch folder, and the load tools that run against it."""
 
     name = ""
-    call_scenarios = ("uac_auth",)
+    # Calls: with digest (`uac_auth`), or from an address that is known (`uac`).
+    call_scenarios = ("uac", "uac_auth")
+    known, known_port = TRUSTED, PORT
+    # Until the server answers at all, in seconds: some read their users for long.
+    patience = 20
+    # What is within its reach: registrations and calls a second, and where the search for the highest begins; calls with media.
+    register_rates, call_rates, relayed = (4000, 16000), (500, 1500), (100, 400, 1000, 1500)
+    first_register_rate, first_call_rate, memory_rate = 16000, 1500, 1000
     # Values for `running`: False is the plain server, True the one with its rate limit on.
     flood_variants = (False, True)
 
@@ -113,10 +123,10 @@ class Server:
     def register_called(self):
         """Makes the called side known, where the server needs that."""
 
-    def env(self, trusted=True):
+    def env(self, source=TRUSTED, port=PORT):
         return dict(
-            os.environ, BENCH_RUN=self.dir, HOST=HOST, PORT=str(PORT), DOMAIN=HOST, CALLED="9000", NICE=NICE,
-            SERVER_CPU=SERVER_CPU, LOAD_CPU=LOAD_CPU, RTPLOAD=self.rtpload, UAC_IP=TRUSTED if trusted else UNTRUSTED,
+            os.environ, BENCH_RUN=self.dir, HOST=HOST, PORT=str(port), DOMAIN=HOST, CALLED="9000", NICE=NICE,
+            SERVER_CPU=SERVER_CPU, LOAD_CPU=LOAD_CPU, RTPLOAD=self.rtpload, UAC_IP=source,
         )
 
     @contextlib.contextmanager
@@ -128,7 +138,7 @@ class Server:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + self.patience
             while not self.ready():
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     sys.exit(f"{self.name} does not answer: see {self.dir}/server.log")
@@ -148,10 +158,10 @@ class Server:
                 self.process.wait()
         self.process = None
 
-    def tool(self, script, *words, trusted=False):
-        """Runs one of the load tools and gives the JSON lines that it printed."""
+    def tool(self, script, *words, source=UNTRUSTED, port=PORT):
+        """Runs one of the load tools, whose calls come from `source`, and gives the JSON lines that it printed."""
         command = [sys.executable, os.path.join(PEERS, script), *map(str, words)]
-        done = subprocess.run(command, env=self.env(trusted), capture_output=True, text=True, cwd=self.dir)
+        done = subprocess.run(command, env=self.env(source, port), capture_output=True, text=True, cwd=self.dir)
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         if not lines:
             print(f"{self.name}: {script} {' '.join(map(str, words))} gave nothing: {done.stderr[-800:]}", file=sys.stderr)
@@ -169,6 +179,7 @@ class Ringfort(Server):
     """Users and called extensions in a data folder of its own."""
 
     name = "ringfort"
+    known, known_port = PROVIDER, PROVIDERS_PORT
 
     def __init__(self, binary, users, called):
         super().__init__()
@@ -195,6 +206,7 @@ class Ringfort(Server):
             f.write(
                 f'domains = ["{HOST}"]\n\n[[profile]]\nname = "phones"\nkind = "internal"\n'
                 f'listen = ["udp:{HOST}:{PORT}"]\ndigest = ["MD5"]\n\n'
+                f'[[profile]]\nname = "providers"\nkind = "external"\nlisten = ["udp:{HOST}:{PROVIDERS_PORT}"]\n\n'
                 f'[media]\naddress = "{HOST}"\nports = "10000-20000"\n\n[log]\nlevel = "warn"\n{guard}'
             )
 
@@ -209,6 +221,10 @@ class Ringfort(Server):
                     f'[[extension]]\nnumber = "{self.number(i)}"\nsip_user = "{self.called_user(i)}"\n'
                     f'sip_password = "{password}"\nmax_calls = 100000\n'
                 )
+            f.write(
+                f'[[trunk]]\nname = "known"\nserver = "sip:{PROVIDER}:{UAC_PORT}"\nprofile = "providers"\nhealth_every = "0s"\nmax_calls = 100000\n'
+                '[[inbound]]\nname = "known"\ntrunk = "known"\ncalled = "any"\nto = "extension 9000"\n'
+            )
         with open(os.path.join(self.dir, "users", "users.csv"), "w") as f:
             f.write("SEQUENTIAL\n")
             for i, password in enumerate(self.passwords):
@@ -276,7 +292,7 @@ class Ringfort(Server):
 
     def relay(self, pid, calls, seconds):
         return self.tool("sipcalls.py", "--pid", pid, "--calls", calls, "--seconds", seconds, "--cps", 200,
-                         "--user", "u00000", "--password", self.passwords[0], trusted=True)
+                         "--user", "u00000", "--password", self.passwords[0], source=TRUSTED)
 
 
 class Peer(Server):
@@ -284,7 +300,18 @@ class Peer(Server):
 
     def __init__(self):
         super().__init__()
+        self._users()
+        self.prepare(False)
+
+    def _users(self):
+        users = [sys.executable, os.path.join(PEERS, "tools", "gen_users.py"), os.path.join(self.dir, "users"), "10000"]
+        subprocess.run(users, check=True, stdout=subprocess.DEVNULL)
+
+    def prepare(self, limited):
         self._peer_script("prepare", self.name)
+
+    def fresh(self):
+        self.prepare(False)
 
     def _peer_script(self, *words):
         script = os.path.join(PEERS, "peer.sh")
@@ -297,15 +324,40 @@ class Peer(Server):
 
 class Kamailio(Peer):
     name = "kamailio"
-    call_scenarios = ("uac", "uac_auth")
-
-    def __init__(self):
-        super().__init__()
-        users = [sys.executable, os.path.join(PEERS, "tools", "gen_users.py"), os.path.join(self.dir, "users"), "10000"]
-        subprocess.run(users, check=True, stdout=subprocess.DEVNULL)
 
     def prepare(self, limited):
         self._peer_script("prepare", self.name, "pike" if limited else "default")
+
+    def fresh(self):
+        """Its registrations are in memory alone."""
+
+
+class CallServer(Peer):
+    """One that carries the media of its calls itself, and has no limit of requests."""
+
+    flood_variants = (False,)
+    register_rates, call_rates, relayed = (1000,), (100,), (100, 200, 300)
+    first_register_rate, first_call_rate, memory_rate = 1000, 100, 300
+
+    def ready(self):
+        # Asterisk has no answer for strangers.
+        return answers_options(TRUSTED)
+
+    def relay(self, pid, calls, seconds):
+        return self.tool("sipcalls.py", "--pid", pid, "--calls", calls, "--seconds", seconds, "--cps", 50, source=TRUSTED)
+
+
+class Asterisk(CallServer):
+    name = "asterisk"
+    patience = 60
+
+
+class RustPbx(CallServer):
+    name = "rustpbx"
+
+    def command(self):
+        # It looks for some of its files in the current folder.
+        return f"env -C {os.path.join(self.dir, self.name)} {super().command()}"
 
 
 class Rtpengine(Peer):
@@ -324,10 +376,15 @@ class Rtpengine(Peer):
             s.close()
 
     def relay(self, pid, calls, seconds):
-        return self.tool("ngcalls.py", "--pid", pid, "--calls", calls, "--seconds", seconds, trusted=True)
+        return self.tool("ngcalls.py", "--pid", pid, "--calls", calls, "--seconds", seconds, source=TRUSTED)
 
 
 def installed(binary, users, called):
-    """Ringfort and those of the peers whose programs are there."""
-    kinds = [(Kamailio, "kamailio"), (Rtpengine, "rtpengine")]
+    """Ringfort and those of the peers whose programs are there: in $PATH, or where the scenarios' own settings say."""
+    kinds = [
+        (Kamailio, os.environ.get("KAMAILIO", "kamailio")),
+        (Asterisk, os.path.join(os.environ.get("ASTERISK_PREFIX", "/usr"), "sbin", "asterisk")),
+        (RustPbx, os.environ.get("RUSTPBX", "rustpbx")),
+        (Rtpengine, os.environ.get("RTPENGINE", "rtpengine")),
+    ]
     return [Ringfort(binary, users, called), *(kind() for kind, program in kinds if shutil.which(program))]
