@@ -5,12 +5,12 @@
 mod attributes;
 mod error;
 mod leg;
+mod legs;
 mod local;
 mod policy;
 mod remote;
 mod sync;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use rand::rngs::ChaCha20Rng;
 
 pub use self::error::SdpReject;
 use self::leg::{Exchange, Leg, Slot};
+use self::legs::Legs;
 use self::local::LocalMedia;
 pub use self::policy::{LegPolicy, SrtpPolicy};
 use self::remote::{MediaKind, RemoteMedia};
@@ -70,7 +71,7 @@ pub struct Ear {
 #[derive(Debug)]
 pub struct Bridge {
     rng: ChaCha20Rng,
-    legs: BTreeMap<LegIx, Leg>,
+    legs: Legs,
     next_leg: u32,
     anchor: Option<LegIx>,
     /// The leg that talks to the anchor.
@@ -89,7 +90,7 @@ impl Bridge {
     pub fn new(seed: [u8; 32]) -> Bridge {
         Bridge {
             rng: ChaCha20Rng::from_seed(seed),
-            legs: BTreeMap::new(),
+            legs: Legs::default(),
             next_leg: 0,
             anchor: None,
             selected: None,
@@ -104,7 +105,7 @@ impl Bridge {
     pub fn add_leg(&mut self, policy: LegPolicy) -> LegIx {
         let ix = LegIx(self.next_leg);
         self.next_leg += 1;
-        self.legs.insert(ix, Leg::new(policy, &mut self.rng));
+        self.legs.push(ix, Leg::new(policy, &mut self.rng));
         self.anchor.get_or_insert(ix);
         ix
     }
@@ -112,18 +113,18 @@ impl Bridge {
     /// The leg is gone (refused, cancelled, hung up): its streams are closed and its ports released. Where it was the
     /// anchor, the leg that talked to it is the anchor from now on.
     pub fn remove_leg(&mut self, now: Instant, leg: LegIx, ports: &mut PortPool) {
-        let Some(mut gone) = self.legs.remove(&leg) else { return };
+        let Some(mut gone) = self.legs.remove(leg) else { return };
         self.orphans.extend(gone.take_streams());
         self.pending = self.pending.filter(|&pending| pending != leg);
         if self.anchor == Some(leg) {
-            self.anchor = self.selected.take().or_else(|| self.legs.keys().next().copied());
+            self.anchor = self.selected.take().or_else(|| self.legs.iter().next().map(|(ix, _)| ix));
         }
         if self.selected == Some(leg) || self.selected == self.anchor {
             self.selected = None;
         }
         if self.selected.is_none() {
-            let described = |(ix, leg): &(&LegIx, &Leg)| Some(**ix) != self.anchor && leg.has_described();
-            self.selected = self.legs.iter().find(described).map(|(&ix, _)| ix);
+            let described = |(ix, leg): &(LegIx, &Leg)| Some(*ix) != self.anchor && leg.has_described();
+            self.selected = self.legs.iter().find(described).map(|(ix, _)| ix);
         }
         self.sync(now, ports);
     }
@@ -133,8 +134,8 @@ impl Bridge {
     /// # Errors
     /// Says why it is refused; the state is as before.
     pub fn offer_received(&mut self, from: LegIx, sdp: &[u8]) -> Result<(), SdpReject> {
-        let leg = self.legs.get(&from).ok_or(SdpReject::UnknownLeg)?;
-        let waits = |ix: LegIx| self.legs.get(&ix).is_some_and(Leg::owes_answer);
+        let leg = self.legs.get(from).ok_or(SdpReject::UnknownLeg)?;
+        let waits = |ix: LegIx| self.legs.get(ix).is_some_and(Leg::owes_answer);
         if !leg.is_free() || self.pending.is_some_and(|pending| pending != from && waits(pending)) {
             return Err(SdpReject::OfferPending);
         }
@@ -145,7 +146,7 @@ impl Bridge {
         }
         self.serial += 1;
         self.pending = Some(from);
-        let leg = self.legs.get_mut(&from).expect("the leg was found above");
+        let leg = self.legs.get_mut(from).expect("the leg was found above");
         self.orphans.extend(leg.begin(self.serial, Exchange::OfferIn { sent: None }));
         leg.set_offer(media, sdp);
         Ok(())
@@ -157,12 +158,12 @@ impl Bridge {
     /// # Errors
     /// Nothing that this leg may have is left, or no port is free; the state is as before.
     pub fn offer_for(&mut self, now: Instant, to: LegIx, ports: &mut PortPool) -> Result<Bytes, SdpReject> {
-        let leg = self.legs.get(&to).ok_or(SdpReject::UnknownLeg)?;
+        let leg = self.legs.get(to).ok_or(SdpReject::UnknownLeg)?;
         if !leg.is_free() {
             return Err(SdpReject::OfferPending);
         }
         let source_ix = self.source_for(to).ok_or(SdpReject::NoSource)?;
-        let source = self.legs.get(&source_ix).filter(|source| source.has_described()).ok_or(SdpReject::NoSource)?;
+        let source = self.legs.get(source_ix).filter(|source| source.has_described()).ok_or(SdpReject::NoSource)?;
         let media = offer_lines(leg, &source.slots)?;
         let kinds: Vec<Option<MediaKind>> = media.iter().map(|line| line.active.then_some(line.kind)).collect();
 
@@ -177,13 +178,13 @@ impl Bridge {
                 self.serial
             }
         };
-        let leg = self.legs.get_mut(&to).expect("the leg was found above");
+        let leg = self.legs.get_mut(to).expect("the leg was found above");
         self.orphans.extend(leg.begin(serial, Exchange::OfferOut { answered: false }));
         if let Err(reject) = self.reserve(now, to, &kinds, ports) {
-            self.legs.get_mut(&to).expect("the leg was found above").roll_back();
+            self.legs.get_mut(to).expect("the leg was found above").roll_back();
             return Err(reject);
         }
-        let leg = self.legs.get_mut(&to).expect("the leg was found above");
+        let leg = self.legs.get_mut(to).expect("the leg was found above");
         leg.set_local(media, false, &mut self.rng);
         leg.slots.iter().for_each(|slot| self.relayed.expect_also(slot));
         let text = leg.write(leg.slots.len());
@@ -203,7 +204,7 @@ impl Bridge {
         sdp: &[u8],
         ports: &mut PortPool,
     ) -> Result<(), SdpReject> {
-        let leg = self.legs.get_mut(&from).ok_or(SdpReject::UnknownLeg)?;
+        let leg = self.legs.get_mut(from).ok_or(SdpReject::UnknownLeg)?;
         let Exchange::OfferOut { .. } = leg.exchange else {
             // RFC 3261 §13.2.1: what a 2xx repeats after the answer has come is ignored.
             return if leg.has_spoken() { Ok(()) } else { Err(SdpReject::NoOffer) };
@@ -214,7 +215,7 @@ impl Bridge {
         leg.set_remote(media, sdp);
         leg.exchange = Exchange::OfferOut { answered: true };
         let serial = leg.saved.as_ref().map(|saved| saved.serial);
-        let waiting = self.pending.and_then(|ix| self.legs.get(&ix)).and_then(|leg| leg.saved.as_ref());
+        let waiting = self.pending.and_then(|ix| self.legs.get(ix)).and_then(|leg| leg.saved.as_ref());
         if waiting.is_none_or(|saved| Some(saved.serial) != serial) {
             // An offer of our own: nobody else's exchange hangs on it.
             self.settle(serial);
@@ -267,7 +268,7 @@ impl Bridge {
             let codec = VoiceCodec::from_name(format.codec.name())?;
             Some(Ear { stream: slot.stream?.id, payload_type: format.payload_type, codec })
         };
-        self.legs.get(&leg)?.slots.iter().find_map(agreed)
+        self.legs.get(leg)?.slots.iter().find_map(agreed)
     }
 
     fn answer(
@@ -278,16 +279,16 @@ impl Bridge {
         ports: &mut PortPool,
         talker: Talker,
     ) -> Result<Bytes, SdpReject> {
-        let leg = self.legs.get_mut(&to).ok_or(SdpReject::UnknownLeg)?;
+        let leg = self.legs.get_mut(to).ok_or(SdpReject::UnknownLeg)?;
         let Exchange::OfferIn { sent } = leg.exchange else {
             let is_over = leg.is_free() && leg.has_spoken();
             return if is_over { Ok(leg.write(leg.slots.len())) } else { Err(SdpReject::NoOffer) };
         };
         if sent != Some(AnswerIn::Reliable) {
-            let leg = self.legs.get(&to).expect("the leg was found above");
+            let leg = self.legs.get(to).expect("the leg was found above");
             let media = match talker {
                 Talker::OtherSide => {
-                    let source = self.source_for(to).and_then(|ix| self.legs.get(&ix));
+                    let source = self.source_for(to).and_then(|ix| self.legs.get(ix));
                     let source = source.filter(|source| source.has_described());
                     answer_lines(leg, &source.ok_or(SdpReject::NoSource)?.slots)?
                 }
@@ -295,16 +296,16 @@ impl Bridge {
             };
             let kinds: Vec<Option<MediaKind>> = media.iter().map(|line| line.active.then_some(line.kind)).collect();
             if sent.is_none() {
-                self.legs.get_mut(&to).expect("the leg was found above").leave_busy_ports(ports);
+                self.legs.get_mut(to).expect("the leg was found above").leave_busy_ports(ports);
             }
             if self.reserve(now, to, &kinds, ports).is_err() {
-                self.legs.get_mut(&to).expect("the leg was found above").return_to_busy_ports();
+                self.legs.get_mut(to).expect("the leg was found above").return_to_busy_ports();
                 self.reserve(now, to, &kinds, ports)?;
             }
-            let leg = self.legs.get_mut(&to).expect("the leg was found above");
+            let leg = self.legs.get_mut(to).expect("the leg was found above");
             leg.set_local(media, true, &mut self.rng);
         }
-        let leg = self.legs.get_mut(&to).expect("the leg was found above");
+        let leg = self.legs.get_mut(to).expect("the leg was found above");
         let text = leg.write(leg.offered_lines);
         if carried == AnswerIn::Final {
             leg.exchange = Exchange::Idle;
@@ -323,7 +324,7 @@ impl Bridge {
 
     /// Whether this peer's offer has no final answer yet: the 2xx, PRACK or ACK to it needs one.
     pub fn owes_answer_to(&self, leg: LegIx) -> bool {
-        self.legs.get(&leg).is_some_and(|leg| matches!(leg.exchange, Exchange::OfferIn { .. }))
+        self.legs.get(leg).is_some_and(|leg| matches!(leg.exchange, Exchange::OfferIn { .. }))
     }
 
     /// `offer_received` from one leg and `offer_for` another in one step, for re-INVITE and UPDATE.
@@ -349,13 +350,13 @@ impl Bridge {
     /// Whether the SDP is word for word the one that this peer sent last (a session refresh): it needs no exchange with
     /// the other side; `offer_received` and `answer_for` at once answer it.
     pub fn is_refresh(&self, from: LegIx, sdp: &[u8]) -> bool {
-        self.legs.get(&from).is_some_and(|leg| leg.has_received(sdp))
+        self.legs.get(from).is_some_and(|leg| leg.has_received(sdp))
     }
 
     /// Our last SDP to that leg as an offer, for a session refresh by re-INVITE (RFC 4028 §7.4); its answer goes to
     /// `answer_received`. `None`: nothing is agreed yet, or an exchange is open.
     pub fn refresh_offer(&mut self, to: LegIx) -> Option<Bytes> {
-        let leg = self.legs.get_mut(&to).filter(|leg| leg.is_free() && leg.has_described())?;
+        let leg = self.legs.get_mut(to).filter(|leg| leg.is_free() && leg.has_described())?;
         if !leg.slots.iter().all(|slot| slot.local.is_some()) {
             return None;
         }
@@ -367,7 +368,7 @@ impl Bridge {
     /// The same where nobody but this system talks to the peer: whatever is on hold, both may speak.
     pub fn offer_ourselves(&mut self, to: LegIx) -> Option<Bytes> {
         self.refresh_offer(to)?;
-        let leg = self.legs.get_mut(&to)?;
+        let leg = self.legs.get_mut(to)?;
         let on = leg.slots.iter_mut().filter_map(|slot| slot.local.as_mut()).filter(|local| local.active);
         on.for_each(|local| local.direction = Direction::SEND_RECV);
         Some(leg.write(leg.slots.len()))
@@ -382,7 +383,7 @@ impl Bridge {
     /// The exchange that this leg takes part in failed, be it the latest or not: refreshes of both sides run at the same
     /// time, and each fails by itself.
     pub fn rollback_leg(&mut self, now: Instant, leg: LegIx, ports: &mut PortPool) {
-        if let Some(serial) = self.legs.get(&leg).and_then(|leg| leg.saved.as_ref()).map(|saved| saved.serial) {
+        if let Some(serial) = self.legs.get(leg).and_then(|leg| leg.saved.as_ref()).map(|saved| saved.serial) {
             self.rollback_exchange(now, serial, ports);
         }
     }
@@ -393,14 +394,14 @@ impl Bridge {
                 self.orphans.extend(leg.roll_back());
             }
         }
-        let waits = |ix: &LegIx| self.legs.get(ix).is_some_and(Leg::owes_answer);
+        let waits = |ix: &LegIx| self.legs.get(*ix).is_some_and(Leg::owes_answer);
         self.pending = self.pending.filter(waits);
         self.sync(now, ports);
     }
 
     /// That leg talks to the anchor from now on. Without it the first leg that describes its media does.
     pub fn select(&mut self, winner: LegIx) {
-        if Some(winner) != self.anchor && self.legs.contains_key(&winner) {
+        if Some(winner) != self.anchor && self.legs.contains(winner) {
             self.selected = Some(winner);
             self.connect();
         }
@@ -444,7 +445,7 @@ impl Bridge {
     /// SRTP was offered to this leg and refused with 488: its offer is taken back, and the next `offer_for` it offers
     /// RTP/AVP. `false`, and nothing happens, where that makes no difference or the policy forbids it.
     pub fn fall_back_to_plain(&mut self, now: Instant, leg: LegIx, ports: &mut PortPool) -> bool {
-        let Some(found) = self.legs.get_mut(&leg) else { return false };
+        let Some(found) = self.legs.get_mut(leg) else { return false };
         let has_offered = found.exchange == Exchange::OfferOut { answered: false };
         let was_secure = found.slots.iter().any(|slot| slot.local.as_ref().is_some_and(|local| local.secure));
         if found.policy.srtp != SrtpPolicy::Offer || found.plain || !has_offered || !was_secure {
@@ -458,7 +459,7 @@ impl Bridge {
 
     /// The leg's peer is reached otherwise or may do other things now; holds from the next exchange on.
     pub fn set_policy(&mut self, leg: LegIx, policy: LegPolicy) {
-        if let Some(leg) = self.legs.get_mut(&leg) {
+        if let Some(leg) = self.legs.get_mut(leg) {
             leg.policy = policy;
         }
     }
@@ -466,7 +467,7 @@ impl Bridge {
     /// From now on the leg's peer is proven, or is not: whether RTP may go to the address of its SDP before any came from
     /// there (CALL-5).
     pub fn trust(&mut self, now: Instant, leg: LegIx, trusted: bool, ports: &mut PortPool) {
-        if let Some(leg) = self.legs.get_mut(&leg) {
+        if let Some(leg) = self.legs.get_mut(leg) {
             leg.policy.trusted = trusted;
         }
         self.sync(now, ports);
@@ -474,7 +475,7 @@ impl Bridge {
 
     /// The streams of a leg in the order of its m-lines.
     pub fn streams(&self, leg: LegIx) -> Vec<(StreamId, PortId)> {
-        let slots = self.legs.get(&leg).map_or(&[][..], |leg| &leg.slots);
+        let slots = self.legs.get(leg).map_or(&[][..], |leg| &leg.slots);
         slots.iter().filter_map(|slot| slot.stream).map(|stream| (stream.id, stream.port)).collect()
     }
 
@@ -501,12 +502,12 @@ impl Bridge {
         if Some(to) != self.anchor {
             return self.anchor;
         }
-        let waits = |ix: &LegIx| self.legs.get(ix).is_some_and(Leg::owes_answer);
+        let waits = |ix: &LegIx| self.legs.get(*ix).is_some_and(Leg::owes_answer);
         self.pending.filter(|ix| *ix != to && waits(ix)).or(self.selected)
     }
 
     fn pair(&self) -> Option<(&Leg, &Leg)> {
-        Some((self.legs.get(&self.anchor?)?, self.legs.get(&self.selected?)?))
+        Some((self.legs.get(self.anchor?)?, self.legs.get(self.selected?)?))
     }
 
     fn reserve(
@@ -516,7 +517,7 @@ impl Bridge {
         kinds: &[Option<MediaKind>],
         ports: &mut PortPool,
     ) -> Result<(), SdpReject> {
-        let found = self.legs.get_mut(&leg).ok_or(SdpReject::UnknownLeg)?;
+        let found = self.legs.get_mut(leg).ok_or(SdpReject::UnknownLeg)?;
         let opened = found.reserve(now, kinds, ports)?;
         self.relayed.open(leg, &opened);
         Ok(())
@@ -546,7 +547,7 @@ impl Bridge {
     fn connect(&mut self) {
         let ends = self.anchor.zip(self.selected);
         // Not `self.pair()`: the commands are borrowed mutably beside the legs.
-        let pair = ends.and_then(|(anchor, other)| Some((self.legs.get(&anchor)?, self.legs.get(&other)?)));
+        let pair = ends.and_then(|(anchor, other)| Some((self.legs.get(anchor)?, self.legs.get(other)?)));
         self.relayed.connect(pair);
     }
 }

@@ -92,7 +92,7 @@ pub struct Switch {
     registrar: Registrar,
     gruus: Gruus,
     own_addresses: Vec<SocketAddr>,
-    calls: FxHashMap<CallId, Call>,
+    calls: FxHashMap<CallId, Box<Call>>,
     announcements: Announcements,
     blocking: Blocking,
     /// Who waits for the answer to what we sent.

@@ -1,5 +1,5 @@
-//! What a registration holds in memory, counted octet by octet: while its answer still waits for repetitions of the
-//! request (RFC 3261 timer J), and for good.
+//! What a registration and a call hold in memory, counted octet by octet: while answers still wait for repetitions of
+//! their requests (RFC 3261 timer J, RFC 6026), and for good.
 
 mod common;
 
@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Hash tables double at seven eighths of a power of two: this many fill them well, as many phones do.
+/// Hash tables double at seven eighths of a power of two: this many fill them well, as many phones and calls do.
 const PHONES: u32 = 3_500;
 
 fn user(index: u32) -> String {
@@ -76,4 +76,39 @@ fn a_registration_holds_at_most_1200_octets_at_once_and_600_when_its_transaction
     println!("a registration: {at_once} octets at once, {for_good} for good");
     assert!(at_once <= 1200, "{at_once} octets");
     assert!(for_good <= 600, "{for_good} octets");
+}
+
+#[test]
+fn a_call_holds_at_most_14000_octets_at_once_and_11500_when_its_transactions_are_over() {
+    let mut site = site();
+    for extension in site.extensions.values_mut() {
+        extension.max_calls = PHONES;
+    }
+    let mut many = SwitchConfig { max_transactions: 100_000, ..config() };
+    many.calls.max_calls = PHONES;
+    many.media.ports = (10_000, 59_999);
+    let mut world = World::with(many, site);
+    let (a, b) = ("198.51.100.7:5060", "198.51.100.8:5060");
+    world.register("user-a", a);
+    world.register("user-b", b);
+    let clear = |world: &mut World| {
+        world.journal = Vec::new();
+        world.notices = Vec::new();
+        world.sent = Default::default();
+    };
+    clear(&mut world);
+    let before = HELD.with(Cell::get);
+    let each = || (HELD.with(Cell::get) - before) / i64::from(PHONES);
+    for _ in 0..PHONES {
+        world.call(a, b);
+        clear(&mut world);
+    }
+    assert_eq!(world.status().calls, PHONES as usize);
+    let at_once = each();
+    world.pass(Duration::from_secs(40));
+    clear(&mut world);
+    let for_good = each();
+    println!("a call: {at_once} octets at once, {for_good} for good");
+    assert!(at_once <= 14_000, "{at_once} octets");
+    assert!(for_good <= 11_500, "{for_good} octets");
 }

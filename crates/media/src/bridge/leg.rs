@@ -308,6 +308,8 @@ impl Leg {
 
     fn grow(&mut self, lines: usize) {
         if self.slots.len() < lines {
+            // One line in nearly every call: no room for lines that never come.
+            self.slots.reserve_exact(lines - self.slots.len());
             self.slots.resize_with(lines, Slot::default);
         }
     }

@@ -74,7 +74,7 @@ impl Switch {
 
     fn on_bye(&mut self, now: Instant, id: CallId, leg: usize, tx: ServerTx, request: &Message) {
         let words = crossing::cross(request, crossing::ENDING);
-        let answered = self.calls.get(&id).is_some_and(super::Call::is_answered);
+        let answered = self.calls.get(&id).is_some_and(|call| call.is_answered());
         let (cause, why) = match (answered, leg) {
             (true, CALLER) => (EndCause::Normal, "the caller hung up"),
             (true, _) => (EndCause::Normal, "the called side hung up"),

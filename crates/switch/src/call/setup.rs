@@ -463,7 +463,7 @@ impl Switch {
         self.outputs.push_back(Output::Journal(JournalRecord::CallStarted(call.cdr.clone())));
         self.notice(Level::Info, Some(tenant), Some(id), "call", text);
         self.count_extension(&call, 1);
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a different fact about one INVITE")]
