@@ -41,7 +41,7 @@ pub fn impairment(codec: CodecHint) -> Option<Impairment> {
         CodecHint::Ilbc => (11.0, 32.0),
         CodecHint::G726 => (7.0, 19.0),
         CodecHint::Amr | CodecHint::Speex | CodecHint::OtherAudio => (5.0, 10.0),
-        CodecHint::NotAudio => return None,
+        CodecHint::Video | CodecHint::Text | CodecHint::Other => return None,
     };
     Some(Impairment { ie, bpl })
 }
@@ -146,6 +146,6 @@ mod tests {
     #[test]
     fn everything_lost_is_the_worst_score_and_video_has_none() {
         assert!(stream_mos(CodecHint::G711, 1.0, Duration::ZERO, None).unwrap() < 1.6);
-        assert_eq!(stream_mos(CodecHint::NotAudio, 0.0, Duration::ZERO, None), None);
+        assert_eq!(stream_mos(CodecHint::Video, 0.0, Duration::ZERO, None), None);
     }
 }

@@ -255,8 +255,28 @@ pub enum CodecHint {
     Speex,
     /// Some audio codec without known impairment values.
     OtherAudio,
-    /// Video or anything else that has no MOS.
-    NotAudio,
+    Video,
+    /// Real-time text (RFC 4103).
+    Text,
+    /// Anything else that is no sound.
+    Other,
+}
+
+impl CodecHint {
+    /// Sound, which has a MOS.
+    pub fn is_audio(self) -> bool {
+        !matches!(self, CodecHint::Video | CodecHint::Text | CodecHint::Other)
+    }
+
+    /// The media type of SDP's m-line.
+    pub fn media(self) -> &'static str {
+        match self {
+            CodecHint::Video => "video",
+            CodecHint::Text => "text",
+            CodecHint::Other => "application",
+            _ => "audio",
+        }
+    }
 }
 
 /// How the packet path treats one stream. All of it comes from offer/answer and the leg's policy.

@@ -17,6 +17,7 @@ use ringfort_store::{
     Plan, Service, ServiceError, Store, StoreOptions, site,
 };
 use ringfort_switch::config::SwitchConfig;
+use ringfort_switch::io::of_tenant;
 use ringfort_switch::model::{
     Calling, Extension, ExtensionId, Secret, SipCredentials, Site, SrtpPolicy, TenantId, mask,
 };
@@ -110,36 +111,41 @@ impl Admin {
     fn carry_out(&self, request: AdminRequest) -> Result<Value, String> {
         let words = |error: ServiceError| error.to_string();
         match request {
-            AdminRequest::Cdr { limit, number, unmasked } => self.call_records(limit, number, unmasked),
-            AdminRequest::ExtensionList => {
+            AdminRequest::Cdr { limit, number, tenant, unmasked } => self.call_records(limit, number, tenant, unmasked),
+            AdminRequest::ExtensionList { tenant } => {
                 let site = self.service.site();
-                let items: Vec<Value> =
-                    self.service.extension_list(None).iter().map(|e| extension_value(&site, e, false)).collect();
+                let found = self.service.extension_list(tenant.as_deref());
+                let items: Vec<Value> = found.iter().map(|e| extension_value(&site, e, false)).collect();
                 Ok(json!({ "items": items }))
             }
             AdminRequest::ExtensionShow { number, secrets } => {
-                let extension = self.service.extension_show(None, &number).map_err(words)?;
+                let (tenant, number) = of_tenant(&number);
+                let extension = self.service.extension_show(tenant, number).map_err(words)?;
                 Ok(extension_value(&self.service.site(), &extension, secrets))
             }
             AdminRequest::ExtensionAdd { number, fields } => {
                 let note = note(format!("add extension {number}"));
-                let add = || self.service.extension_add(None, &number, store_fields(fields), &note);
+                let (tenant, number) = of_tenant(&number);
+                let add = || self.service.extension_add(tenant, number, store_fields(fields), &note);
                 let extension = self.change(add, |(_, applied)| applied)?.0;
                 Ok(extension_value(&self.service.site(), &extension, true))
             }
             AdminRequest::ExtensionSet { number, fields } => {
                 let note = note(format!("change extension {number}"));
-                let set = || self.service.extension_set(None, &number, store_fields(fields), &note);
+                let (tenant, number) = of_tenant(&number);
+                let set = || self.service.extension_set(tenant, number, store_fields(fields), &note);
                 self.change(set, |(_, applied)| applied).map(|(_, applied)| applied_value(&applied))
             }
             AdminRequest::ExtensionDelete { number } => {
                 let note = note(format!("delete extension {number}"));
-                let delete = || self.service.extension_delete(None, &number, &note);
+                let (tenant, number) = of_tenant(&number);
+                let delete = || self.service.extension_delete(tenant, number, &note);
                 self.change(delete, |applied| applied).map(|applied| applied_value(&applied))
             }
             AdminRequest::ExtensionRotate { number } => {
                 let note = note(format!("new password for extension {number}"));
-                let rotate = || self.service.extension_rotate(None, &number, Rotate::Password, &note);
+                let (tenant, number) = of_tenant(&number);
+                let rotate = || self.service.extension_rotate(tenant, number, Rotate::Password, &note);
                 let extension = self.change(rotate, |(_, applied)| applied)?.0;
                 Ok(extension_value(&self.service.site(), &extension, true))
             }
@@ -368,10 +374,26 @@ impl Admin {
         Ok(json!({ "lists": lists, "items": items, "next": next }))
     }
 
-    fn call_records(&self, limit: u32, number: Option<String>, unmasked: bool) -> Result<Value, String> {
+    fn tenant_named(&self, name: &str) -> Result<TenantId, String> {
+        let site = self.service.site();
+        let found = site.tenants.iter().find(|tenant| tenant.name == name).map(|tenant| tenant.id);
+        found.ok_or_else(|| {
+            let known: Vec<&str> = site.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+            format!("{name:?}: expected a tenant that is there, got none; there are {}", known.join(", "))
+        })
+    }
+
+    fn call_records(
+        &self,
+        limit: u32,
+        number: Option<String>,
+        tenant: Option<String>,
+        unmasked: bool,
+    ) -> Result<Value, String> {
         // Whatever is late comes with the next question.
         self.catch_up(CATCH_UP)?;
-        let filter = CdrFilter { number, limit, ..CdrFilter::default() };
+        let tenant = tenant.map(|name| self.tenant_named(&name)).transpose()?;
+        let filter = CdrFilter { tenant, number, limit, ..CdrFilter::default() };
         let found = self.cdrs.list(&filter).map_err(|error| error.to_string())?;
         let items: Vec<CdrItem> =
             found.into_iter().map(CdrItem::plain).map(|item| if unmasked { item } else { masked(item) }).collect();
@@ -531,7 +553,7 @@ mod tests {
         let plan = ok(&admin, apply(text, true));
         assert_eq!((&plan["dry_run"], &plan["revision"]), (&json!(true), &json!(0)));
         assert!(plan["text"].as_str().unwrap().contains("+ extension 101"), "{plan}");
-        assert_eq!(ok(&admin, AdminRequest::ExtensionList)["items"], json!([]));
+        assert_eq!(ok(&admin, AdminRequest::ExtensionList { tenant: None })["items"], json!([]));
 
         assert_eq!(ok(&admin, apply(text, false))["revision"], 1);
         assert_eq!(ok(&admin, apply(text, false))["changed"], false);
@@ -543,10 +565,37 @@ mod tests {
         let set = ok(&admin, AdminRequest::ExtensionSet { number: "102".into(), fields });
         assert!(set["text"].as_str().unwrap().contains("enabled: true -> false"), "{set}");
         assert_eq!(ok(&admin, AdminRequest::Rollback { revision: Some(1) })["revision"], 4);
-        let list = ok(&admin, AdminRequest::ExtensionList);
+        let list = ok(&admin, AdminRequest::ExtensionList { tenant: None });
         assert_eq!(list["items"].as_array().unwrap().len(), 1);
         let revisions = ok(&admin, AdminRequest::Revisions);
         assert_eq!(revisions["items"][0]["rollback_to"], 1);
+    }
+
+    /// CALL-11: the same number in two tenants is two extensions, also for an operator.
+    #[test]
+    fn an_extension_of_another_tenant_is_named_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let admin = Admin::offline(dir.path()).unwrap();
+        let text = "[[extension]]\nnumber = \"101\"\nname = \"Ours\"\n\n[[tenant]]\nname = \"acme\"\ndomains = [\"acme.example\"]\n\n\
+                    [[extension]]\ntenant = \"acme\"\nnumber = \"101\"\nname = \"Theirs\"\n";
+        ok(&admin, apply(text, false));
+        let name = |number: &str| {
+            ok(&admin, AdminRequest::ExtensionShow { number: number.into(), secrets: false })["name"].clone()
+        };
+        assert_eq!((name("101"), name("acme/101")), (json!("Ours"), json!("Theirs")));
+        ok(&admin, AdminRequest::ExtensionAdd { number: "acme/102".into(), fields: Fields::default() });
+        ok(&admin, AdminRequest::ExtensionDelete { number: "acme/101".into() });
+        let numbers = |tenant: Option<&str>| -> Vec<Value> {
+            let list = ok(&admin, AdminRequest::ExtensionList { tenant: tenant.map(str::to_owned) });
+            list["items"].as_array().unwrap().iter().map(|item| item["number"].clone()).collect()
+        };
+        assert_eq!((numbers(Some("default")), numbers(Some("acme"))), (vec![json!("101")], vec![json!("102")]));
+        assert_eq!(numbers(None).len(), 2);
+        let records = AdminRequest::Cdr { limit: 1, number: None, tenant: Some("amce".into()), unmasked: false };
+        match admin.answer(records) {
+            Answer::Error(words) => assert!(words.contains("there are default, acme"), "{words}"),
+            Answer::Ok(value) => panic!("{value}"),
+        }
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::time::Instant;
 use crate::Switch;
 use crate::call::{Leg, LegState};
 use crate::crossing;
-use crate::io::{CallItem, Command, CommandReply, Counters, LegItem, Level, Output, RegistrationItem, Status};
-use crate::model::{CallId, ExtensionId};
+use crate::io::{
+    CallItem, Command, CommandReply, Counters, LegItem, Level, Output, RegistrationItem, Status, of_tenant,
+};
+use crate::model::{CallId, Extension, TenantId};
 use crate::record::EndCause;
 use crate::registrar::seconds_left;
 
@@ -14,8 +16,8 @@ impl Switch {
     pub fn handle_command(&mut self, now: Instant, command: Command) -> CommandReply {
         let reply = match command {
             Command::Status => CommandReply::Status(self.status()),
-            Command::Registrations { number } => self.registrations(now, number.as_deref()),
-            Command::Calls => CommandReply::Calls { items: self.call_items(now) },
+            Command::Registrations { tenant, number } => self.registrations(now, tenant.as_deref(), number.as_deref()),
+            Command::Calls { tenant } => CommandReply::Calls { items: self.call_items(now, tenant.as_deref()) },
             Command::Hangup { call } => self.hang_up(now, call),
             Command::Unregister { number, contact } => self.unregister(&number, contact.as_deref()),
             Command::RouteExplain { from, to, at } => self.explain_route(now, &from, &to, at.as_deref()),
@@ -70,15 +72,21 @@ impl Switch {
         }
     }
 
-    fn registrations(&self, now: Instant, number: Option<&str>) -> CommandReply {
+    fn registrations(&self, now: Instant, tenant: Option<&str>, number: Option<&str>) -> CommandReply {
         let mut items = Vec::new();
+        let (of, number) = match number.map(of_tenant) {
+            Some((of, number)) => (of.or(tenant), Some(number)),
+            None => (tenant, None),
+        };
         for id in self.registrar.extensions() {
             let Some(extension) = self.directory.extension(id) else { continue };
-            if number.is_some_and(|n| n != extension.number) {
+            let tenant = self.name_of_tenant(extension.tenant);
+            if number.is_some_and(|n| n != extension.number) || of.is_some_and(|name| name != tenant) {
                 continue;
             }
             for contact in self.registrar.live(now, id) {
                 items.push(RegistrationItem {
+                    tenant: tenant.to_owned(),
                     number: extension.number.clone(),
                     contact: contact.uri.to_string(),
                     source: contact.flow.remote.to_string(),
@@ -90,7 +98,7 @@ impl Switch {
                 });
             }
         }
-        items.sort_by(|a, b| a.number.cmp(&b.number).then_with(|| a.contact.cmp(&b.contact)));
+        items.sort_by(|a, b| (&a.tenant, &a.number, &a.contact).cmp(&(&b.tenant, &b.number, &b.contact)));
         CommandReply::Registrations { items }
     }
 
@@ -100,14 +108,16 @@ impl Switch {
         ids
     }
 
-    fn call_items(&self, now: Instant) -> Vec<CallItem> {
-        let ids = self.call_ids();
+    fn call_items(&self, now: Instant, tenant: Option<&str>) -> Vec<CallItem> {
+        let mut ids = self.call_ids();
+        ids.retain(|id| tenant.is_none_or(|name| name == self.name_of_tenant(self.calls[id].tenant)));
         let item = |id: CallId| {
             let call = &self.calls[&id];
             let since = call.answered_at.unwrap_or(call.started_at);
             let open = call.legs.iter().filter(|l| l.state != LegState::Gone);
             CallItem {
                 call: id,
+                tenant: self.name_of_tenant(call.tenant).to_owned(),
                 from: call.cdr.caller.to_string(),
                 to: call.cdr.callee.to_string(),
                 state: call.state_name().to_owned(),
@@ -157,13 +167,32 @@ impl Switch {
         CommandReply::Done { changed: 1 }
     }
 
-    fn unregister(&mut self, number: &str, contact: Option<&str>) -> CommandReply {
-        let ids: Vec<ExtensionId> =
-            self.directory.site().extensions.values().filter(|e| e.number == number).map(|e| e.id).collect();
-        if ids.is_empty() {
-            return CommandReply::Refused { error: format!("no extension has the number {number}") };
+    /// The extension with that number, or `TENANT/NUMBER` where several tenants have one.
+    pub(crate) fn extension_named(&self, name: &str) -> Result<&Extension, String> {
+        let (tenant, number) = of_tenant(name);
+        let fits =
+            |e: &&Extension| e.number == number && tenant.is_none_or(|tenant| self.name_of_tenant(e.tenant) == tenant);
+        let mut found = self.directory.site().extensions.values().filter(fits);
+        match (found.next(), found.next()) {
+            (Some(extension), None) => Ok(extension),
+            (Some(_), Some(_)) => {
+                Err(format!("several tenants have an extension {number}: say which, as TENANT/{number}"))
+            }
+            (None, _) => Err(format!("there is no extension {name}: `ctl extension list` shows them")),
         }
-        let records: Vec<_> = ids.into_iter().flat_map(|id| self.registrar.unregister(id, contact)).collect();
+    }
+
+    /// Empty where it is gone.
+    pub(crate) fn name_of_tenant(&self, id: TenantId) -> &str {
+        self.directory.site().tenants.iter().find(|tenant| tenant.id == id).map_or("", |tenant| &tenant.name)
+    }
+
+    fn unregister(&mut self, number: &str, contact: Option<&str>) -> CommandReply {
+        let id = match self.extension_named(number) {
+            Ok(extension) => extension.id,
+            Err(error) => return CommandReply::Refused { error },
+        };
+        let records = self.registrar.unregister(id, contact);
         let changed = records.len();
         self.outputs.extend(records.into_iter().map(Output::Journal));
         CommandReply::Done { changed }

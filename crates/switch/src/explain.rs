@@ -11,23 +11,21 @@ use crate::number;
 use crate::route::{Ask, Decision, InboundDecision, Step, describe_code};
 
 impl Switch {
-    /// `from` is an extension's number, or `trunk:NAME` for a call that comes in; `to` what is dialled, `user@domain` too;
-    /// `at` a time in the tenant's zone.
+    /// `from` is an extension's number, or `trunk:NAME` for a call that comes in (`TENANT/NUMBER`, `trunk:TENANT/NAME` where
+    /// several tenants have it); `to` what is dialled, `user@domain` too; `at` a time in the tenant's zone.
     pub(crate) fn explain_route(&self, now: Instant, from: &str, to: &str, at: Option<&str>) -> CommandReply {
-        let site = self.directory.site();
         let explained = match from.strip_prefix("trunk:") {
             Some(name) => {
-                let Some(trunk) = site.trunks.values().find(|t| t.name == name) else {
-                    return refused(format!("expected the name of a trunk behind trunk:, got {name:?}, which is none"));
+                let trunk = match self.trunk_named(name) {
+                    Ok(id) => &self.directory.site().trunks[&id],
+                    Err(error) => return refused(error),
                 };
                 self.time_of(now, trunk.tenant, at).map(|unix_s| self.explain_inbound(trunk, to, unix_s))
             }
             None => {
-                let by_number = |tenant| self.directory.by_number(tenant, from);
-                let Some(caller) = site.tenants.iter().find_map(|t| by_number(t.id)) else {
-                    return refused(format!(
-                        "expected an extension's number or trunk:NAME, got {from:?}, which is none"
-                    ));
+                let caller = match self.extension_named(from) {
+                    Ok(caller) => caller,
+                    Err(error) => return refused(format!("{error}; or trunk:NAME, for a call that comes in")),
                 };
                 self.time_of(now, caller.tenant, at).map(|unix_s| self.explain_outbound(now, caller, to, unix_s))
             }

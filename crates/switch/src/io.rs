@@ -182,19 +182,30 @@ pub struct Notice {
     pub text: String,
 }
 
+/// How operators name what several tenants may have: `NAME`, or `TENANT/NAME`.
+pub fn of_tenant(name: &str) -> (Option<&str>, &str) {
+    name.split_once('/').map_or((None, name), |(tenant, bare)| (Some(tenant), bare))
+}
+
 /// What an operator asks of the running switch. Answered at once, in the shard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
     Status,
+    /// Of all tenants and extensions, or of one; `number` may be `TENANT/NUMBER`.
     Registrations {
+        tenant: Option<String>,
         number: Option<String>,
     },
-    Calls,
+    Calls {
+        /// `None`: of all.
+        tenant: Option<String>,
+    },
     Hangup {
         call: CallId,
     },
-    /// Forget the bindings of an extension number (all of them, or the one with this contact).
+    /// Forget the bindings of an extension (all of them, or the one with this contact). Its number, or `TENANT/NUMBER`
+    /// where several tenants have it.
     Unregister {
         number: String,
         contact: Option<String>,
@@ -464,6 +475,7 @@ pub struct Counters {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegistrationItem {
+    pub tenant: String,
     pub number: String,
     pub contact: String,
     pub source: String,
@@ -477,6 +489,7 @@ pub struct RegistrationItem {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallItem {
     pub call: CallId,
+    pub tenant: String,
     pub from: String,
     pub to: String,
     /// `trying`, `ringing`, `answered`, `announcing`, `held`, `ending`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringfort_media::bridge::Bridge;
 use ringfort_media::codec::CodecAllowList;
 use ringfort_media::ports::{PortPool, PortPoolConfig};
-use ringfort_media::types::{CodecHint, Command, DropReason, StreamId, StreamReport};
+use ringfort_media::types::{Command, DropReason, StreamId, StreamReport};
 use rustc_hash::FxHashMap;
 
 use crate::config::MediaConfig;
@@ -22,7 +22,7 @@ pub(crate) const REPORT_WITHIN: Duration = Duration::from_secs(5);
 struct StreamUse {
     call: CallId,
     is_caller: bool,
-    is_audio: bool,
+    media: &'static str,
     receives: bool,
     silent: bool,
     encrypted: bool,
@@ -80,12 +80,12 @@ impl Streams {
                 Command::Open { id, .. } => {
                     let is_caller = bridge.leg_of(*id).is_some_and(|leg| leg.0 == 0);
                     let stream =
-                        StreamUse { call, is_caller, is_audio: true, receives: false, silent: false, encrypted: false };
+                        StreamUse { call, is_caller, media: "audio", receives: false, silent: false, encrypted: false };
                     self.uses.insert(*id, stream);
                 }
                 Command::Configure { id, config, relearn } => {
                     if let Some(stream) = self.uses.get_mut(id) {
-                        stream.is_audio = config.codec != CodecHint::NotAudio;
+                        stream.media = config.codec.media();
                         stream.receives = config.receives;
                         stream.encrypted = config.rx_keys.is_some() && config.tx_keys.is_some();
                         if *relearn || !config.receives {
@@ -195,7 +195,7 @@ fn quality(stream: &StreamUse, report: &StreamReport) -> Option<MediaQuality> {
     }
     Some(MediaQuality {
         from: if stream.is_caller { "caller" } else { "callee" }.to_owned(),
-        kind: if stream.is_audio { "audio" } else { "video" }.to_owned(),
+        kind: stream.media.to_owned(),
         packets: received.packets,
         bytes: received.bytes,
         lost: received.lost,

@@ -414,7 +414,7 @@ fn a_phone_lists_a_number_hears_the_beep_and_is_hung_up() {
     let mut w = world_with(|_| {});
     let call = dials(&mut w, "*30102079460009", &sdp("198.51.100.10", 4000, "8 0 101"));
     assert!(plays(&w).is_empty(), "not before the ACK");
-    let calls = w.command(Command::Calls);
+    let calls = w.command(Command::Calls { tenant: None });
     let CommandReply::Calls { items } = calls else { panic!("calls are calls") };
     assert_eq!((items.len(), items[0].state.as_str(), items[0].legs), (1, "announcing", 1));
     w.send(A, &call.of_a("ACK", 2, "", ""));
@@ -517,7 +517,7 @@ fn an_operator_can_hang_up_an_announcement() {
     let mut w = world_with(|_| {});
     let call = dials(&mut w, "*30102079460009", &sdp("198.51.100.10", 4000, "0"));
     w.send(A, &call.of_a("ACK", 2, "", ""));
-    let CommandReply::Calls { items } = w.command(Command::Calls) else { panic!("calls are calls") };
+    let CommandReply::Calls { items } = w.command(Command::Calls { tenant: None }) else { panic!("calls are calls") };
     w.command(Command::Hangup { call: items[0].call });
     let bye = w.take_starting(A, "BYE");
     w.send(A, &reply(&bye, 200, "", "", ""));

@@ -458,7 +458,7 @@ fn a_draining_system_takes_no_call_and_lets_those_that_run_go_on() {
 fn an_operator_lists_and_hangs_up_a_call() {
     let mut w = World::new();
     let _call = w.call(A, B);
-    let CommandReply::Calls { items } = w.command(Command::Calls) else { panic!("calls give calls") };
+    let CommandReply::Calls { items } = w.command(Command::Calls { tenant: None }) else { panic!("calls give calls") };
     assert_eq!((items.len(), items[0].state.as_str(), items[0].from.as_str()), (1, "answered", "101"));
     assert_eq!(w.command(Command::Hangup { call: items[0].call }), CommandReply::Done { changed: 1 });
     assert!(first_line(&w.take(A)).starts_with("BYE "));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::*;
 use ringfort_sip::header::HeaderName;
 use ringfort_switch::io::{Command, CommandReply};
-use ringfort_switch::model::{CallId, Extension, ExtensionId, Secret, SipCredentials, Tenant, TenantId};
+use ringfort_switch::model::{CallId, Extension, ExtensionId, Secret, SipCredentials, Site, Tenant, TenantId};
 use ringfort_switch::record::{Binding, JournalRecord};
 
 const PHONE: &str = "198.51.100.10:5060";
@@ -154,7 +154,9 @@ fn the_oldest_contact_makes_room_where_an_extension_has_as_many_as_it_may() {
     for i in 1..=4 {
         w.register_with("user-a", PHONE, &format!("<sip:p{i}@198.51.100.10>;expires={}", 600 + i), "");
     }
-    let CommandReply::Registrations { items } = w.command(Command::Registrations { number: Some("101".into()) }) else {
+    let CommandReply::Registrations { items } =
+        w.command(Command::Registrations { tenant: None, number: Some("101".into()) })
+    else {
         panic!("registrations give registrations");
     };
     let kept: Vec<&str> = items.iter().map(|i| i.contact.as_str()).collect();
@@ -473,9 +475,8 @@ fn a_temporary_gruu_of_a_phone_that_is_gone_does_not_ring_the_other_phone_of_the
     assert!(w.nothing_for(OTHER));
 }
 
-#[test]
-fn a_temporary_gruu_is_worth_nothing_to_another_tenant() {
-    const CALLER: &str = "198.51.100.99:5060";
+/// A second tenant `Other` whose extension has the number of the first one's 101.
+fn two_tenants() -> Site {
     let mut two = site();
     let domains = vec!["other.example".into()];
     two.tenants.push(Tenant { id: TenantId(2), name: "Other".into(), domains, ..two.tenants[0].clone() });
@@ -486,7 +487,43 @@ fn a_temporary_gruu_is_worth_nothing_to_another_tenant() {
         ..two.extensions[&ExtensionId(1)].clone()
     };
     two.extensions.insert(stranger.id, stranger);
-    let mut w = World::with(config(), two);
+    two
+}
+
+/// CALL-11.
+#[test]
+fn a_number_of_several_tenants_is_asked_for_with_its_tenant() {
+    let mut w = World::with(config(), two_tenants());
+    w.register("user-a", PHONE);
+    let unregister = |number: &str| Command::Unregister { number: number.into(), contact: None };
+    let refused = |reply: CommandReply| match reply {
+        CommandReply::Refused { error } => error,
+        other => panic!("{other:?}"),
+    };
+    let error = refused(w.command(unregister("101")));
+    assert!(error.contains("as TENANT/101"), "{error}");
+    assert!(refused(w.command(unregister("Nobody/101"))).contains("no extension Nobody/101"));
+    assert_eq!(w.command(unregister("Other/101")), CommandReply::Done { changed: 0 });
+    let own = site().tenants[0].name.clone();
+    let of = |w: &mut World, tenant: Option<&str>, number: Option<&str>| {
+        let (tenant, number) = (tenant.map(str::to_owned), number.map(str::to_owned));
+        match w.command(Command::Registrations { tenant, number }) {
+            CommandReply::Registrations { items } => items.len(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!([None, Some(own.as_str()), Some("Other")].map(|tenant| of(&mut w, tenant, None)), [1, 1, 0]);
+    assert_eq!(of(&mut w, None, Some("Other/101")), 0);
+    let explain = |from: String| Command::RouteExplain { from, to: "102".into(), at: None };
+    assert!(refused(w.command(explain("101".into()))).contains("as TENANT/101"));
+    assert!(matches!(w.command(explain(format!("{own}/101"))), CommandReply::Route(_)));
+    assert_eq!(w.command(unregister(&format!("{own}/101"))), CommandReply::Done { changed: 1 });
+}
+
+#[test]
+fn a_temporary_gruu_is_worth_nothing_to_another_tenant() {
+    const CALLER: &str = "198.51.100.99:5060";
+    let mut w = World::with(config(), two_tenants());
     let gruu = temporary(&register_instance(&mut w, PHONE, "one", 1));
     // By our address both tenants get as far as the token itself.
     let uri = gruu.replace(DOMAIN, "192.0.2.1");

@@ -146,7 +146,12 @@ fn configuration(leg: &Leg, slot: &Slot) -> Option<StreamConfig> {
         signalling: Some(leg.policy.signalling),
         payload_types: expected(local, remote),
         clock_rate: codec.clock_rate(),
-        codec: if remote.kind == MediaKind::Audio { codec.hint() } else { CodecHint::NotAudio },
+        codec: match remote.kind {
+            MediaKind::Audio => codec.hint(),
+            MediaKind::Video => CodecHint::Video,
+            MediaKind::Text => CodecHint::Text,
+            MediaKind::Application | MediaKind::Image | MediaKind::Other => CodecHint::Other,
+        },
         rx_keys,
         tx_keys,
         sends: local.direction.send && remote.direction.recv,

@@ -145,7 +145,7 @@ fn configure(id: u64, relearn: bool) -> Command {
         signalling: Some(remote.ip()),
         payload_types: PtSet(u128::MAX),
         clock_rate: 8000,
-        codec: if id < 2 { CodecHint::G711 } else { CodecHint::NotAudio },
+        codec: if id < 2 { CodecHint::G711 } else { CodecHint::Video },
         rx_keys: keys.clone(),
         tx_keys: keys,
         sends: true,

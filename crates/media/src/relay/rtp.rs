@@ -9,7 +9,7 @@ use super::tables::Owner;
 use super::{Micros, PacketBuf, Relay, Verdict};
 use crate::rtp::{self, HEADER_LEN, Header, Kind, RtpError};
 use crate::srtp::SrtpError;
-use crate::types::{CodecHint, DropReason, Event, PortId};
+use crate::types::{DropReason, Event, PortId};
 
 /// A packet that passed the checks on it alone.
 struct Checked {
@@ -185,7 +185,7 @@ impl Relay {
             return Ok(Verdict::Consumed);
         }
         let dest = peer.destination().ok_or(DropReason::NoPartner)?;
-        let mark = stream.codec != CodecHint::NotAudio;
+        let mark = stream.codec.is_audio();
         let out = peer.sending.output.map(stream.source.generation, &header, now, stream.clock_rate, mark);
         let out = out.ok_or(DropReason::Sequence)?;
 
@@ -249,7 +249,7 @@ fn check(
         None => false,
     };
     let payload_end = header.payload_end(buf.as_slice()).map_err(|_| DropReason::Malformed)?;
-    let limit = if stream.codec == CodecHint::NotAudio { video } else { audio };
+    let limit = if stream.codec.is_audio() { audio } else { video };
     if !stream.rate.allow(now, limit) {
         return Err(DropReason::Rate);
     }

@@ -121,7 +121,7 @@ fn lines_that_cannot_be_relayed_keep_their_place_with_port_0_rfc_3264_section_6(
         ["m=image 0 udptl t38", middle[0], "m=application 0 UDP/DTLS/SCTP webrtc-datachannel", middle[1]]
     );
     assert!(call.connected(a, b, 0) && call.connected(a, b, 1));
-    assert_eq!(call.config(a, 1).codec, CodecHint::NotAudio);
+    assert_eq!(call.config(a, 1).codec, CodecHint::Video);
     call.hang_up();
 }
 

@@ -166,11 +166,18 @@ pub enum Ctl {
     Status,
     /// Registered phones
     Registrations {
-        /// Of this extension only
+        /// Of this extension only (TENANT/NUMBER where several tenants have it)
         number: Option<String>,
+        /// Of this tenant alone
+        #[arg(long)]
+        tenant: Option<String>,
     },
     /// Calls that run now
-    Calls,
+    Calls {
+        /// Of this tenant alone
+        #[arg(long)]
+        tenant: Option<String>,
+    },
     /// Call records, the newest first
     Cdr {
         /// How many at most
@@ -179,6 +186,9 @@ pub enum Ctl {
         /// With this number as caller or called
         #[arg(long, value_name = "NUMBER")]
         number: Option<String>,
+        /// Of this tenant alone
+        #[arg(long)]
+        tenant: Option<String>,
         /// Show numbers in full
         #[arg(long)]
         unmasked: bool,
@@ -190,6 +200,7 @@ pub enum Ctl {
     },
     /// Forget an extension's phones until they register again
     Unregister {
+        /// The extension's (TENANT/NUMBER where several tenants have it)
         number: String,
         /// Only the one with this contact URI
         #[arg(long, value_name = "URI")]
@@ -223,7 +234,8 @@ pub enum Ctl {
     Rates(RatesCommand),
     /// What was spent today and this month, what is reserved, and what is left
     Spending {
-        /// An extension's number, trunk:NAME or tenant:NAME [default: all that have a limit or have spent]
+        /// An extension's number, trunk:NAME or tenant:NAME, with TENANT/ before it of one tenant alone [default: all that
+        /// have a limit or have spent]
         account: Option<String>,
     },
     /// Numbers whose calls are stopped: lists, single entries, files
@@ -400,9 +412,14 @@ pub enum RatesCommand {
 #[derive(Debug, Subcommand)]
 pub enum ExtensionCommand {
     /// All extensions
-    List,
+    List {
+        /// Of this tenant alone
+        #[arg(long)]
+        tenant: Option<String>,
+    },
     /// A new extension; user name and password are generated unless given
     Add {
+        /// What others dial; TENANT/NUMBER for another tenant than the default one, here and below
         number: String,
         #[command(flatten)]
         fields: ExtensionFields,

@@ -37,10 +37,10 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
     };
     match args.command {
         Ctl::Status => print_answer(json, &switch(SwitchCommand::Status)?, show::status)?,
-        Ctl::Registrations { number } => {
-            print_answer(json, &switch(SwitchCommand::Registrations { number })?, show::registrations)?;
+        Ctl::Registrations { number, tenant } => {
+            print_answer(json, &switch(SwitchCommand::Registrations { tenant, number })?, show::registrations)?;
         }
-        Ctl::Calls => print_answer(json, &switch(SwitchCommand::Calls)?, show::calls)?,
+        Ctl::Calls { tenant } => print_answer(json, &switch(SwitchCommand::Calls { tenant })?, show::calls)?,
         Ctl::Hangup { call } => {
             let value = switch(SwitchCommand::Hangup { call: CallId(call) })?;
             print_answer(json, &value, |value| done(value, "There is no such call.", "Hung up."))?;
@@ -56,8 +56,8 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
             };
             print_answer(json, &switch(SwitchCommand::Drain)?, words)?;
         }
-        Ctl::Cdr { limit, number, unmasked } => {
-            print_answer(json, &ask_store(&dir, AdminRequest::Cdr { limit, number, unmasked })?, show::cdr)?;
+        Ctl::Cdr { limit, number, tenant, unmasked } => {
+            print_answer(json, &ask_store(&dir, AdminRequest::Cdr { limit, number, tenant, unmasked })?, show::cdr)?;
         }
         Ctl::Extension(command) => extension(&dir, json, command)?,
         Ctl::Route(RouteCommand::Explain { from, to, at }) => {
@@ -126,7 +126,9 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
 
 fn extension(dir: &std::path::Path, json: bool, command: ExtensionCommand) -> anyhow::Result<()> {
     match command {
-        ExtensionCommand::List => print_answer(json, &ask_store(dir, AdminRequest::ExtensionList)?, show::extensions),
+        ExtensionCommand::List { tenant } => {
+            print_answer(json, &ask_store(dir, AdminRequest::ExtensionList { tenant })?, show::extensions)
+        }
         ExtensionCommand::Show { number, secrets } => {
             print_answer(json, &ask_store(dir, AdminRequest::ExtensionShow { number, secrets })?, show::extension)
         }

@@ -1,5 +1,6 @@
 //! Answers of the control socket as text for people.
 
+use ringfort_store::site::DEFAULT_TENANT;
 use ringfort_switch::record::UnixMillis;
 use serde_json::Value;
 
@@ -124,11 +125,19 @@ pub fn lines(kind: &str, value: &Value) -> String {
     if out.is_empty() { format!("No {kind}.\n") } else { out }
 }
 
+/// What belongs to a tenant, as operators name it: `TENANT/NUMBER`, but of the first one without a tenant.
+fn owned(item: &Value, key: &str) -> String {
+    match item["tenant"].as_str() {
+        Some(tenant) if tenant != DEFAULT_TENANT => format!("{tenant}/{}", text(&item[key])),
+        _ => text(&item[key]),
+    }
+}
+
 pub fn registrations(value: &Value) -> String {
     let mut table = Table::new(&["number", "source", "transport", ">expires", "phone", "contact"]);
     for item in items(value) {
         table.row([
-            text(&item["number"]),
+            owned(item, "number"),
             text(&item["source"]),
             text(&item["transport"]),
             seconds(item["expires_in_s"].as_u64().unwrap_or(0)),
@@ -189,7 +198,7 @@ pub fn calls(value: &Value) -> String {
         let media: Vec<String> = item["srtp"].as_array().into_iter().flatten().map(text).collect();
         table.row([
             text(&item["call"]),
-            text(&item["from"]),
+            owned(item, "from"),
             text(&item["to"]),
             text(&item["state"]),
             seconds(item["seconds"].as_u64().unwrap_or(0)),
@@ -336,7 +345,7 @@ pub fn extensions(value: &Value) -> String {
     let mut table = Table::new(&["number", "name", "sip user", "srtp", ">calls", ">phones", "enabled"]);
     for item in items(value) {
         table.row([
-            text(&item["number"]),
+            owned(item, "number"),
             text(&item["name"]),
             text(&item["sip_user"]),
             text(&item["srtp"]),

@@ -23,9 +23,17 @@ pub enum AdminRequest {
     Cdr {
         limit: u32,
         number: Option<String>,
+        /// `None`: of all.
+        #[serde(default)]
+        tenant: Option<String>,
         unmasked: bool,
     },
-    ExtensionList,
+    ExtensionList {
+        /// `None`: of all.
+        #[serde(default)]
+        tenant: Option<String>,
+    },
+    /// Here and below: a number of the default tenant, or `TENANT/NUMBER`.
     ExtensionShow {
         number: String,
         secrets: bool,
@@ -202,8 +210,8 @@ mod tests {
     fn each_request_is_read_back_as_it_was_written() {
         let fields = Fields { name: Some("A".into()), enabled: Some(false), ..Fields::default() };
         let requests = [
-            AdminRequest::Cdr { limit: 3, number: None, unmasked: false },
-            AdminRequest::ExtensionList,
+            AdminRequest::Cdr { limit: 3, number: None, tenant: None, unmasked: false },
+            AdminRequest::ExtensionList { tenant: Some("acme".into()) },
             AdminRequest::ExtensionShow { number: "101".into(), secrets: true },
             AdminRequest::ExtensionAdd { number: "101".into(), fields: fields.clone() },
             AdminRequest::ExtensionSet { number: "101".into(), fields },

@@ -98,7 +98,7 @@ fn record(client: &mut Client, number: &str, report: &mut Report) -> Result<(), 
         return Ok(());
     }
     let number = Some(number.to_owned());
-    let found = client.ask(&Request::Admin(AdminRequest::Cdr { limit: 5, number, unmasked: true }))?;
+    let found = client.ask(&Request::Admin(AdminRequest::Cdr { limit: 5, number, tenant: None, unmasked: true }))?;
     let Some(item) = found["items"].as_array().and_then(|items| items.first()) else {
         report.fail("record", "there is no record of the call", "is the disk full? the log says what the journal met");
         return Ok(());

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::Switch;
-use crate::io::{CommandReply, RouteAnswer, RouteTrunk, SpendingCounts, SpendingItem};
+use crate::io::{CommandReply, RouteAnswer, RouteTrunk, SpendingCounts, SpendingItem, of_tenant};
 use crate::model::{Extension, SpendLimits, TenantId};
 use crate::money::{self, Millionths};
 use crate::record::{Account, LocalDay};
@@ -13,17 +13,19 @@ use super::Ledger;
 
 impl Switch {
     /// All accounts that have a limit or have spent, or the one of that name: an extension's number, `trunk:NAME`,
-    /// `tenant:NAME`.
+    /// `tenant:NAME`; with `TENANT/` before it those of one tenant alone.
     pub(crate) fn spending_items(&self, now: Instant, name: Option<&str>, extensions: bool) -> CommandReply {
         let site = self.directory.site();
         let tenants = site.tenants.iter().map(|t| (Account::Tenant(t.id), t.id, format!("tenant:{}", t.name)));
         let trunks = site.trunks.values().map(|t| (Account::Trunk(t.id), t.tenant, format!("trunk:{}", t.name)));
         let wanted = site.extensions.values().filter(|_| extensions);
         let extensions = wanted.map(|e| (Account::Extension(e.id), e.tenant, e.number.clone()));
+        let (of, bare) = name.map_or((None, None), |name| (of_tenant(name).0, Some(of_tenant(name).1)));
         let mut items = Vec::new();
         for (account, tenant, account_name) in tenants.chain(trunks).chain(extensions) {
             let of_interest = || self.limits_of(account).any() || self.purse.spending.ledger(account).is_some();
-            if name.map_or_else(of_interest, |name| account_name == name) {
+            let is_asked = |bare| account_name == bare && of.is_none_or(|of| of == self.name_of_tenant(tenant));
+            if bare.map_or_else(of_interest, is_asked) {
                 items.push(self.spending_item(now, account, tenant, account_name));
             }
         }
@@ -57,7 +59,7 @@ impl Switch {
         let currency = site.rates.iter().find(|(id, _)| site.trunks.get(id).is_some_and(|t| t.tenant == tenant));
         SpendingItem {
             account: name,
-            tenant: site.tenants.iter().find(|t| t.id == tenant).map_or_else(String::new, |t| t.name.clone()),
+            tenant: self.name_of_tenant(tenant).to_owned(),
             currency: currency.map(|(_, table)| table.currency.clone()),
             day: shown(day),
             spent_today: money::text(ledger.spent_on(day)),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::registration::Standing;
 use super::{Entry, place};
 use crate::Switch;
-use crate::io::{CommandReply, TrunkItem, TrunkState};
+use crate::io::{CommandReply, TrunkItem, TrunkState, of_tenant};
 use crate::model::{TrunkId, TrunkKind};
 
 impl Switch {
@@ -26,20 +26,15 @@ impl Switch {
 
     /// `NAME`, or `TENANT/NAME` where several tenants have one of that name.
     pub(crate) fn trunk_named(&self, name: &str) -> Result<TrunkId, String> {
-        let (tenant, bare) = name.split_once('/').map_or((None, name), |(tenant, bare)| (Some(tenant), bare));
-        let fits =
-            |entry: &&Entry| entry.trunk.name == bare && tenant.is_none_or(|tenant| self.tenant_name(entry) == tenant);
+        let (tenant, bare) = of_tenant(name);
+        let owner = |entry: &Entry| self.name_of_tenant(entry.trunk.tenant);
+        let fits = |entry: &&Entry| entry.trunk.name == bare && tenant.is_none_or(|tenant| owner(entry) == tenant);
         let mut found = self.trunks.entries.values().filter(fits).map(|entry| entry.trunk.id);
         match (found.next(), found.next()) {
             (Some(id), None) => Ok(id),
             (Some(_), Some(_)) => Err(format!("several tenants have a trunk {bare}: say which, as TENANT/{bare}")),
             (None, _) => Err(format!("there is no trunk {name}: `ctl trunks` lists them")),
         }
-    }
-
-    fn tenant_name(&self, entry: &Entry) -> String {
-        let tenants = &self.directory.site().tenants;
-        tenants.iter().find(|t| t.id == entry.trunk.tenant).map_or_else(String::new, |t| t.name.clone())
     }
 
     fn trunk_item(&self, now: Instant, id: TrunkId, entry: &Entry) -> TrunkItem {
@@ -52,7 +47,7 @@ impl Switch {
         let ago = |at: Instant| now.saturating_duration_since(at).as_secs();
         TrunkItem {
             name: entry.trunk.name.clone(),
-            tenant: self.tenant_name(entry),
+            tenant: self.name_of_tenant(entry.trunk.tenant).to_owned(),
             kind: match entry.trunk.kind {
                 TrunkKind::Peer => "peer",
                 TrunkKind::Register => "register",
