@@ -1,7 +1,6 @@
 //! The `ringfort` program: configuration, wiring, signals, command line. What it does for a call is in the crates.
 
 mod admin;
-mod allocator;
 mod cli;
 mod config;
 mod control;
@@ -12,6 +11,7 @@ mod guard_edge;
 mod http;
 mod kernel_bans;
 mod logging;
+mod memory;
 mod metrics;
 mod node;
 mod offence_log;
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    allocator::return_large_blocks();
+    memory::return_large_blocks();
     match cli::dispatch(cli::args::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {

@@ -30,7 +30,7 @@ use crate::demo::{self, Account, Welcome};
 use crate::guard_edge::{BanList, GuardEdge};
 use crate::offence_log::OffenceLog;
 use crate::stir::card::CardDesk;
-use crate::{http, kernel_bans, logging, metrics, node, random, reach_gate, selftest, stir, time};
+use crate::{http, kernel_bans, logging, memory, metrics, node, random, reach_gate, selftest, stir, time};
 
 /// How often the store's background work is done.
 const MAINTENANCE_EVERY: Duration = Duration::from_millis(500);
@@ -146,6 +146,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if args.selftest {
         spawn_selftest(data_dir.clone())?;
     }
+    memory::drop_code_of_the_start();
     let code = serve(&handle, &admin, &woken, config.drain_for);
     drop(control);
     let reason = handle.stop();
