@@ -134,7 +134,12 @@ fn trunks(out: &mut String, items: &[TrunkItem]) {
         ("trunk_calls", "gauge", "Calls on it.", |t| u64::from(t.calls)),
         ("trunk_calls_in_total", "counter", "Calls that came by it.", |t| t.calls_in),
         ("trunk_calls_out_total", "counter", "Calls that it was tried for.", |t| t.calls_out),
-        ("trunk_failures_total", "counter", "Registrations and checks that came to nothing.", |t| t.failures),
+        (
+            "trunk_failures_total",
+            "counter",
+            "Registrations, checks and calls that came to nothing by its doing.",
+            |t| t.failures,
+        ),
     ];
     for (name, kind, help, value) in METRICS.iter().filter(|_| !items.is_empty()) {
         let _ = writeln!(out, "# HELP ringfort_{name} {help}\n# TYPE ringfort_{name} {kind}");

@@ -96,6 +96,7 @@ pub fn switch_config(
         max_dialogs: config.limits.dialogs,
         gruu_key: SecretKey::new(gruu_key),
         inner_domains: config.dns.inner,
+        judges_identity: config.stir.trust.is_some(),
         locate: locate::Settings { naptr: config.dns.naptr, ..locate::Settings::default() },
         watch: config.guard.watch.clone(),
         scanners: config.guard.scanners.clone(),

@@ -11,7 +11,7 @@ mod params;
 use std::fmt;
 
 pub use challenger::{AuthFailure, Challenger, Verified};
-pub use client::{ClientAuth, Credentials, NoAnswer, authorize};
+pub use client::{ClientAuth, Credentials, NoAnswer, authorize, realm_of};
 pub use params::{AuthParams, BadParams};
 
 use crate::write::{Headers, Quoted};

@@ -219,8 +219,7 @@ fn path(
                 let (not_before, not_after) = validity(all.iter());
                 CredentialError::NotNow { subject: leaf.subject.clone(), not_before, not_after }
             }
-            webpki::Error::UnknownIssuer => untrusted("the authority that issued it is not among them".into()),
-            other => untrusted(other.to_string()),
+            other => untrusted(in_words(&other)),
         })?;
     let mut above = Vec::new();
     for certificate in found.intermediate_certificates() {
@@ -233,6 +232,23 @@ fn path(
     }
     let (not_before, not_after) = validity(std::iter::once(leaf).chain(&above));
     Ok(Path { not_before, not_after, above })
+}
+
+/// Why there is no path, where an operator or signer meets it; else the library's own word for it.
+fn in_words(error: &webpki::Error) -> String {
+    match error {
+        webpki::Error::UnknownIssuer => "the authority that issued it is not among them".to_owned(),
+        webpki::Error::CaUsedAsEndEntity => {
+            "it is one for an authority (CA:TRUE), which vouches for certificates and signs no calls".to_owned()
+        }
+        webpki::Error::EndEntityUsedAsCa => "one above it is for no authority (CA:TRUE is wanting)".to_owned(),
+        webpki::Error::InvalidSignatureForPublicKey => "a signature in the chain is wrong".to_owned(),
+        webpki::Error::PathLenConstraintViolated => {
+            "there are more authorities in the chain than one of them allows (pathLenConstraint)".to_owned()
+        }
+        webpki::Error::UnsupportedCriticalExtension => "it has a critical extension that is not understood".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn validity<'a>(certificates: impl Iterator<Item = &'a Certificate>) -> (UnixTime, UnixTime) {

@@ -335,6 +335,7 @@ fn each_fault_of_a_certificate_is_unsupported_credential() {
         let verdict = verdict_of(&mut world, &holder.chain);
         assert_eq!(failed(&verdict), kind, "{name}: {verdict}");
         assert_eq!(verdict.refusal(), Some((437, "Unsupported Credential")), "{name}");
+        assert_eq!(verdict.to_string().contains("CA:TRUE"), name == "an authority's", "{verdict}");
     }
     for other in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "0\u{3}"] {
         assert_eq!(failed(&verdict_of(&mut world, other)), FailureKind::Credential, "{other:?}");

@@ -7,8 +7,9 @@ use ringfort_sip::flow::Transport;
 use ringfort_sip::uri::{Host, Scheme, Uri};
 
 use crate::config::{Listener, ProfileKind, SwitchConfig};
-use crate::model::{Pattern, Site, Tenant, Trunk, Unrated};
+use crate::model::{InboundRoute, Pattern, Site, Tenant, Trunk, Unrated, Verified, VerifyIdentity};
 use crate::reach::{Level, Weakness};
+use crate::route::rewritten;
 
 /// Where external profiles listen in the documentation.
 const PORT: u16 = 5080;
@@ -19,8 +20,12 @@ pub fn advice(config: &SwitchConfig, site: &Site) -> Vec<Weakness> {
     for trunk in site.trunks.values().filter(|trunk| trunk.enabled) {
         found.extend(of_profile(config, trunk).or_else(|| of_transport(config, trunk)));
     }
+    if !config.judges_identity {
+        found.extend(of_unjudged(site));
+    }
     for tenant in &site.tenants {
         found.extend(of_emergency(site, tenant));
+        found.extend(of_emergency_rewritten(site, tenant));
         found.extend(of_spending(site, tenant));
     }
     found.sort_by_key(|weakness| std::cmp::Reverse(weakness.level));
@@ -32,7 +37,7 @@ fn warning(rule: &'static str, text: String, mend: String) -> Weakness {
 }
 
 fn of_profile(config: &SwitchConfig, trunk: &Trunk) -> Option<Weakness> {
-    let name = trunk.profile.as_deref()?;
+    let Some(name) = trunk.profile.as_deref() else { return of_no_profile(config, trunk) };
     let Trunk { name: trunk, .. } = trunk;
     match config.profiles.iter().find(|profile| profile.name == name) {
         Some(profile) if profile.kind == ProfileKind::External => None,
@@ -61,7 +66,22 @@ fn of_profile(config: &SwitchConfig, trunk: &Trunk) -> Option<Weakness> {
     }
 }
 
-fn of_transport(config: &SwitchConfig, trunk: &Trunk) -> Option<Weakness> {
+/// Where phones register, every call is one of a phone (GUARD-2): a provider's calls need a profile of their own.
+fn of_no_profile(config: &SwitchConfig, trunk: &Trunk) -> Option<Weakness> {
+    if config.profiles.iter().any(|profile| profile.kind == ProfileKind::External) {
+        return None;
+    }
+    let (transport, ipv4) = way_of(trunk).unwrap_or((Transport::Udp, None));
+    let profile = new_profile(config, "world", transport, ipv4.unwrap_or(true));
+    Some(warning(
+        "trunk.no-external-profile",
+        format!("no call of trunk {} can come in: where phones register it is asked for a phone's login", trunk.name),
+        format!("{profile} in ringfort.toml"),
+    ))
+}
+
+/// The transport that a trunk is reached by, and whether its address is an IPv4 one; `None` where the DNS has the choice.
+fn way_of(trunk: &Trunk) -> Option<(Transport, Option<bool>)> {
     let hop = Uri::parse(trunk.outbound_proxy.as_deref().unwrap_or(&trunk.server)).ok()?;
     let ipv4 = match hop.host {
         Host::V4(_) => Some(true),
@@ -72,13 +92,17 @@ fn of_transport(config: &SwitchConfig, trunk: &Trunk) -> Option<Weakness> {
         let all = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
         all.into_iter().find(|transport| transport.as_str().eq_ignore_ascii_case(name))
     });
-    let transport = match (hop.scheme == Scheme::Sips, named) {
-        (true, Some(Transport::Udp | Transport::Tcp) | None) => Transport::Tls,
-        (_, Some(transport)) => transport,
+    match (hop.scheme == Scheme::Sips, named) {
+        (true, Some(Transport::Udp | Transport::Tcp) | None) => Some((Transport::Tls, ipv4)),
+        (_, Some(transport)) => Some((transport, ipv4)),
         // RFC 3263 §4.1: an address or a port means UDP; else the DNS has the choice.
-        (false, None) if ipv4.is_some() || hop.port.is_some() => Transport::Udp,
-        (false, None) => return None,
-    };
+        (false, None) if ipv4.is_some() || hop.port.is_some() => Some((Transport::Udp, ipv4)),
+        (false, None) => None,
+    }
+}
+
+fn of_transport(config: &SwitchConfig, trunk: &Trunk) -> Option<Weakness> {
+    let (transport, ipv4) = way_of(trunk)?;
     let profile = trunk.profile.as_deref();
     let families: &[bool] = match ipv4 {
         Some(true) => &[true],
@@ -147,6 +171,23 @@ fn listen(config: &SwitchConfig, transport: Transport, ipv4: bool) -> String {
     format!("\"{}:{}\"", transport.as_str().to_ascii_lowercase(), SocketAddr::new(ip, port))
 }
 
+/// Signatures that are asked for, and nobody to judge them.
+fn of_unjudged(site: &Site) -> impl Iterator<Item = Weakness> {
+    let required = |trunk: &&Trunk| trunk.enabled && trunk.verify_identity == VerifyIdentity::Require;
+    let trunks = site.trunks.values().filter(required).map(|trunk| {
+        format!(
+            "trunk {} requires signed numbers, and nothing is there to judge them by: each of its calls is refused",
+            trunk.name
+        )
+    });
+    let never = |route: &&InboundRoute| !route.identity.is_empty() && !route.identity.contains(&Verified::None);
+    let routes = site.inbound.iter().filter(never).map(|route| {
+        format!("inbound route {} wants numbers that were judged, and none ever is: no call fits it", route.name)
+    });
+    let mend = "`trust`, the file of the authorities that are believed, in [stir] of ringfort.toml";
+    trunks.chain(routes).map(|text| warning("stir.no-trust", text, mend.to_owned()))
+}
+
 fn of_emergency(site: &Site, tenant: &Tenant) -> Option<Weakness> {
     let names_it = |number: &&String| {
         let of_tenant = site.outbound.iter().filter(|route| route.tenant == tenant.id && !route.trunks.is_empty());
@@ -173,6 +214,29 @@ fn of_emergency(site: &Site, tenant: &Tenant) -> Option<Weakness> {
         rule: "emergency.no-trunk",
         text: format!("nobody{whose} can call the emergency numbers {numbers}: there is no trunk"),
         mend: "a [[trunk]], or another telephone".to_owned(),
+    })
+}
+
+/// A route for more than emergency numbers takes digits off those as well.
+fn of_emergency_rewritten<'s>(site: &'s Site, tenant: &'s Tenant) -> impl Iterator<Item = Weakness> + 's {
+    let numbers = &tenant.numbers.emergency;
+    let routes = site.outbound.iter().filter(|route| route.tenant == tenant.id && !route.trunks.is_empty());
+    routes.filter_map(move |route| {
+        let named = |number: &&String| route.patterns.iter().any(|p| !matches!(p, Pattern::Any) && p.matches(number));
+        let becomes = |number: &str| rewritten(route, number);
+        // `030112` is still a call for help, `12` is none.
+        let lost = |number: &&String| !numbers.iter().any(|known| becomes(number).ends_with(known.as_str()));
+        let number = numbers.iter().filter(named).find(lost)?;
+        Some(warning(
+            "emergency.rewritten",
+            format!(
+                "route {}{} takes the emergency number {number} and makes {:?} of it",
+                route.name,
+                whose(site, tenant),
+                becomes(number)
+            ),
+            format!("a [[route]] with the pattern \"exact:{number}\" and no `strip`, before this one or instead"),
+        ))
     })
 }
 

@@ -202,6 +202,8 @@ pub struct SwitchConfig {
     pub gruu_key: SecretKey,
     /// A stranger's domain may lead to private and loopback addresses. For closed networks and tests.
     pub inner_domains: bool,
+    /// There are authorities by which signatures of callers' numbers are judged (RFC 8224).
+    pub judges_identity: bool,
     /// How hosts of trunks and domains are located (RFC 3263); the transports are those of our listeners.
     pub locate: locate::Settings,
     /// When offenders are banned, and for how long.

@@ -5,6 +5,7 @@ use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_sip::reason::Reason;
 use ringfort_sip::write::{Body, Headers};
+use ringfort_stir::rejection;
 
 use HeaderName as H;
 
@@ -58,6 +59,17 @@ fn cross_reason(line: &[u8], headers: &mut Headers) {
             None => headers.push("Reason", format_args!("{};cause={cause}", said.protocol)),
         };
     }
+}
+
+/// Call-Info of a 608, where it is a card to complain by (RFC 8688 §3.1): it is meant for the caller.
+pub fn complaint(response: &Message) -> Headers {
+    let mut headers = Headers::default();
+    let values = response.headers(HeaderName::CallInfo).filter(|value| value.len() <= LONGEST);
+    let mut cards = values.filter_map(|value| rejection::card_url(std::str::from_utf8(value).ok()?));
+    if let Some(url) = cards.find(|url| url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"))) {
+        headers.push("Call-Info", format_args!("<{url}>;purpose=jwscard"));
+    }
+    headers
 }
 
 /// What a refused body could have been.

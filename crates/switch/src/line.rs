@@ -1,5 +1,6 @@
 //! What a trunk is in use for: its limits (CALL-4), and how we show ourselves to it (RFC 3323, RFC 3325).
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ringfort_sip::uri::Uri;
@@ -9,15 +10,15 @@ use rustc_hash::FxHashMap;
 use crate::model::{Extension, FromUser, NumberPlan, Trunk, TrunkId, TrunkKind};
 use crate::number;
 
-/// The window in which new calls are counted.
+/// The time in which new calls are counted, whenever it begins.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One trunk's use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Default)]
 struct LineUse {
     calls: u32,
-    window: Instant,
-    begun: u32,
+    /// When the calls of the last second began; kept where their number is limited.
+    begun: VecDeque<Instant>,
 }
 
 /// All trunks' uses.
@@ -48,19 +49,27 @@ impl Lines {
     /// # Errors
     /// The limit that is reached; nothing was taken.
     pub fn take(&mut self, now: Instant, trunk: &Trunk) -> Result<(), LineFull> {
-        let used = self.uses.entry(trunk.id).or_insert(LineUse { calls: 0, window: now, begun: 0 });
+        let used = self.uses.entry(trunk.id).or_default();
         if used.calls >= trunk.max_calls {
             return Err(LineFull::Calls);
         }
-        if now.saturating_duration_since(used.window) >= SECOND {
-            (used.window, used.begun) = (now, 0);
+        while used.begun.front().is_some_and(|begun| now.saturating_duration_since(*begun) >= SECOND) {
+            used.begun.pop_front();
         }
-        if trunk.calls_per_second > 0 && used.begun >= trunk.calls_per_second {
+        let most = trunk.calls_per_second as usize;
+        if most > 0 && used.begun.len() >= most {
             return Err(LineFull::Rate);
         }
         used.calls += 1;
-        used.begun += 1;
+        if most > 0 {
+            used.begun.push_back(now);
+        }
         Ok(())
+    }
+
+    /// Takes a place for a call for help: no limit of ours is in its way.
+    pub fn take_for_help(&mut self, trunk: TrunkId) {
+        self.uses.entry(trunk).or_default().calls += 1;
     }
 
     /// A call has left the trunk.
@@ -201,6 +210,24 @@ mod tests {
         assert_eq!(lines.take(now, &trunk), Err(LineFull::Rate), "the fourth in a second");
         assert_eq!(lines.take(now + SECOND, &trunk), Ok(()));
         assert_eq!(lines.calls(trunk.id), 2);
+        lines.take_for_help(trunk.id);
+        assert_eq!(lines.calls(trunk.id), 3, "a call for help goes on all the same, and counts");
+    }
+
+    #[test]
+    fn no_second_whenever_it_begins_has_more_calls_than_the_limit() {
+        let trunk = Trunk { calls_per_second: 3, ..trunk() };
+        let (mut lines, start) = (Lines::default(), start());
+        let mut taken = Vec::new();
+        for millis in (0..5_000).step_by(70) {
+            let now = start + Duration::from_millis(millis);
+            if lines.take(now, &trunk).is_ok() {
+                lines.give_back(trunk.id);
+                taken.push(now);
+            }
+        }
+        assert!(taken.len() >= 13, "{}", taken.len());
+        assert!(taken.windows(4).all(|four| four[3] - four[0] >= SECOND), "{taken:?}");
     }
 
     #[test]
@@ -221,6 +248,16 @@ mod tests {
             fields(&shown)[1],
             "Remote-Party-ID: <sip:+442079460000@sip.acme.example>;party=calling;screen=yes;privacy=off"
         );
+    }
+
+    #[test]
+    fn a_trunk_that_takes_its_own_number_alone_is_shown_no_other() {
+        let plan = NumberPlan { country: "44".into(), national_prefix: "0".into(), ..NumberPlan::default() };
+        let mut trunk = Trunk { caller_id: Some("+442079469999".into()), ..trunk() };
+        let from = |trunk: &Trunk| shown(&plan, trunk, "pbx.example", &caller(), false).from;
+        assert_eq!(from(&trunk), "<sip:+442079460000@pbx.example>");
+        trunk.headers.caller_id_only = true;
+        assert_eq!(from(&trunk), "<sip:+442079469999@pbx.example>");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Instant;
 use ringfort_sip::advertise;
 use ringfort_sip::flow::ListenerId;
 use ringfort_sip::locate::{
-    Answer, LocateError, Located, Locator, LookupId, NumberRequest, QueryId, Request, Resolved, Settings, Target,
-    Targets,
+    Answer, Families, LocateError, Located, Locator, LookupId, NumberRequest, QueryId, Request, Resolved, Settings,
+    Target, Targets,
 };
 use rustc_hash::FxHashMap;
 
@@ -39,6 +39,12 @@ impl Lookups {
     pub(crate) fn new(mut settings: Settings, listeners: &[Listener], seed: [u8; 32]) -> Self {
         // What we have no listener for cannot be sent.
         settings.transports.retain(|transport| listeners.iter().any(|l| l.sip.transport == *transport));
+        let has = |ipv4: bool| listeners.iter().any(|l| l.sip.local.is_ipv4() == ipv4);
+        settings.families = match (settings.families, has(true), has(false)) {
+            (Families::V6First | Families::V4First, true, false) => Families::V4Only,
+            (Families::V6First | Families::V4First, false, true) => Families::V6Only,
+            (families, _, _) => families,
+        };
         Self { locator: Locator::new(settings, seed), waiting: FxHashMap::default() }
     }
 

@@ -5,6 +5,8 @@ use crate::model::{Calling, HeaderRules, NumberFormat, NumberPlan, Trunk};
 
 /// Shortest subscriber number that an area code is put before: what is shorter is a service or a short code.
 const SHORTEST_SUBSCRIBER: usize = 5;
+/// Longest number with its area code: what has more digits was not dialled within an area, whatever it is.
+const LONGEST_NATIONAL: usize = 11;
 /// Shortest number with its area code in countries without a national prefix.
 const SHORTEST_NATIONAL: usize = 7;
 /// E.164 §6: the longest number, country code included.
@@ -69,7 +71,9 @@ pub fn canonical(plan: &NumberPlan, dialled: &str) -> Option<String> {
         // The North American plan takes ten digits without its prefix.
         return within(dialled);
     }
-    let subscriber = !plan.area.is_empty() && dialled.len() >= SHORTEST_SUBSCRIBER;
+    let subscriber = !plan.area.is_empty()
+        && dialled.len() >= SHORTEST_SUBSCRIBER
+        && plan.area.len() + dialled.len() <= LONGEST_NATIONAL;
     if subscriber { within(&format!("{}{dialled}", plan.area)) } else { None }
 }
 
@@ -147,7 +151,8 @@ pub fn is_emergency(plan: &NumberPlan, dialled: &str) -> bool {
 
 /// The number that a trunk is told as the caller's, written its way; `None`: neither extension nor trunk has one.
 pub fn caller_id(plan: &NumberPlan, trunk: &Trunk, calling: &Calling) -> Option<String> {
-    let number = calling.caller_id.as_ref().or(trunk.caller_id.as_ref())?;
+    let of_extension = calling.caller_id.as_ref().filter(|_| !trunk.headers.caller_id_only);
+    let number = of_extension.or(trunk.caller_id.as_ref())?;
     let number = without_separators(number);
     let e164 = canonical(plan, &number);
     Some(to_trunk(plan, trunk.headers.number_format, &number, e164.as_deref()))
@@ -181,6 +186,7 @@ mod tests {
         for (plan, dialled, expected) in [
             (&britain, "02079460000", Some("+442079460000")),
             (&britain, "79460000", Some("+442079460000")),
+            (&britain, "4930123456", None),
             (&britain, "+442079460000", Some("+442079460000")),
             (&britain, "004930123456", Some("+4930123456")),
             (&britain, "101", None),

@@ -220,13 +220,13 @@ impl Switch {
         if proof == Proof::Missing {
             self.counters.offences_unproven += 1;
             // Whoever is never banned is not to be muted by packets in his name either.
-            if !self.is_trunk_address(source) && !self.wall.watch.is_spared(source) {
+            if !self.sources.knows_well(source) && !self.wall.watch.is_spared(source) {
                 self.outputs.push_back(Output::Penalise(source));
             }
             return;
         }
         self.counters.offences[offence as usize] += 1;
-        let is_trunk = self.is_trunk_address(source);
+        let is_trunk = self.sources.knows_well(source);
         let counted = self.wall.watch.offence(self.clock.unix_s(now), source, offence, is_trunk);
         let report = OffenceReport {
             at: self.clock.unix(now),
@@ -318,6 +318,7 @@ impl Switch {
         self.settle_wall(now);
     }
 
+    /// Whether a trunk's calls come from there, as far as access lists are concerned.
     pub(crate) fn is_trunk_address(&self, source: IpAddr) -> bool {
         self.sources.knows(source)
     }

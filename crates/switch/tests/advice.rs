@@ -157,3 +157,42 @@ fn what_is_too_long_for_udp_goes_by_a_tcp_listener_of_the_phone_s_own_family() {
     let via = String::from_utf8_lossy(invite.header(HeaderName::Via).expect("Via")).into_owned();
     assert!(via.starts_with("SIP/2.0/TCP 192.0.2.1:5060;"), "{via}");
 }
+
+#[test]
+fn signatures_that_are_asked_for_without_anybody_to_judge_them() {
+    let deaf = SwitchConfig { judges_identity: false, ..config() };
+    let (rule, words) = of_trunk(&deaf, |trunk| trunk.verify_identity = VerifyIdentity::Require);
+    assert_eq!(rule, "stir.no-trust");
+    assert!(words.contains("trunk acme requires signed numbers") && words.contains("[stir]"), "{words}");
+    let mut site = good();
+    site.inbound.push(InboundRoute { identity: vec![Verified::Passed], ..inbound_to("101") });
+    assert!(said(&deaf, &site)[0].1.contains("inbound route in"), "{:?}", said(&deaf, &site));
+    site.trunks.get_mut(&ONE).expect("it is there").verify_identity = VerifyIdentity::Require;
+    assert_eq!(said(&config(), &site), []);
+}
+
+#[test]
+fn a_route_that_makes_something_else_of_an_emergency_number() {
+    let with = |strip: u8, prepend: &str| {
+        let mut site = good();
+        let patterns = vec![Pattern::Exact("112".into()), Pattern::Prefix("0".into())];
+        site.outbound.push(OutboundRoute { strip, prepend: prepend.into(), ..route("outside", patterns, vec![ONE]) });
+        said(&config(), &site)
+    };
+    assert!(with(0, "").is_empty());
+    assert!(with(0, "030").is_empty(), "{:?}", with(0, "030"));
+    let said = with(1, "");
+    assert_eq!(said[0].0, "emergency.rewritten");
+    assert!(said[0].1.contains("route outside takes the emergency number 112 and makes \"12\" of it"), "{said:?}");
+}
+
+#[test]
+fn a_trunk_where_phones_alone_are_let_in() {
+    let mut phones = config();
+    phones.profiles.truncate(1);
+    phones.listeners.retain(|listener| listener.profile == ProfileId(0));
+    let (rule, words) = of_trunk(&phones, |_| {});
+    assert_eq!(rule, "trunk.no-external-profile");
+    let line = "[[profile]] name = \"world\", kind = \"external\", listen = [\"udp:192.0.2.1:5080\"]";
+    assert!(words.contains("no call of trunk acme can come in") && words.contains(line), "{words}");
+}

@@ -607,3 +607,35 @@ fn a_diversion_is_shown_and_noted_where_the_trunk_tells_it_so_and_crosses_nowher
         assert_eq!(noted, (form != F::None).then_some((number, reason)));
     }
 }
+
+#[test]
+fn a_trunks_caller_who_claims_a_number_or_name_of_the_house_is_shown_as_nobody() {
+    for (claimed, shows) in [
+        ("\"Desk 1\" <sip:101@203.0.113.1>", "\"Anonymous\" <sip:anonymous@anonymous.invalid>"),
+        ("\"Boss\" <sip:Director@203.0.113.1>", "\"Anonymous\" <sip:anonymous@anonymous.invalid>"),
+        ("\"Ann\" <sip:1010@203.0.113.1>", "\"Ann\" <sip:1010@pbx.example>"),
+    ] {
+        let mut w = world();
+        Asking { from: claimed, ..asking() }.send(&mut w, 1);
+        assert_eq!(shown(&w.take(B)), shows, "{claimed}");
+        let said = w.notices.iter().any(|notice| notice.rule == "trunk.claims_extension");
+        assert_eq!(said, shows.contains("anonymous"), "{claimed}");
+    }
+}
+
+#[test]
+fn of_trunks_at_one_address_a_call_is_for_the_one_that_names_its_number_and_not_for_one_that_takes_all() {
+    let any = inbound("all", Some(ONE), Pattern::Any, Destination::Extension("101".into()));
+    let country = inbound("country", Some(ONE), Pattern::Prefix("+44".into()), Destination::Extension("101".into()));
+    for first in [any, country] {
+        let mut w = edit(|site| {
+            site.trunks.insert(TWO, Trunk { id: TWO, name: "two".into(), ..site.trunks[&ONE].clone() });
+            let did = Pattern::Exact("+442079460000".into());
+            site.inbound = vec![first.clone(), inbound("did", Some(TWO), did, Destination::Extension("102".into()))];
+        });
+        asking().send(&mut w, 1);
+        let invite = w.take_starting(B, "INVITE");
+        w.send(B, &reply(&invite, 486, "b", "", ""));
+        assert_eq!(w.cdrs()[0].trunks.from.as_deref(), Some("two"), "{}", first.name);
+    }
+}

@@ -338,3 +338,23 @@ fn keys_that_are_read_again_judge_the_calls_that_wait_and_sign_the_next_ones() {
     let verdict = stir::verdict(&mut verifier, stir::now(), &question, |_| stir::body(&renewed.chain));
     assert!(verdict.passed().is_some(), "{verdict}");
 }
+
+#[test]
+fn a_hidden_caller_is_not_signed_for_everybody_to_read_rfc_8224_section_11() {
+    let mut s = signed(VerifyIdentity::Off);
+    s.w.invite("user-a", A, &format!("*671{}", &CALLED[1..]), &sdp("198.51.100.10", 4000, "0 8"), "");
+    let invite = s.w.take_starting(PROVIDER, "INVITE");
+    assert_eq!(invite.header_str(HeaderName::Privacy).as_deref(), Some("id"));
+    assert!(invite.header(HeaderName::Identity).is_none());
+}
+
+#[test]
+fn where_a_signature_is_required_and_nothing_is_there_to_judge_it_by_the_call_is_refused() {
+    let mut s = signed(VerifyIdentity::Require);
+    s.w.switch.set_stir(Stir::default());
+    let identity = s.identity();
+    s.call(&format!("+{CALLER}"), Some(&identity));
+    assert_eq!(s.w.take_final(PROVIDER).status(), 503);
+    assert_eq!(s.last().rule.as_deref(), Some("stir.no-trust"));
+    assert!(s.w.nothing_for(DESK));
+}

@@ -392,6 +392,52 @@ fn a_domain_that_leads_to_a_trunks_address_is_no_way_around_the_trunk() {
 }
 
 #[test]
+fn many_silent_targets_of_one_trunk_do_not_keep_the_next_one_from_its_turn() {
+    let many = |w: &mut World| {
+        while let Some(query) = w.queries.pop() {
+            let hosts = (1..=12).map(|n| address("many.example", &format!("203.0.113.{}", 100 + n)));
+            let records = if query.kind == RecordType::A { hosts.collect() } else { Vec::new() };
+            let answer = Answer::Records { records, no_such_name: false, negative_ttl: None, authenticated: false };
+            w.answer_dns(query.id, answer);
+        }
+    };
+    let server = "sip:many.example:5070";
+    let mut w = edit(|site| site.trunks.get_mut(&ONE).expect("it is there").server = server.into());
+    many(&mut w);
+    w.invite("user-a", A, NUMBER, &offer(), "");
+    many(&mut w);
+    w.pass(Duration::from_secs(13));
+    assert!(first_line(&w.take(P2)).starts_with("INVITE "), "{:?}", w.summary());
+    // Where there is no other one, all of them are tried.
+    let mut w = edit(|site| {
+        site.trunks.get_mut(&ONE).expect("it is there").server = server.into();
+        site.outbound[0].trunks = vec![ONE];
+    });
+    many(&mut w);
+    w.invite("user-a", A, NUMBER, &offer(), "");
+    many(&mut w);
+    w.pass(Duration::from_secs(45));
+    assert!(!w.nothing_for("203.0.113.112:5070"), "{:?}", w.summary());
+}
+
+#[test]
+fn the_host_of_a_trunk_that_is_turned_off_is_no_domain_to_call_either() {
+    for (enabled, server) in [(false, "sip:FAR.example:5090"), (true, "sip:other.example")] {
+        let mut w = edit(|site| {
+            let trunk = site.trunks.get_mut(&ONE).expect("it is there");
+            (trunk.enabled, trunk.server) = (enabled, server.into());
+        });
+        w.invite_uri("user-a", A, "sip:sales@far.example", &offer());
+        zone(&mut w, "203.0.113.7", "203.0.113.7");
+        assert_eq!(w.nothing_for("203.0.113.7:5070"), !enabled, "{server}");
+        if !enabled {
+            assert_eq!(w.take_final(A).status(), 403);
+            assert_eq!(w.cdrs().last().expect("a record").rule.as_deref(), Some("route.trunk_address"));
+        }
+    }
+}
+
+#[test]
 fn an_extension_of_another_gateway_reaches_published_names_alone_guard_2() {
     let mut w = edit(|site| {
         let extension = site.extensions.get_mut(&ExtensionId(1)).unwrap();

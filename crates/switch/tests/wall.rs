@@ -271,6 +271,30 @@ fn phones_in_the_house_and_trunks_are_never_banned() {
 }
 
 #[test]
+fn a_trunk_that_takes_calls_from_everywhere_keeps_nobody_from_being_banned() {
+    let mut site = site();
+    let far = SipCredentials { user: "far".into(), password: Secret::new("far secret") };
+    let trunk = Trunk {
+        sources: vec!["0.0.0.0/0".into()],
+        inbound_credentials: Some(far),
+        health_every: Duration::ZERO,
+        ..Trunk::new(TrunkId(1), TenantId(1), "one", "sip:203.0.113.1")
+    };
+    site.trunks.insert(TrunkId(1), trunk);
+    let mut w = World::with(config(), site);
+    w.pass(Duration::ZERO);
+    for n in 0..5 {
+        assert!(!is_banned(&w, ATTACKER));
+        guess(&mut w, n, ATTACKER, ATTACKER);
+        guess(&mut w, 10 + n, "203.0.113.1:5060", "203.0.113.1:5060");
+    }
+    assert!(is_banned(&w, ATTACKER), "anybody could try the trunk's password, and the phones'");
+    assert!(!is_banned(&w, "203.0.113.1"), "that is where it was located");
+    let banned = guard(&mut w, GuardCommand::Ban { address: ip(VICTIM), for_s: None });
+    assert!(matches!(banned, CommandReply::Done { changed: 1 }), "{banned:?}");
+}
+
+#[test]
 fn a_source_that_becomes_a_trunks_is_let_in_again() {
     let mut w = World::new();
     for n in 0..5 {

@@ -233,6 +233,24 @@ fn a_busy_line_is_the_last_word_and_the_next_provider_hears_nothing() -> anyhow:
 }
 
 #[test]
+fn a_call_for_help_goes_on_where_the_first_provider_bars_it() -> anyhow::Result<()> {
+    need!("sipp");
+    let place = Place::new()?;
+    let system = system(&place, "")?;
+    let one = provider(&place, 3, "uas_barred")?;
+    let two = provider(&place, 4, "uas")?;
+    Sipp::new("uac", place.ip(1), 5081, &system).user(system.extension("101")).calls("112").run(&place)?;
+    finish(&place, "uas_barred", PROVIDER, one)?;
+    finish(&place, "uas", PROVIDER, two)?;
+    one_record(&system, 200)?;
+    let trunks = system.items(&["trunks"])?;
+    let one = trunks.iter().find(|trunk| trunk["name"] == "one");
+    let said = one.and_then(|trunk| trunk["last_error"].as_str());
+    assert_eq!(said, Some("a call was answered 403 Calls Barred"), "{trunks:?}");
+    system.stop()
+}
+
+#[test]
 fn a_provider_calls_the_extension_of_its_number() -> anyhow::Result<()> {
     need!("sipp");
     let place = Place::new()?;

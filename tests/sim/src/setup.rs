@@ -103,6 +103,7 @@ pub(crate) fn switch_config() -> SwitchConfig {
         max_dialogs: 10_000,
         gruu_key: SecretKey::new([9; 32]),
         inner_domains: false,
+        judges_identity: false,
         watch: WatchConfig::default(),
         scanners: SCANNERS.map(str::to_owned).to_vec(),
         locate: ringfort_sip::locate::Settings::default(),

@@ -108,8 +108,12 @@ fn host(text: &str) -> Result<HostArg, String> {
     if name.is_root() || name.as_str().parse::<IpAddr>().is_ok() {
         return Err("expected a host's name; an SRV record cannot name an address (RFC 2782)".into());
     }
+    if !name.as_str().contains('.') {
+        return Err(format!("expected a host's whole name such as {0}.example.org, got {0:?}", name.as_str()));
+    }
     let read = |text: &str| text.parse().map_err(|_| format!("expected an IP address behind =, got {text:?}"));
-    let addresses = addresses.split(',').filter(|text| !text.is_empty()).map(read).collect::<Result<_, _>>()?;
+    let given = text.contains('=').then(|| addresses.split(','));
+    let addresses = given.into_iter().flatten().map(read).collect::<Result<_, _>>()?;
     Ok(HostArg { name, addresses })
 }
 
@@ -125,6 +129,8 @@ mod tests {
         assert_eq!(host("a.example").unwrap().addresses, Vec::<IpAddr>::new());
         assert!(host("192.0.2.1").unwrap_err().contains("cannot name an address"));
         assert!(host("a.example=x").unwrap_err().contains("behind ="));
+        assert!(host("a.example=").unwrap_err().contains("behind ="));
+        assert!(host("sip1=192.0.2.1").unwrap_err().contains("such as sip1.example.org"));
         assert!(host("a b").unwrap_err().contains("letters"));
     }
 }

@@ -27,7 +27,10 @@ pub struct Report {
 /// It is no SIP address.
 pub fn locate(uri: &str, naptr: bool, client: &DnsClient) -> anyhow::Result<Report> {
     let text = if uri.contains(':') && has_scheme(uri) { uri.to_owned() } else { format!("sip:{uri}") };
-    ensure!(uri.contains(['@', '.', ':']), "expected user@domain such as alex@example.org, got {uri:?}");
+    ensure!(
+        uri.contains(['@', '.', ':']),
+        "expected user@domain such as alex@example.org, or a number with its + such as +442079460148, got {uri:?}"
+    );
     ensure!(text.len() <= 1_024, "expected an address of at most 1024 characters");
     let request = Uri::parse(&text).with_context(|| format!("{text:?} is no SIP address"))?;
     let request = Request::of_uri(&request).with_context(|| format!("{text:?} cannot be located"))?;

@@ -75,7 +75,13 @@ fn configuration(path: Option<&Path>) -> anyhow::Result<Config> {
 fn offer(args: &DomainArgs) -> anyhow::Result<(Name, Offer)> {
     let config = configuration(args.config.as_deref())?;
     let domain = name(&args.domain)?;
-    Ok((domain.clone(), Offer::new(&config, &domain, &args.hosts, args.ttl)?))
+    let mut offer = Offer::new(&config, &domain, &args.hosts, args.ttl)?;
+    if args.config.is_none() && !Path::new(DEFAULT_CONFIG).exists() {
+        let words = "there is no ringfort.toml in this folder, so the listeners are those of a system without one (--config \
+                     names another file)";
+        offer.warnings.insert(0, words.to_owned());
+    }
+    Ok((domain, offer))
 }
 
 fn name(text: &str) -> anyhow::Result<Name> {

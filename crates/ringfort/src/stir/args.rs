@@ -71,8 +71,8 @@ pub struct SignArgs {
     /// The private key on P-256, in PEM form
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub key: PathBuf,
-    /// Where others fetch the certificate
-    #[arg(long, value_name = "URL")]
+    /// Where others fetch the certificate, by https
+    #[arg(long, value_name = "URL", value_parser = https)]
     pub info: String,
     /// The certificate: with it the key, the validity and the authority over the number are checked before signing
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -95,6 +95,16 @@ pub struct SignArgs {
     /// Print an object instead of the value
     #[arg(long)]
     pub json: bool,
+}
+
+/// RFC 8226 §7 leaves the scheme open; whoever verifies takes nothing that can be changed on the way.
+fn https(text: &str) -> Result<String, String> {
+    let is_https = text.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://")) && text.len() > 8;
+    if is_https {
+        Ok(text.to_owned())
+    } else {
+        Err("expected an https URL such as https://example.com/sp.pem".to_owned())
+    }
 }
 
 /// RFC 8588 §4.

@@ -131,6 +131,11 @@ pub fn authorize(
     Some(challenge.answer(credentials, method, uri, new_cnonce(rng).as_str(), nc))
 }
 
+/// The realm of the challenge that [`authorize`] answers.
+pub fn realm_of(response: &Message, credentials: &Credentials) -> Option<String> {
+    Challenge::choose(response, credentials).map(|challenge| challenge.realm)
+}
+
 fn new_cnonce(rng: &mut impl Rng) -> Hex {
     let mut bytes = [0; 8];
     rng.fill_bytes(&mut bytes);

@@ -427,6 +427,7 @@ impl Resolver<'_> {
             diverted: given.word("diversion", "none, diversion, history-info"),
             called: given.word("called_in", "request-uri, to, called-party-id"),
             number_format: given.word("number_format", "e164, digits, national, asis"),
+            caller_id_only: given.flag("caller_id_only", false),
         };
         let (blacklists, blacklist_form, blocked) = self.blacklists_of_trunk(&mut given, tenant);
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
@@ -458,6 +459,10 @@ impl Resolver<'_> {
             blocked,
             ..Trunk::new(id, tenant, &raw.name.value, server)
         };
+        if trunk.headers.caller_id_only && trunk.caller_id.is_none() {
+            let at = given.at("caller_id_only");
+            given.wrong("caller_id", at, "the number that all calls by it show", "", "write caller_id = \"+44…\"");
+        }
         if trunk.max_calls == 0 {
             given.wrong("max_calls", given.at("max_calls"), "1 or more", "0", "for none at all write enabled = false");
         }

@@ -110,7 +110,8 @@ impl Sources {
         self.trunks.values().any(|source| source.ranges.iter().any(narrow) || source.is_located_at(ip))
     }
 
-    /// All addresses of all trunks, in order.
+    /// All addresses of all trunks that [`Self::knows_well`], in order: a trunk that takes calls from half the world must not
+    /// keep that half from being banned.
     pub fn ranges(&self) -> Vec<Cidr> {
         let hosts = |source: &Source| -> Vec<Cidr> {
             source
@@ -120,8 +121,10 @@ impl Sources {
                 .map(|address| address.ip().to_canonical().into())
                 .collect()
         };
+        let narrow =
+            |source: &Source| -> Vec<Cidr> { source.ranges.iter().copied().filter(|r| !r.is_wide()).collect() };
         let mut all: Vec<Cidr> =
-            self.trunks.values().flat_map(|source| source.ranges.iter().copied().chain(hosts(source))).collect();
+            self.trunks.values().flat_map(|source| narrow(source).into_iter().chain(hosts(source))).collect();
         all.sort_unstable();
         all.dedup();
         all

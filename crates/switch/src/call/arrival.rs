@@ -107,6 +107,12 @@ impl Switch {
         cdr.callee = Pii::new(shorten(called.clone().unwrap_or_default()));
         let diverted = diversion::of_trunk(plan, &trunk.headers, request);
         cdr.more.diverted = diverted.as_ref().map(Diversion::note);
+        if let Some(claimed) = caller.address.as_deref().filter(|number| self.is_name_of_ours(tenant, number)) {
+            let text =
+                format!("trunk {}: a caller says that he is {claimed} of this house: shown as anonymous", trunk.name);
+            self.notice(Level::Info, Some(tenant), Some(cdr.call), "trunk.claims_extension", text);
+            caller.hidden = true;
+        }
 
         let wish = &mut TrunkWish {
             switch: self,
@@ -183,6 +189,12 @@ impl Switch {
         CallerSide { leg, policy, from: caller.from(self.directory.realm(tenant)), told: Headers::default() }
     }
 
+    /// Whether an extension or alias has that number or name: nobody outside is it, and phones show the house's own names
+    /// beside such a number.
+    fn is_name_of_ours(&self, tenant: TenantId, number: &str) -> bool {
+        self.directory.by_number(tenant, number).is_some() || self.router.alias(tenant, number, false).is_some()
+    }
+
     fn arriving_by(&mut self, trunk: &Trunk, held: &Held, caller: &Party) -> CallerSide {
         let mut side = self.arriving(held.tx, trunk.tenant, Some(trunk), caller, &held.flow);
         side.policy.trusted = held.proven || held.by_contact || self.may_send_first(trunk, &held.request, &held.flow);
@@ -197,7 +209,7 @@ impl Switch {
     }
 
     /// The trunk that a request comes from, by its source address and the profile that it came to. Where several are at one
-    /// address, the account or the domain that it is for tells them apart, then that one of them has a route for the number,
+    /// address, the account or the domain that it is for tells them apart, then which one's route names the most of the number,
     /// then the port.
     fn trunk_at_source(&self, now: Instant, request: &Message, flow: &Flow) -> Option<&Trunk> {
         let profile = &self.profile_of(flow).name;
@@ -221,9 +233,8 @@ impl Switch {
                 trunk.from_domain.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(host))
                     || self.directory.tenant_of_domain(host) == Some(trunk.tenant)
             });
-            let routed = arrival::called(&trunk.headers, request).is_some_and(|called| {
-                self.router.inbound(trunk.tenant, trunk.id, &called, None, unix_s) != InboundDecision::None
-            });
+            let called = arrival::called(&trunk.headers, request);
+            let routed = called.and_then(|it| self.router.inbound_fit(trunk.tenant, trunk.id, &it, unix_s));
             Reverse((account, domain, routed, self.sources.is_exactly_at(trunk.id, flow.remote)))
         })
     }
@@ -329,8 +340,13 @@ impl Switch {
 
 /// RFC 8224 §6.2.2: what becomes of a call whose number is not proven, where the trunk's have to be.
 pub(super) fn believed(trunk: &Trunk, verdict: Option<&Verdict>) -> Result<(), Refusal> {
-    let required = trunk.verify_identity == VerifyIdentity::Require;
-    let Some(verdict) = verdict.filter(|_| required) else { return Ok(()) };
+    if trunk.verify_identity != VerifyIdentity::Require {
+        return Ok(());
+    }
+    let Some(verdict) = verdict else {
+        let text = format!("trunk {} requires signed numbers, and [stir] has no `trust` to judge them by", trunk.name);
+        return Err(Refusal::new(503, "stir.no-trust", text));
+    };
     let Some((status, phrase)) = verdict.refusal() else { return Ok(()) };
     let mut refusal = Refusal::new(status, verdict.rule(), verdict.to_string());
     refusal.phrase = Some(phrase);

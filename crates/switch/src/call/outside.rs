@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ringfort_media::bridge::LegPolicy;
 use ringfort_media::codec::CodecAllowList;
-use ringfort_sip::digest::{self, NoAnswer};
+use ringfort_sip::digest;
 use ringfort_sip::endpoint::{ClientTx, OutRequest};
 use ringfort_sip::locate::{Attempt as Outcome, LocateError, LookupId, NumberRequest, Request, Target, Targets};
 use ringfort_sip::message::Message;
@@ -16,6 +16,7 @@ use ringfort_sip::method::Method;
 use ringfort_sip::uri::{Scheme, Uri};
 use ringfort_sip::write::{Body, Headers};
 
+use super::outcome::from_outside;
 use super::paying::Hold;
 use super::published;
 use super::setup::Refusal;
@@ -26,7 +27,7 @@ use crate::crossing;
 use crate::io::Level;
 use crate::line;
 use crate::lookup::{Lookup, status_of};
-use crate::model::{CallId, Context, SrtpPolicy, Trunk, TrunkId};
+use crate::model::{CallId, Context, SrtpPolicy, Trunk, TrunkId, TrunkKind};
 use crate::out_of_dialog::{max_breadth, next_hop};
 use crate::record::EndCause;
 use crate::route::{Attempt, TrunkPlan};
@@ -35,6 +36,9 @@ use ringfort_sip::flow::{ListenerId, Transport};
 
 /// How long a target of a stranger's domain has for its first word.
 const DOMAIN_ANSWER_WITHIN: Duration = Duration::from_secs(4);
+
+/// Targets of one trunk that may be silent for their whole time before the next trunk has its turn.
+const SILENT_TARGETS: u32 = 3;
 
 /// What is to be tried.
 #[derive(Debug)]
@@ -67,12 +71,14 @@ pub(crate) struct Way {
     /// Request-URI of the branches to come.
     pub(super) uri: String,
     pub(super) targets: Targets,
+    /// When what is tried (a trunk, or what is published) has had its time, while there is something else.
+    pub(super) until: Option<Instant>,
     /// Where the branch that is open went.
     target: Option<Target>,
     /// When the branch is given up if nothing at all has come.
     unheard_at: Option<Instant>,
-    /// Credentials were given on this branch: another challenge means that they are wrong.
-    authorized: bool,
+    /// The realm for which credentials were given on this branch: another challenge means that they are wrong.
+    authorized: Option<String>,
     /// How long the called side may ring, where the route says so.
     pub ring_for: Option<Duration>,
     /// What was tried, for the record.
@@ -92,6 +98,17 @@ pub(crate) struct Way {
 /// or a busy line.
 pub(crate) fn fails_over(status: u16) -> bool {
     matches!(status, 408 | 500..=599)
+}
+
+/// Whether a call for help that is refused so is tried by the next trunk: for whatever reason this one does not take it, but
+/// for a busy line and a person's word.
+fn fails_over_for_help(status: u16) -> bool {
+    matches!(status, 300..=499) && !matches!(status, 486 | 487)
+}
+
+/// Whether a refusal says something of the trunk (its credit, its rules, its view of us) and not of the number.
+fn is_of_the_trunk(status: u16) -> bool {
+    matches!(status, 300..=599) && !matches!(status, 404 | 410 | 480 | 484..=487 | 491)
 }
 
 impl Way {
@@ -118,9 +135,10 @@ impl Way {
             line: None,
             uri: String::new(),
             targets: Targets::default(),
+            until: None,
             target: None,
             unheard_at: None,
-            authorized: false,
+            authorized: None,
             ring_for: None,
             tried: Vec::new(),
             canonical: None,
@@ -136,6 +154,15 @@ impl Way {
         match &self.goal {
             Goal::Trunks { left, .. } if !self.emergency => Some(left.iter().map(|attempt| attempt.trunk)),
             Goal::Trunks { .. } | Goal::Domain { .. } => None,
+        }
+    }
+
+    /// Many targets that are all silent must not use up the time in which another trunk could take the call.
+    fn heed_time(&mut self, now: Instant) {
+        let others = matches!(&self.goal, Goal::Trunks { left, .. } if !left.is_empty());
+        if others && self.until.is_some_and(|until| now >= until) {
+            self.targets = Targets::default();
+            self.addresses.clear();
         }
     }
 
@@ -160,6 +187,7 @@ impl Switch {
     pub(crate) fn go_on_outside(&mut self, now: Instant, id: CallId) {
         while let Some(call) = self.calls.get_mut(&id) {
             let Some(way) = &mut call.way else { return };
+            way.heed_time(now);
             if let Some(target) = self.lookups.locator.next_target(now, &mut way.targets) {
                 match self.try_target(now, id, target) {
                     Ok(()) => return,
@@ -207,7 +235,9 @@ impl Switch {
             Goal::Trunks { left, .. } => {
                 let Some(attempt) = left.pop_front() else { return Next::Nothing };
                 let Some(trunk) = self.router.trunk(attempt.trunk).filter(|t| t.enabled) else { return Next::Again };
-                if let Err(full) = self.lines.take(now, trunk) {
+                if way.emergency {
+                    self.lines.take_for_help(trunk.id);
+                } else if let Err(full) = self.lines.take(now, trunk) {
                     let calls = self.lines.calls(trunk.id);
                     let text = format!("trunk {} is passed over: its limit is reached with {calls} calls", trunk.name);
                     let refusal = Refusal::new(503, full.rule(), text);
@@ -218,6 +248,7 @@ impl Switch {
                 let scheme = if trunk.server.starts_with("sips:") { "sips" } else { "sip" };
                 way.uri = format!("{scheme}:{}@{}", line::user_part(&attempt.number), line::server_host(trunk));
                 way.line = Some(attempt);
+                way.until = Some(now + trunk.answer_within * SILENT_TARGETS);
                 let hop = self.trunks.call_hop(trunk);
                 (Uri::parse(hop).ok().and_then(|parsed| Request::of_uri(&parsed).ok()), trunk.name.clone())
             }
@@ -243,6 +274,9 @@ impl Switch {
                 let missing = trunk.filter(|_| error == LocateError::NoTransport);
                 let words = missing.and_then(|trunk| advice::unreachable(&self.config, trunk));
                 let words = words.unwrap_or_else(|| error.to_string());
+                if let Some(trunk) = trunk.map(|trunk| trunk.id) {
+                    self.trunks.call_failed(now, trunk, format!("its address is not found for a call: {words}"));
+                }
                 self.note_outside(id, Refusal::new(status_of(error), "route.locate", words));
             }
         }
@@ -258,7 +292,7 @@ impl Switch {
             let text = format!("the domain's records lead to {}, an address of our own side", target.address.ip());
             return Err(Refusal::new(403, "route.inner_address", text));
         }
-        if trunk.is_none() && self.sources.knows(target.address.ip()) {
+        if trunk.is_none() && (self.sources.knows(target.address.ip()) || self.is_host_of_a_trunk(&way.uri)) {
             // A provider that bills by address would take it, past all that is asked of a call by its trunk.
             let text = format!(
                 "the domain leads to {}, an address of a trunk: dial its numbers by a route",
@@ -305,7 +339,9 @@ impl Switch {
         }
         headers.append(&crossing::cross(&request, crossing::INVITE));
         headers.push("Max-Breadth", max_breadth(&request));
-        let signed = trunk.as_ref().and_then(|trunk| self.sign_for(now, id, tenant, caller, trunk, &uri));
+        // A PASSporT has the number in the clear, and everybody on the way reads it (RFC 8224 §11).
+        let signs = trunk.as_ref().filter(|_| !hide);
+        let signed = signs.and_then(|trunk| self.sign_for(now, id, tenant, caller, trunk, &uri));
         if let Some(signature) = &signed {
             headers.append(signature);
         }
@@ -342,7 +378,7 @@ impl Switch {
             ..Leg::new(leg_id, tenant, profile, Context::Public, LegState::Calling { tx, rung: false })
         });
         let way = call.way.as_mut().expect("its owner has just seen it");
-        (way.target, way.authorized) = (Some(target), false);
+        (way.target, way.authorized) = (Some(target), None);
         way.unheard_at = Some(now + within);
         self.timers.set(now + within, Timer::Unheard(id));
         let text = trunk_name.map_or_else(|| text.clone(), |name| format!("trunk {name} {text}"));
@@ -360,6 +396,9 @@ impl Switch {
         let LegState::Calling { tx, rung } = call.legs[leg].state else { return };
         if rung || !self.endpoint.is_unheard(tx) {
             return;
+        }
+        if let Some(trunk) = call.legs[leg].trunk {
+            self.trunks.call_failed(now, trunk, "a call had no answer in time".to_owned());
         }
         self.leave_branch(now, id, leg, Outcome::TimedOut);
         self.stray(id, tx);
@@ -381,7 +420,12 @@ impl Switch {
         retry_after: Option<Duration>,
         response: Option<&Message>,
     ) -> bool {
-        let Some(call) = self.calls.get(&id).filter(|call| call.way.is_some()) else { return false };
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.way.is_some()) else { return false };
+        let (tenant, media) = (call.tenant, call.legs[leg].media);
+        if matches!(status, 415 | 488 | 606) && call.bridge.fall_back_to_plain(now, media, &mut self.streams.ports) {
+            self.retry_plain(now, tx, id, leg);
+            return true;
+        }
         if matches!(status, 401 | 407)
             && let Some(trunk) = call.legs[leg].trunk
             && let Some(response) = response
@@ -390,6 +434,7 @@ impl Switch {
                 Ok(()) => return true,
                 Err(why) => {
                     let text = format!("the trunk's challenge is not answered: {why}");
+                    self.trunks.call_failed(now, trunk, format!("a challenge to a call is not answered: {why}"));
                     self.leave_branch(now, id, leg, Outcome::Answered);
                     self.note_outside(id, Refusal::new(503, "trunk.authentication", text));
                     self.go_on_outside(now, id);
@@ -397,9 +442,20 @@ impl Switch {
                 }
             }
         }
-        let published = call.way.as_ref().is_some_and(|way| way.published);
-        let leaves = fails_over(status) || published && published::fails_over(status);
+        let trunk = call.legs[leg].trunk;
+        let said = response.map(crate::trunk::said);
+        if let (true, Some(trunk), Some(said)) = (is_of_the_trunk(status), trunk, &said) {
+            self.trunks.call_failed(now, trunk, format!("a call was answered {said}"));
+        }
+        let Some(way) = self.calls.get(&id).and_then(|call| call.way.as_ref()) else { return false };
+        let leaves = fails_over(status)
+            || way.published && published::fails_over(status)
+            || way.emergency && fails_over_for_help(status);
         if !leaves {
+            if let (true, Some(said)) = (is_of_the_trunk(status), said) {
+                let name = way.tried.last().cloned().unwrap_or_default();
+                self.notice(Level::Info, Some(tenant), Some(id), "route.refused", format!("{name} answered {said}"));
+            }
             return false;
         }
         let outcome = match (status, response) {
@@ -409,7 +465,10 @@ impl Switch {
             (_, Some(_)) => Outcome::Answered,
         };
         self.leave_branch(now, id, leg, outcome);
-        self.note_outside(id, Refusal::new(status, "route.failed", format!("answered {status}")));
+        let text = said.map_or_else(|| format!("no answer counts as {status}"), |said| format!("answered {said}"));
+        // Of what only concerns us and it (a challenge, a redirection) the caller hears that there is no way.
+        let heard = if (300..500).contains(&status) { from_outside(status) } else { status };
+        self.note_outside(id, Refusal::new(heard, "route.failed", text));
         if outcome == Outcome::Answered
             && let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut())
         {
@@ -420,7 +479,8 @@ impl Switch {
         true
     }
 
-    /// The same INVITE with the trunk's credentials (RFC 3261 §22.2): once, to the very target, for the trunk's realm.
+    /// The same INVITE with the trunk's credentials (RFC 3261 §22.2): once, to the very target, for the trunk's realm. Where
+    /// that is not known yet it is the one of the first call that is taken with them.
     fn authorize_branch(
         &mut self,
         now: Instant,
@@ -429,21 +489,40 @@ impl Switch {
         leg: usize,
         trunk: TrunkId,
         response: &Message,
-    ) -> Result<(), NoAnswer> {
-        let credentials = self.credentials_of(trunk).ok_or(NoAnswer::NoChallenge)?;
+    ) -> Result<(), String> {
+        let credentials = self.credentials_of(trunk).ok_or("the trunk has no user and password")?;
         let call = self.calls.get_mut(&id).expect("its owner has just seen it");
         let way = call.way.as_mut().expect("its owner has just seen it");
-        if std::mem::replace(&mut way.authorized, true) {
-            return Err(NoAnswer::Refused);
+        if way.authorized.is_some() {
+            return Err("it refuses the credentials: compare user and password with the provider's".to_owned());
         }
+        let realm = digest::realm_of(response, &credentials);
         let uri = way.uri.clone();
         let given = digest::authorize(response, &credentials, "INVITE", &uri, &mut self.rng, 1);
-        let given = given.ok_or(NoAnswer::NoChallenge)?;
-        let again = self.endpoint.resend_with(now, tx, given).map_err(|_| NoAnswer::Refused)?;
-        let LegState::Calling { rung, .. } = call.legs[leg].state else { return Err(NoAnswer::Refused) };
+        let (Some(realm), Some(given)) = (realm, given) else {
+            return Err(match &credentials.realm {
+                Some(realm) => format!("it asks for another realm than {realm:?}, or in a way we do not know"),
+                None => "it asks in a way we do not know".to_owned(),
+            });
+        };
+        way.authorized = Some(realm);
+        let again = self.endpoint.resend_with(now, tx, given).map_err(|error| error.to_string())?;
+        let LegState::Calling { rung, .. } = call.legs[leg].state else { return Err("it is over".to_owned()) };
         call.legs[leg].state = LegState::Calling { tx: again, rung };
         self.clients.insert(again, ClientUse::Fork { call: id, leg });
+        self.asked_again(now, id);
         Ok(())
+    }
+
+    /// The target has answered, and was asked once more: it has its whole time again.
+    pub(super) fn asked_again(&mut self, now: Instant, id: CallId) {
+        let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()) else { return };
+        let trunk = way.line.as_ref().and_then(|line| self.router.trunk(line.trunk));
+        let at = now + trunk.map_or(DOMAIN_ANSWER_WITHIN, |trunk| trunk.answer_within);
+        if let Some(before) = way.unheard_at.replace(at) {
+            self.timers.clear(before, Timer::Unheard(id));
+        }
+        self.timers.set(at, Timer::Unheard(id));
     }
 
     /// What a trunk's challenges are answered with.
@@ -549,6 +628,17 @@ impl Switch {
         policy
     }
 
+    /// Whether the host of a URI is that of a trunk whose provider knows us by our address, turned off or not.
+    fn is_host_of_a_trunk(&self, uri: &str) -> bool {
+        let Ok(dialled) = Uri::parse(uri) else { return false };
+        let peers = self.directory.site().trunks.values().filter(|trunk| trunk.kind == TrunkKind::Peer);
+        let mut hops = peers.flat_map(|trunk| [Some(&trunk.server), trunk.outbound_proxy.as_ref()]);
+        hops.any(|hop| {
+            let hop = hop.and_then(|hop| Uri::parse(hop).ok());
+            hop.is_some_and(|hop| hop.host_str().eq_ignore_ascii_case(dialled.host_str()))
+        })
+    }
+
     /// RFC 3261 §18.1.1: a TCP listener beside, for what is too long for UDP.
     fn tcp_alternative_of(&self, listener: ListenerId, target: &Target) -> Option<ListenerId> {
         if target.transport != Transport::Udp {
@@ -591,9 +681,12 @@ impl Switch {
         }
     }
 
-    /// A target has spoken: it lives.
+    /// A target has spoken: it lives. Credentials that it had asked for are right, and so was its realm.
     pub(crate) fn outside_lives(&mut self, now: Instant, id: CallId) {
         let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()) else { return };
+        if let (Some(line), Some(realm)) = (&way.line, &way.authorized) {
+            self.trunks.keep_realm(line.trunk, realm);
+        }
         if let Some(at) = way.unheard_at.take() {
             self.timers.clear(at, Timer::Unheard(id));
         }

@@ -47,7 +47,10 @@ impl Switch {
                 _ => {
                     let retry_after = crate::trunk::retry_after(response);
                     if !self.on_outside_refusal(now, tx, call, leg, status, retry_after, Some(response)) {
-                        let words = crossing::cross(response, crossing::REFUSAL);
+                        let mut words = crossing::cross(response, crossing::REFUSAL);
+                        if self.calls.get(&call).is_some_and(|call| call.legs[leg].trunk.is_some()) {
+                            words.append(&words_of_trunk(response, &words));
+                        }
                         self.on_fork_refusal(now, tx, call, leg, status, words);
                     }
                 }
@@ -119,13 +122,19 @@ impl Switch {
         };
         match purpose {
             ClientUse::Fork { call, leg } => {
+                let trunk = self.calls.get(&call).and_then(|found| found.legs[leg].trunk);
+                let whom = if trunk.is_some() { "a line" } else { "a phone" };
                 let note = match cause {
                     FailCause::Timeout => None,
-                    FailCause::Transport(error) => Some((Level::Info, format!("a phone is unreachable: {error}"))),
+                    FailCause::Transport(error) => Some((Level::Info, format!("{whom} is unreachable: {error}"))),
                     FailCause::ForeignAnswer => {
-                        Some((Level::Warn, "a phone's 200 names another Call-ID or tag than our INVITE".to_owned()))
+                        Some((Level::Warn, format!("the 200 of {whom} names another Call-ID or tag than our INVITE")))
                     }
                 };
+                if let Some(trunk) = trunk {
+                    let words = note.as_ref().map_or("no answer in time", |(_, text)| text);
+                    self.trunks.call_failed(now, trunk, format!("a call could not be made: {words}"));
+                }
                 if let Some((level, text)) = note {
                     self.notice(level, None, Some(call), "call.transport", text);
                 }
@@ -339,7 +348,7 @@ impl Switch {
     }
 
     /// SRTP was offered to a phone that cannot: the same phone is asked again with plain RTP where the policy allows it.
-    fn retry_plain(&mut self, now: Instant, tx: ClientTx, id: CallId, leg: usize) {
+    pub(super) fn retry_plain(&mut self, now: Instant, tx: ClientTx, id: CallId, leg: usize) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let media = call.legs[leg].media;
         let LegState::Calling { rung, .. } = call.legs[leg].state else { return };
@@ -352,6 +361,7 @@ impl Switch {
             Some(tx) => {
                 call.legs[leg].state = LegState::Calling { tx, rung };
                 self.clients.insert(tx, ClientUse::Fork { call: id, leg });
+                self.asked_again(now, id);
             }
             None => self.fork_over(now, id, leg, 480, Headers::default()),
         }
@@ -365,6 +375,7 @@ impl Switch {
             Ok(tx) => {
                 call.legs[leg].state = LegState::Calling { tx, rung };
                 self.clients.insert(tx, ClientUse::Fork { call: id, leg });
+                self.asked_again(now, id);
             }
             Err(_) => self.fork_over(now, id, leg, 480, Headers::default()),
         }
@@ -454,4 +465,17 @@ impl Switch {
         let reason = crossing::reason("SIP", 487, "Call completed elsewhere or given up");
         self.send_bye(now, dialog, reason, None);
     }
+}
+
+/// What a trunk's refusal says beyond the fields that cross anyway: what it was where the caller hears another status
+/// (RFC 3326), and where he may complain of a 608 (RFC 8688 §3.3).
+fn words_of_trunk(response: &Message, crossed: &Headers) -> Headers {
+    let status = response.status();
+    if status == 608 {
+        return crossing::complaint(response);
+    }
+    if from_outside(status) == status || crossed.contains("Reason") {
+        return Headers::default();
+    }
+    crossing::reason("SIP", status, "Refused by the line")
 }

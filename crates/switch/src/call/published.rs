@@ -16,6 +16,9 @@ use crate::model::CallId;
 /// How long a caller waits for the DNS before the next way is taken.
 const WITHIN: Duration = Duration::from_secs(2);
 
+/// How long all addresses that were found may be silent together before the trunks have their turn.
+const ADDRESSES_WITHIN: Duration = Duration::from_secs(10);
+
 /// Whether a refusal by a published address leaves the call to the trunks: it has no such number, wants no strangers, or
 /// cannot take this call. A person's word stands.
 pub(super) fn fails_over(status: u16) -> bool {
@@ -80,6 +83,7 @@ impl Switch {
                 // What is called is written anew, as any address of another domain is.
                 let uris = found.iter().filter_map(|address| Self::domain_uri(&address.uri));
                 way.addresses.extend(uris);
+                way.until = Some(now + ADDRESSES_WITHIN);
                 way.tried.pop();
                 let text = format!("ENUM gives {} addresses", way.addresses.len());
                 self.notice(Level::Debug, Some(tenant), Some(id), "route.enum", text);

@@ -30,6 +30,9 @@ use crate::timers::Timer;
 use crate::wall::Proof;
 use crate::{Switch, draw};
 
+/// Calls for help that a phone may begin beyond the most that it may have.
+const PLACES_FOR_HELP: u32 = 2;
+
 /// Why an attempt ends before a phone was tried.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -275,15 +278,21 @@ impl Switch {
         }
     }
 
-    /// The limits and the route of a phone's call: who is called.
+    /// The limits and the route of a phone's call: who is called. A call for help finds a place beside all others, and no
+    /// extension that has its number stands in the way.
     pub(super) fn route(&self, now: Instant, caller: ExtensionId, request: &Message) -> Result<Wanted, Refusal> {
-        self.has_room()?;
         let caller = self.directory.extension(caller).expect("it was just authenticated");
-        if self.calls_of(caller.id) >= caller.max_calls {
+        let for_help = self.is_call_for_help(caller.tenant, request.request_uri());
+        if !for_help {
+            self.has_room()?;
+        }
+        let most = caller.max_calls.saturating_add(if for_help { PLACES_FOR_HELP } else { 0 });
+        if self.calls_of(caller.id) >= most {
             let text = format!("extension {} has {} calls up", caller.number, caller.max_calls);
             return Err(Refusal::new(403, "limit.extension_calls", text));
         }
-        let callee = match self.called(now, caller.tenant, request.request_uri()) {
+        let inside = || self.called(now, caller.tenant, request.request_uri());
+        let callee = match (!for_help).then(inside).flatten() {
             Some(callee) => callee,
             None => match self.route_by_rules(now, caller, request)? {
                 ByRules::Extension(callee) => callee,
@@ -292,6 +301,14 @@ impl Switch {
             },
         };
         self.may_ring(now, callee, request).map(Wanted::Call)
+    }
+
+    /// Whether a phone dials one of its tenant's emergency numbers.
+    fn is_call_for_help(&self, tenant: TenantId, request_uri: &str) -> bool {
+        let user = Uri::parse(request_uri).ok().and_then(|uri| uri.user);
+        let dialled = user.and_then(|user| callee::decode(user).ok());
+        dialled.is_some_and(|callee| self.router.is_emergency(tenant, callee.text()))
+            && self.dialled(tenant, request_uri).is_some()
     }
 
     /// Whether the system takes calls at all.

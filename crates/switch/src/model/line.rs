@@ -192,6 +192,8 @@ pub struct HeaderRules {
     pub called: CalledIn,
     /// How numbers are written to it.
     pub number_format: NumberFormat,
+    /// It takes no caller's number but its own: an extension's is not shown to it.
+    pub caller_id_only: bool,
 }
 
 impl Default for HeaderRules {
@@ -203,6 +205,7 @@ impl Default for HeaderRules {
             diverted: DiversionForm::None,
             called: CalledIn::RequestUri,
             number_format: NumberFormat::E164,
+            caller_id_only: false,
         }
     }
 }

@@ -307,6 +307,14 @@ impl Router {
         self.by_route(tenant, ask, dialled, hide, log)
     }
 
+    /// Whether what was dialled is one of the tenant's emergency numbers, with or without a hiding code in front.
+    pub fn is_emergency(&self, tenant: TenantId, dialled: &str) -> bool {
+        self.tenants.get(&tenant).is_some_and(|tenant| {
+            let (dialled, _) = without_hide_code(&tenant.plan, dialled);
+            number::is_emergency(&tenant.plan, &number::without_separators(dialled))
+        })
+    }
+
     /// Whether a guest may dial this at all (GUARD-4).
     ///
     /// # Errors
@@ -350,9 +358,22 @@ impl Router {
                 continue;
             }
             let number = rewritten(route, dialled);
+            if number.is_empty() {
+                log.route(&route.name, || {
+                    (false, format!("it strips {}, and nothing is left of {dialled}", route.strip))
+                });
+                continue;
+            }
             let canonical = number::canonical(&tenant.plan, &number);
             let behind = behind_code(route, dialled).unwrap_or(&number);
             if let Some(refusal) = tenant.keeps_home(ask, behind, canonical.as_deref(), log) {
+                return refusal;
+            }
+            // What leads abroad as it was dialled does so whatever a route makes of its digits.
+            if !tenant.plan.may_go_abroad(&ask.caller.calling)
+                && let Some(abroad) = abroad_as_dialled(&tenant.plan, route, dialled)
+                && let Some(refusal) = tenant.keeps_home(ask, dialled, Some(&abroad), log)
+            {
                 return refusal;
             }
             if let Some(domain) = asks {
@@ -398,8 +419,8 @@ impl Router {
             if !route.patterns.iter().any(|p| !matches!(p, Pattern::Any) && p.matches(bare)) {
                 continue;
             }
-            let number = rewritten(route, bare);
-            let found = self.attempts(tenant, route, &number, None, ask.up, log);
+            let number = Some(rewritten(route, bare)).filter(|number| !number.is_empty());
+            let found = self.attempts(tenant, route, number.as_deref().unwrap_or(bare), None, ask.up, log);
             log.route(route_name, || (true, format!("names {bare}; groups, hours and limits do not count")));
             if name.is_none() && !found.is_empty() {
                 (name, ring_for) = (Some(route_name.clone()), route.ring_for);
@@ -491,7 +512,29 @@ impl Router {
         identity: Option<Verified>,
         unix_s: u64,
     ) -> InboundDecision<'_> {
-        let Some(tenant) = self.tenants.get(&tenant) else { return InboundDecision::None };
+        match self.inbound_route(tenant, trunk, called, identity, unix_s) {
+            Some(route) => InboundDecision::To { route: &route.name, destination: &route.to },
+            None => InboundDecision::None,
+        }
+    }
+
+    /// How well the inbound routes of a trunk know a number: how much of it the one that takes it names. Of trunks at one
+    /// address the call is for the one whose number it is, not for one that takes whatever there is.
+    pub fn inbound_fit(&self, tenant: TenantId, trunk: TrunkId, called: &str, unix_s: u64) -> Option<usize> {
+        let route = self.inbound_route(tenant, trunk, called, None, unix_s)?;
+        let exact = usize::from(matches!(route.called, Pattern::Exact(_)));
+        Some(2 * route.called.literal().len() + exact)
+    }
+
+    fn inbound_route(
+        &self,
+        tenant: TenantId,
+        trunk: TrunkId,
+        called: &str,
+        identity: Option<Verified>,
+        unix_s: u64,
+    ) -> Option<&InboundRoute> {
+        let tenant = self.tenants.get(&tenant)?;
         let format = self.trunks.get(&trunk).map(|t| t.headers.number_format).unwrap_or_default();
         let bare = number::without_separators(called);
         let canonical = number::from_trunk(&tenant.plan, format, &bare);
@@ -511,10 +554,10 @@ impl Router {
                 route.identity.is_empty() || identity.is_none_or(|identity| route.identity.contains(&identity));
             let here = route.trunk.is_none_or(|id| id == trunk);
             if here && fits && believed && tenant.in_hours(&route.hours, unix_s, &mut now) {
-                return InboundDecision::To { route: &route.name, destination: &route.to };
+                return Some(route);
             }
         }
-        InboundDecision::None
+        None
     }
 
     /// Where a name leads; a guest reaches published ones only (DOM-4).
@@ -659,6 +702,21 @@ fn behind_code<'d>(route: &OutboundRoute, dialled: &'d str) -> Option<&'d str> {
     named.find_map(|pattern| dialled.strip_prefix(pattern.literal()))
 }
 
+/// The number in canonical form, where it was dialled as one of another country and the route changes it: behind nothing that
+/// is taken off, or by a pattern that names the way abroad itself (`prefix:00`), not by one for an outside line (`prefix:0`).
+fn abroad_as_dialled(plan: &NumberPlan, route: &OutboundRoute, dialled: &str) -> Option<String> {
+    if route.strip == 0 && route.prepend.is_empty() {
+        return None;
+    }
+    let number = number::canonical(plan, dialled).filter(|number| number::is_international(plan, number))?;
+    let prefix = plan.international_prefix.as_str();
+    let names_abroad = |pattern: &Pattern| {
+        let literal = pattern.literal();
+        (literal.starts_with('+') || !prefix.is_empty() && literal.starts_with(prefix)) && pattern.matches(dialled)
+    };
+    (route.strip == 0 || route.patterns.iter().any(names_abroad)).then_some(number)
+}
+
 fn without_hide_code<'d>(plan: &NumberPlan, dialled: &'d str) -> (&'d str, bool) {
     let code = plan.hide_code.as_str();
     match dialled.strip_prefix(code) {
@@ -668,7 +726,7 @@ fn without_hide_code<'d>(plan: &NumberPlan, dialled: &'d str) -> (&'d str, bool)
 }
 
 /// `strip` and `prepend` of a route.
-fn rewritten(route: &OutboundRoute, dialled: &str) -> String {
+pub(crate) fn rewritten(route: &OutboundRoute, dialled: &str) -> String {
     let from = dialled.char_indices().nth(usize::from(route.strip)).map_or(dialled.len(), |(at, _)| at);
     let mut number = String::with_capacity(route.prepend.len() + dialled.len());
     number.push_str(&route.prepend);

@@ -490,3 +490,39 @@ fn a_route_with_enum_asks_for_the_number_and_its_trunks_or_the_next_routes_follo
     assert_eq!((&*plan.route, plan.numbers.len(), plan.attempts.len()), ("published", 1, 0));
     assert_eq!(w.rule(0, "1234"), (404, "route.no_such_number"));
 }
+
+#[test]
+fn a_route_that_leaves_nothing_of_a_number_does_not_take_it() {
+    let stripped = OutboundRoute { strip: 3, ..route("short", &["any"], &[CHEAP]) };
+    let w = World::new(site(vec![stripped, route("rest", &["any"], &[DEAR])]));
+    assert_eq!(w.tried(0, "9021234"), [(CHEAP, "1234".to_owned())]);
+    assert_eq!(w.tried(0, "902"), [(DEAR, "902".to_owned())]);
+    let steps = w.ask_at(0, "902", None).1.steps;
+    assert!(steps.iter().any(|step| !step.fits && step.why.contains("nothing is left of 902")), "{steps:?}");
+    assert_eq!(w.tried(0, "112")[0], (CHEAP, "112".to_owned()), "a call for help goes out as it was dialled");
+}
+
+#[test]
+fn no_digits_of_a_route_hide_that_a_number_was_dialled_as_one_abroad_guard_1() {
+    let changed = |patterns: &[&str], strip: u8, prepend: &str| {
+        let mut site = site(vec![OutboundRoute { strip, prepend: prepend.into(), ..route("x", patterns, &[CHEAP]) }]);
+        site.tenants[0].numbers.area = "20".into();
+        site.tenants[0].numbers.callees = CalleeLimits { longest: Some(18), denied: Some(vec![]), allowed: vec![] };
+        site.trunks.get_mut(&CHEAP).unwrap().headers.number_format = NumberFormat::Asis;
+        World::new(site)
+    };
+    for (w, dialled) in [
+        // Behind a carrier's code it looks like a number of the own area.
+        (changed(&["any"], 0, "9"), "0067712345"),
+        (changed(&["prefix:00"], 2, ""), "0067712345"),
+        (changed(&["prefix:+"], 1, ""), "+67712345"),
+        (changed(&["any"], 0, ""), "4930123456"),
+    ] {
+        assert_eq!(w.rule(1, dialled), (403, "guard.international"), "{dialled}");
+        assert_eq!(w.plan(0, dialled).attempts.len(), 1, "{dialled}");
+    }
+    // A digit for an outside line is no way abroad.
+    let outside_line = changed(&["prefix:0"], 1, "");
+    assert_eq!(outside_line.tried(1, "002079461234"), [(CHEAP, "02079461234".to_owned())]);
+    assert_eq!(outside_line.rule(1, "0004930123456"), (403, "guard.international"));
+}

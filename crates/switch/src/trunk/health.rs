@@ -24,6 +24,9 @@ const RECHECK: Duration = Duration::from_secs(5);
 /// A target that has not answered for this long is left for the next one: four copies by UDP were sent.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
+/// How long a check may take over all targets: those that failed stand back in the next one.
+const CHECK_WITHIN: Duration = Duration::from_secs(12);
+
 /// What the checks found.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
@@ -78,7 +81,7 @@ impl Switch {
         }
         self.stop_attempt(id, TrunkUse::Check(id));
         let Some(entry) = self.trunks.entries.get_mut(&id) else { return };
-        entry.check = Some(Attempt::default());
+        entry.check = Some(Attempt { began: Some(now), ..Attempt::default() });
         let registered = entry.registration.as_ref().map(|r| r.standing);
         if let (Some(Standing::Registered { .. }), Some(target)) = (registered, entry.target.clone()) {
             // Calls come from where we are registered: that is to live, not another target.
@@ -117,6 +120,9 @@ impl Switch {
     fn check_next_target(&mut self, now: Instant, id: TrunkId) {
         loop {
             let Some(check) = self.trunks.entries.get_mut(&id).and_then(|entry| entry.check.as_mut()) else { return };
+            if check.began.is_some_and(|began| now >= began + CHECK_WITHIN) {
+                check.targets = Targets::default();
+            }
             let Some(target) = self.lookups.locator.next_target(now, &mut check.targets) else {
                 let words = std::mem::take(&mut check.why);
                 let words = if words.is_empty() { "it leads to no target".to_owned() } else { words };
@@ -154,6 +160,7 @@ impl Switch {
         let Some(entry) = self.trunks.entries.get_mut(&id) else { return };
         let Some(target) = entry.check.as_mut().and_then(|check| check.target.take()) else { return };
         self.lookups.locator.report(now, &target, Outcome::Answered);
+        let was_away = entry.health.failures > 0;
         let registers = entry.registration.as_ref().map(|r| r.standing);
         if registers.is_none() {
             entry.target = Some(target);
@@ -164,7 +171,13 @@ impl Switch {
         match registers {
             // It is back: no need to wait for the end of the back-off.
             Some(Standing::Unreachable) => self.register_soon(now, id, Duration::ZERO),
-            Some(Standing::Registered { .. }) => self.seen_as(now, id, response, false),
+            Some(Standing::Registered { .. }) => {
+                self.seen_as(now, id, response, false);
+                if was_away {
+                    // It may have started anew and forgotten us.
+                    self.register_soon(now, id, Duration::ZERO);
+                }
+            }
             Some(Standing::Registering | Standing::Refused) | None => {}
         }
         self.check_again(now, id);
@@ -206,6 +219,10 @@ impl Switch {
         let before = entry.health.verdict;
         entry.health.bad();
         let went_down = before != Some(false) && entry.health.verdict == Some(false);
+        if went_down && entry.registration.is_none() {
+            // When it comes back it may be another machine with another realm.
+            entry.realm = None;
+        }
         self.check_again(now, id);
         self.tell_trunk(now, id);
         if went_down {

@@ -67,6 +67,8 @@ pub(crate) enum Wake {
 /// One thing that is tried at the targets of a trunk, one after another.
 #[derive(Debug, Default)]
 pub(crate) struct Attempt {
+    /// Of a check: when it began.
+    began: Option<Instant>,
     lookup: Option<LookupId>,
     targets: Targets,
     target: Option<Target>,
@@ -91,6 +93,8 @@ pub(crate) struct Entry {
     target: Option<Target>,
     /// The path of the last answer to a REGISTER.
     flow: Option<Flow>,
+    /// The realm for which it has taken credentials of ours.
+    realm: Option<String>,
     /// As what we appear to it (`received` and `rport` of our Via), and when that last changed.
     seen_as: Option<(String, Instant)>,
     wakes: BTreeMap<Wake, Instant>,
@@ -142,14 +146,25 @@ impl Trunks {
         user
     }
 
-    /// The user part of our Contact with a trunk.
-    pub fn contact_of(&self, id: TrunkId) -> Option<&str> {
-        self.entries.get(&id).map(|entry| entry.contact.as_str())
+    /// The realm that a trunk proved itself with, when it registered us or took a call with our credentials.
+    pub fn realm_of(&self, id: TrunkId) -> Option<&str> {
+        let entry = self.entries.get(&id)?;
+        let registered = entry.registration.as_ref().and_then(Registration::realm);
+        registered.or(entry.realm.as_deref())
     }
 
-    /// The realm that a trunk proved itself with when it registered us.
-    pub fn realm_of(&self, id: TrunkId) -> Option<&str> {
-        self.entries.get(&id)?.registration.as_ref()?.realm()
+    /// The trunk has taken credentials for this realm: no other one gets any while it is up.
+    pub fn keep_realm(&mut self, id: TrunkId, realm: &str) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.realm.get_or_insert_with(|| realm.to_owned());
+        }
+    }
+
+    /// A call came to nothing, and it was no person's word.
+    pub fn call_failed(&mut self, now: Instant, id: TrunkId, words: String) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.failed(now, words);
+        }
     }
 
     /// RFC 3608: Route values of requests to the trunk, behind those of its proxy.
@@ -215,6 +230,7 @@ impl Entry {
             check: None,
             target: None,
             flow: None,
+            realm: None,
             seen_as: None,
             wakes: BTreeMap::new(),
             told: TrunkState::Disabled,
@@ -282,6 +298,27 @@ fn server_uri(trunk: &Trunk) -> String {
 fn hop(trunk: &Trunk) -> Option<Request> {
     let hop = trunk.outbound_proxy.as_deref().unwrap_or(&trunk.server);
     Uri::parse(hop).ok().and_then(|uri| Request::of_uri(&uri).ok())
+}
+
+/// An answer in words, as its sender has it; of digits in it, which may be a person's number, no more than four in a row.
+pub(crate) fn said(response: &Message) -> String {
+    const LONGEST: usize = 60;
+    let mut words = response.status().to_string();
+    let mut digits = 0;
+    for c in response.reason_phrase().trim().chars().filter(|c| !c.is_control()).take(LONGEST) {
+        digits = if c.is_ascii_digit() { digits + 1 } else { 0 };
+        match digits {
+            0..=4 => {
+                if words.len() == 3 {
+                    words.push(' ');
+                }
+                words.push(c);
+            }
+            5 => words.push('…'),
+            _ => {}
+        }
+    }
+    words
 }
 
 fn place(target: &Target) -> String {

@@ -171,6 +171,7 @@ impl Switch {
             }
             Next::Registered { granted, refresh } => {
                 entry.target = Some(target);
+                entry.realm = registration.realm().map(str::to_owned);
                 self.seen_as(now, id, response, true);
                 self.stop_attempt(id, TrunkUse::Register(id));
                 self.trunks.remember_remotes();

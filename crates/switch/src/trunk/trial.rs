@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ringfort_sip::dialog::DialogId;
 use ringfort_sip::digest;
-use ringfort_sip::endpoint::{ClientTx, Contact, OutRequest};
+use ringfort_sip::endpoint::{ClientTx, OutRequest};
 use ringfort_sip::locate::{Attempt as Outcome, LocateError, Target, Targets};
 use ringfort_sip::message::Message;
 use ringfort_sip::method::Method;
@@ -65,6 +65,12 @@ impl Switch {
             return CommandReply::Refused {
                 error: format!("expected a number of digits, with or without +, got {bad:?}"),
             };
+        }
+        let tenant = self.trunks.entries.get(&id).expect("it was just found").trunk.tenant;
+        if let Some(number) = number.filter(|number| self.router.is_emergency(tenant, number)) {
+            let error =
+                format!("{number} is an emergency number: a test would call it, and whoever answers comes for nothing");
+            return CommandReply::Refused { error };
         }
         if self.trunks.trials.len() >= MOST {
             return CommandReply::Refused { error: format!("{MOST} tests run or were just made: wait a minute") };
@@ -325,12 +331,10 @@ impl Switch {
             let (scheme, host) = base.split_once(':').unwrap_or(("sip", &base));
             let uri = format!("{scheme}:{}@{host}", line::user_part(&written));
             let told = self.config.listeners[usize::from(listener.0)].sip.told_to(target.address.ip()).host.clone();
-            let contact = self.trunks.contact_of(id).map(str::to_owned);
             let request = OutRequest {
                 routes: self.trunk_routes(&trunk),
                 from: format!("<sip:{}@{}>", caller(&trunk), own_domain(&trunk)),
                 to: format!("<{uri}>"),
-                contact: Some(Contact { user: contact, ..Contact::default() }),
                 body: Some(Body::sdp(silent_offer(&told))),
                 headers: Headers::default(),
                 ..OutRequest::new(Method::Invite, &*uri, target.flow(listener))

@@ -64,7 +64,7 @@ impl Switch {
     }
 
     fn ban_by_operator(&mut self, now: Instant, unix_s: u64, address: IpAddr, for_s: Option<u64>) -> CommandReply {
-        let is_trunk = self.is_trunk_address(address);
+        let is_trunk = self.sources.knows_well(address);
         match self.wall.watch.ban(unix_s, address, for_s.map(Duration::from_secs), is_trunk) {
             Ok(_) => {
                 let text = format!("{} banned by an operator", SourceKey::from(address));
@@ -87,7 +87,7 @@ impl Switch {
     }
 
     fn guard_why(&self, unix_s: u64, address: IpAddr) -> GuardWhy {
-        let known = self.wall.watch.why(unix_s, address, self.is_trunk_address(address));
+        let known = self.wall.watch.why(unix_s, address, self.sources.knows_well(address));
         let closed = |profile: &crate::config::Profile| {
             let allowed = profile.allow.as_ref()?;
             let inside = allowed.iter().any(|range| range.contains(address)) || self.is_trunk_address(address);

@@ -116,6 +116,7 @@ pub fn config() -> SwitchConfig {
         max_dialogs: 10_000,
         gruu_key: SecretKey::new([9; 32]),
         inner_domains: false,
+        judges_identity: true,
         watch: WatchConfig::default(),
         scanners: SCANNERS.map(str::to_owned).to_vec(),
         locate: locate::Settings::default(),

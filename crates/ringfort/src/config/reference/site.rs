@@ -256,6 +256,12 @@ pub(super) const SITE: &[Key] = &[
     ),
     key("trunk[].caller_id", "number", Words("none"), "The caller's number where the extension has none of its own."),
     key(
+        "trunk[].caller_id_only",
+        "true or false",
+        Toml("false"),
+        "Every call by it shows its `caller_id`, whatever the extension has: for a provider that takes no other number.",
+    ),
+    key(
         "trunk[].health_every",
         "duration, `\"0s\"`: never",
         Toml("\"30s\""),
