@@ -22,15 +22,22 @@ from servers import HOST, PORT, TRUSTED, UAC_PORT, UNTRUSTED, answer_times, answ
 
 
 class Table:
-    """Rows by what was measured, columns by server, each cell a list of values of the rounds."""
+    """Rows by what was measured, columns by server, each cell a list of values of the rounds. What has to be so is judged as it
+    comes: `missed` has a line for each bar that was not reached."""
 
     def __init__(self, columns):
-        self.columns, self.rows, self.bars = columns, {}, {}
+        self.columns, self.rows, self.bars, self.missed = columns, {}, {}, []
 
     def add(self, server, what, value, bar=""):
         self.bars.setdefault(what, bar)
         if value is not None:
             self.rows.setdefault(what, {}).setdefault(server, []).append(value)
+
+    def must(self, server, what, value, bar, reached):
+        """As `add`, and a bar that is missed, or was not measured, fails the run."""
+        self.add(server, what, value, bar)
+        if value is None or not reached(value):
+            self.missed.append(f"{server}: {what}: expected {bar}, got {'nothing' if value is None else f'{value:g}'}")
 
     def cell(self, what, server):
         values = self.rows.get(what, {}).get(server)
@@ -149,9 +156,18 @@ def step_storm(server, table, quick):
         grown = resident(pid) - before
     what = f"storm of {count:,} forged sources"
     table.add(server.name, f"{what}: packets/s sent", sent["per_second"], "≥ 20000")
-    table.add(server.name, f"{what}: calls of a registered phone that failed, % (10/s)", last(lines, "failed_pct"), "0")
-    table.add(server.name, f"{what}: banned", guard["banned_now"], "0")
-    table.add(server.name, f"{what}: memory grown, KiB", grown, "")
+    judge_storm(server.name, table, what, last(lines, "failed_pct"), guard["banned_now"], grown)
+
+
+# What a storm may leave behind, in KiB: the tables of the rate limiter are there from the start, the transactions and
+# buffers of its height are not.
+STORM_MEMORY = 16_384
+
+
+def judge_storm(name, table, what, failed_pct, banned, grown_kib):
+    table.must(name, f"{what}: calls of a registered phone that failed, % (10/s)", failed_pct, "0", lambda pct: pct == 0)
+    table.must(name, f"{what}: banned", banned, "0", lambda sources: sources == 0)
+    table.must(name, f"{what}: memory grown, KiB", grown_kib, f"≤ {STORM_MEMORY}", lambda kib: kib <= STORM_MEMORY)
 
 
 def resident(pid):
@@ -223,6 +239,8 @@ def main():
                 print(f"kept: {server.dir}")
             else:
                 shutil.rmtree(server.dir, ignore_errors=True)
+    if table.missed:
+        sys.exit("\n".join(["bars missed:", *table.missed]))
 
 
 if __name__ == "__main__":
