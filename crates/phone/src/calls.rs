@@ -98,24 +98,32 @@ impl Call {
 impl Phone {
     /// Calls a number; the INVITE carries an offer.
     pub fn call(&mut self, now: Instant, number: &str) -> Result<CallRef, PhoneError> {
-        self.dial(now, number, false)
+        let uri = self.uri_of(number);
+        self.dial(now, &uri, &uri, false)
     }
 
     /// Calls a number by an INVITE without an offer: it comes with the answer (RFC 3264 §5, "late offer").
     pub fn call_late_offer(&mut self, now: Instant, number: &str) -> Result<CallRef, PhoneError> {
-        self.dial(now, number, true)
+        let uri = self.uri_of(number);
+        self.dial(now, &uri, &uri, true)
     }
 
-    fn dial(&mut self, now: Instant, number: &str, late: bool) -> Result<CallRef, PhoneError> {
+    /// Calls `to` where it is registered, at `contact`: what a provider does with a number of a customer's (RFC 3261 §16.5).
+    /// Both are whole URIs.
+    pub fn call_at(&mut self, now: Instant, contact: &str, to: &str) -> Result<CallRef, PhoneError> {
+        self.dial(now, contact, to, false)
+    }
+
+    fn dial(&mut self, now: Instant, uri: &str, to: &str, late: bool) -> Result<CallRef, PhoneError> {
         let mut session = self.new_session();
         let body = (!late).then(|| Body::sdp(session.offer(None, None, &mut self.rng)));
-        let uri = self.uri_of(number);
         let request = OutRequest {
+            to: format!("<{to}>"),
             contact: Some(Contact { user: Some(self.config.user.clone()), ..Contact::default() }),
             body,
             session: self.config.session,
             reliable: self.config.reliable,
-            ..self.new_request(Method::Invite, &uri)
+            ..self.new_request(Method::Invite, uri)
         };
         let call = CallRef(self.next_call);
         let tx = self.send(now, Goal::Invite(call), request)?;
@@ -214,7 +222,6 @@ impl Phone {
         let response = self.response(200).body(Body::sdp(sdp));
         self.endpoint.respond(now, tx, response)?;
         self.learn_dialog(call, tx);
-        self.by_server.remove(&tx);
         self.get(call)?.stage = Stage::Talking { unacknowledged: true };
         self.start_media(now, call);
         Ok(())
@@ -384,7 +391,8 @@ impl Phone {
 
     /// What the policy does when a call comes in.
     pub(crate) fn apply_policy(&mut self, now: Instant, call: CallRef) {
-        let (first, after) = match self.config.answer {
+        let answer = self.config.answer;
+        let (first, after) = match answer {
             AnswerPolicy::Manual => return,
             AnswerPolicy::Answer { after } => (Some(180), Some(after)),
             AnswerPolicy::EarlyMedia { after } => (Some(183), Some(after)),
@@ -398,15 +406,15 @@ impl Phone {
             None => Ok(()),
         };
         match after {
-            Some(Duration::ZERO) => self.policy_timer(now, call),
-            Some(after) => self.arm(now + after, Timer::Policy { call }),
+            Some(Duration::ZERO) => self.policy_timer(now, call, answer),
+            Some(after) => self.arm(now + after, Timer::Policy { call, answer }),
             None => {}
         }
     }
 
     /// The policy's second step. The caller may have given up meanwhile.
-    pub(crate) fn policy_timer(&mut self, now: Instant, call: CallRef) {
-        let _ = match self.config.answer {
+    pub(crate) fn policy_timer(&mut self, now: Instant, call: CallRef, answer: AnswerPolicy) {
+        let _ = match answer {
             AnswerPolicy::Manual | AnswerPolicy::RingOnly => Ok(()),
             AnswerPolicy::Answer { .. } | AnswerPolicy::EarlyMedia { .. } => self.answer(now, call),
             AnswerPolicy::Reject { status, .. } => self.reject(now, call, status),

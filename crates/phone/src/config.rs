@@ -110,6 +110,8 @@ pub struct MediaSettings {
     /// Codecs, the preferred one first; never empty.
     pub laws: Vec<Law>,
     pub srtp: SrtpMode,
+    /// Lines of video that are offered beside the audio, and taken at the most; none where there is SRTP. No video is sent.
+    pub video: usize,
     /// Suites offered, the preferred one first.
     pub suites: Vec<CryptoSuite>,
     /// Frequency that is sent in a call, Hz. `None`: the phone neither sends nor counts packets (SDP alone).
@@ -126,6 +128,7 @@ impl MediaSettings {
             port: port & !1,
             laws: vec![Law::A, Law::Mu],
             srtp: SrtpMode::Off,
+            video: 0,
             suites: vec![CryptoSuite::AesCm128HmacSha1_80, CryptoSuite::AesCm128HmacSha1_32],
             tone: None,
             listen_for: Vec::new(),

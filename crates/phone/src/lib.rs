@@ -94,8 +94,8 @@ pub enum PhoneError {
 enum Timer {
     /// Refresh or retry the registration; of that generation only.
     Register { generation: u32 },
-    /// The answer policy's second step.
-    Policy { call: CallRef },
+    /// The second step of the answer policy that the call came in under.
+    Policy { call: CallRef, answer: AnswerPolicy },
     /// Try the session change that met a 491 again (RFC 3261 §14.1).
     Glare { call: CallRef },
 }
@@ -184,7 +184,7 @@ impl Phone {
             }
             match entry.remove() {
                 Timer::Register { generation } => self.register_timer(now, generation),
-                Timer::Policy { call } => self.policy_timer(now, call),
+                Timer::Policy { call, answer } => self.policy_timer(now, call, answer),
                 Timer::Glare { call } => self.glare_timer(now, call),
             }
             self.drain(now);

@@ -39,12 +39,21 @@ pub(crate) struct RemoteAudio {
     pub direction: Direction,
 }
 
+/// One m-line of the peer, whatever it is for.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteLine {
+    /// As an answer refuses it: with port 0.
+    pub refused: String,
+    /// The first format of video that is on and not encrypted.
+    pub video: Option<String>,
+}
+
 /// What the peer said.
 #[derive(Clone, Debug)]
 pub(crate) struct RemoteSession {
     audio: Option<RemoteAudio>,
-    /// Each m-line as an answer refuses it: with port 0.
-    pub m_lines: Vec<String>,
+    /// All m-lines, in order.
+    pub m_lines: Vec<RemoteLine>,
 }
 
 impl RemoteSession {
@@ -54,7 +63,7 @@ impl RemoteSession {
         let mut m_lines = Vec::new();
         for (index, section) in sdp.media().enumerate() {
             let Some(line) = section.media_line() else { continue };
-            m_lines.push(refused(&line));
+            m_lines.push(RemoteLine { refused: refused(&line), video: plain_video(&line) });
             if audio.is_none() {
                 audio = read_audio(index, sdp.session(), section, &line);
             }
@@ -71,6 +80,12 @@ fn refused(line: &MediaLine<'_>) -> String {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let first = line.formats().next().map(text).unwrap_or_else(|| "0".to_owned());
     format!("{} 0 {} {first}", text(line.media), text(line.proto_name))
+}
+
+fn plain_video(line: &MediaLine<'_>) -> Option<String> {
+    let on = line.media == b"video" && line.port != 0 && matches!(line.proto(), Proto::Rtp { secure: false, .. });
+    let format = line.formats().next().filter(|_| on)?;
+    Some(String::from_utf8_lossy(format).into_owned())
 }
 
 fn read_audio(index: usize, session: Section<'_>, section: Section<'_>, line: &MediaLine<'_>) -> Option<RemoteAudio> {

@@ -1,5 +1,6 @@
 //! One call's media session by offer/answer (RFC 3264): what the phone offers, answers and has agreed on, with
-//! SDES keys (RFC 4568) where SRTP is spoken. One audio stream; any other m-line is answered with port 0.
+//! SDES keys (RFC 4568) where SRTP is spoken. One audio stream, and as many of video as the settings say; any other m-line is
+//! answered with port 0. An m-line keeps its place for the whole session (RFC 3264 §8).
 //! Called by `calls`; `media` sends and receives what is agreed here.
 
 use std::fmt::Write;
@@ -29,6 +30,18 @@ pub struct Agreed {
     pub keys: Option<(SrtpKeys, SrtpKeys)>,
 }
 
+/// One m-line.
+#[derive(Clone, Debug)]
+enum Line {
+    Audio,
+    Video {
+        port: u16,
+        format: String,
+    },
+    /// With port 0.
+    Off(String),
+}
+
 /// The session of one call.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
@@ -39,6 +52,9 @@ pub(crate) struct Session {
     laws: Vec<Law>,
     srtp: SrtpMode,
     suites: Vec<CryptoSuite>,
+    /// Lines of video that it has at the most.
+    video: usize,
+    lines: Vec<Line>,
     /// What this side wants: `SendOnly` while it holds the peer.
     wanted: Direction,
     /// One local key per suite, made once.
@@ -58,6 +74,8 @@ struct Saved {
 
 impl Session {
     pub(crate) fn new(settings: &MediaSettings, port: u16, rng: &mut impl Rng) -> Self {
+        let video = if settings.srtp == SrtpMode::Off { settings.video } else { 0 };
+        let videos = (0..video).map(|n| video_line(port, n, "96"));
         Self {
             id: rng.next_u64() >> 2,
             version: 0,
@@ -66,6 +84,8 @@ impl Session {
             laws: settings.laws.clone(),
             srtp: settings.srtp,
             suites: settings.suites.clone(),
+            video,
+            lines: std::iter::once(Line::Audio).chain(videos).collect(),
             wanted: Direction::SEND_RECV,
             keys: Vec::new(),
             agreed: None,
@@ -103,7 +123,7 @@ impl Session {
             None => self.srtp != SrtpMode::Off,
         };
         let keys = if secure { self.offered_keys(rng) } else { Vec::new() };
-        let media = self.media_lines(&self.laws, &keys, self.wanted, true);
+        let media = self.all_lines(&self.laws, &keys, self.wanted, true);
         self.describe(&media)
     }
 
@@ -146,14 +166,20 @@ impl Session {
         };
         let direction = audio.direction.reversed().and(self.wanted);
         let ours: Vec<(u32, SrtpKeys)> = keys.iter().map(|(tag, _, ours)| (*tag, ours.clone())).collect();
-        let mut media = String::new();
-        for (index, rejected) in offer.m_lines.iter().enumerate() {
-            if index == audio.index {
-                media.push_str(&self.media_lines(&[law], &ours, direction, audio.telephone_event));
-            } else {
-                let _ = write!(media, "m={rejected}\r\n");
-            }
+        let mut lines = Vec::with_capacity(offer.m_lines.len());
+        let mut taken = 0;
+        for (index, line) in offer.m_lines.iter().enumerate() {
+            lines.push(match &line.video {
+                _ if index == audio.index => Line::Audio,
+                Some(format) if taken < self.video => {
+                    taken += 1;
+                    video_line(self.port, taken - 1, format)
+                }
+                Some(_) | None => Line::Off(line.refused.clone()),
+            });
         }
+        self.lines = lines;
+        let media = self.all_lines(&[law], &ours, direction, audio.telephone_event);
         self.agreed = Some(Agreed {
             remote: audio.remote,
             law,
@@ -220,7 +246,21 @@ impl Session {
         self.last.clone()
     }
 
-    fn media_lines(&self, laws: &[Law], keys: &[(u32, SrtpKeys)], direction: Direction, events: bool) -> String {
+    fn all_lines(&self, laws: &[Law], keys: &[(u32, SrtpKeys)], direction: Direction, events: bool) -> String {
+        let mut text = String::new();
+        for line in &self.lines {
+            let _ = match line {
+                Line::Audio => write!(text, "{}", self.audio_line(laws, keys, direction, events)),
+                Line::Video { port, format } => {
+                    write!(text, "m=video {port} RTP/AVP {format}\r\na=rtpmap:{format} VP8/90000\r\n")
+                }
+                Line::Off(refused) => write!(text, "m={refused}\r\n"),
+            };
+        }
+        text
+    }
+
+    fn audio_line(&self, laws: &[Law], keys: &[(u32, SrtpKeys)], direction: Direction, events: bool) -> String {
         let profile = if keys.is_empty() { "RTP/AVP" } else { "RTP/SAVP" };
         let mut text = String::with_capacity(320);
         let _ = write!(text, "m=audio {} {profile}", self.port);
@@ -242,4 +282,9 @@ impl Session {
         let _ = write!(text, "a=ptime:20\r\na={}\r\n", direction.name());
         text
     }
+}
+
+/// A line of video of a phone with that port for audio. No packets go there: the port needs to be even and nothing else.
+fn video_line(audio: u16, n: usize, format: &str) -> Line {
+    Line::Video { port: audio.wrapping_add(2000 + 2 * n as u16), format: format.to_owned() }
 }

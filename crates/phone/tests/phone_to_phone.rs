@@ -27,6 +27,8 @@ struct Wire {
     phones: [Phone; 2],
     on_the_way: BTreeMap<(Instant, u64), (usize, Packet)>,
     sent: u64,
+    /// What begins so is lost.
+    lost: &'static str,
     events: [Vec<Event>; 2],
 }
 
@@ -58,7 +60,7 @@ impl Wire {
         });
         #[allow(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
         let now = Instant::now();
-        Self { now, phones, on_the_way: BTreeMap::new(), sent: 0, events: [Vec::new(), Vec::new()] }
+        Self { now, phones, on_the_way: BTreeMap::new(), sent: 0, lost: "-", events: [Vec::new(), Vec::new()] }
     }
 
     fn drain(&mut self) {
@@ -71,6 +73,8 @@ impl Wire {
             while let Some(rtp) = self.phones[index].poll_rtp(self.now) {
                 packets.push(Packet::Rtp(rtp));
             }
+            let lost = self.lost.as_bytes();
+            packets.retain(|packet| !matches!(packet, Packet::Sip(payload) if payload.starts_with(lost)));
             for packet in packets {
                 self.sent += 1;
                 self.on_the_way.insert((self.now + LATENCY, self.sent), (1 - index, packet));
@@ -231,6 +235,59 @@ fn early_media_is_heard_before_the_answer_reliably_rfc_3262() {
     let now = wire.now;
     wire.phones[0].hang_up(now, anna).expect("the call is up");
     wire.assert_nothing_left();
+}
+
+#[test]
+fn an_answer_that_waits_for_a_prack_that_never_comes_ends_the_call_with_504_rfc_3262_section_3() {
+    let mut wire = Wire::new(|_, config| {
+        config.answer = AnswerPolicy::EarlyMedia { after: Duration::from_secs(4) };
+        config.reliable = true;
+    });
+    wire.lost = "PRACK ";
+    let now = wire.now;
+    wire.phones[0].call(now, "bela").expect("a fresh phone can call");
+    wire.seconds(40);
+    let ended = |event: &Event| matches!(event, Event::Ended { status: 504, .. });
+    assert!(wire.events[0].iter().any(ended), "{:?}", wire.events[0]);
+    assert!(wire.events[1].iter().any(ended), "{:?}", wire.events[1]);
+    wire.assert_nothing_left();
+}
+
+#[test]
+fn a_caller_that_gives_up_while_the_answer_waits_for_its_prack_is_rid_of_the_call() {
+    let mut wire = Wire::new(|_, config| {
+        config.answer = AnswerPolicy::EarlyMedia { after: Duration::from_secs(4) };
+        config.reliable = true;
+    });
+    wire.lost = "PRACK ";
+    let now = wire.now;
+    let anna = wire.phones[0].call(now, "bela").expect("a fresh phone can call");
+    wire.seconds(10);
+    let now = wire.now;
+    wire.phones[0].cancel(now, anna).expect("it has no answer yet");
+    wire.seconds(2);
+    let ended = |event: &Event| matches!(event, Event::Ended { status: 487, by: EndedBy::Peer, .. });
+    assert!(wire.events[1].iter().any(ended), "{:?}", wire.events[1]);
+    wire.assert_nothing_left();
+}
+
+#[test]
+fn lines_of_video_keep_their_places_and_voice_is_heard_beside_them_rfc_3264_section_8() {
+    let mut wire = Wire::new(|index, config| {
+        answering(index, config);
+        config.media.video = [3, 1][index];
+    });
+    let [anna, bela] = wire.call();
+    // The change is offered by the one who has taken one line of three, and refused two.
+    let now = wire.now;
+    wire.phones[1].hold(now, bela).expect("the call is up");
+    wire.seconds(1);
+    assert_eq!(wire.phones[0].agreed(anna).map(|agreed| agreed.direction), Some(Direction::RECV_ONLY));
+    let now = wire.now;
+    wire.phones[0].resume(now, anna).expect("the call is up");
+    wire.seconds(2);
+    let report = wire.phones[0].media_report(anna).expect("media runs");
+    assert_eq!(report.heard.hertz, Some(1500), "{report:?}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use std::process::ExitCode;
 
-use ringfort_sim::{check, plan, run};
+use ringfort_sim::world::Summary;
+use ringfort_sim::{check, of, run};
 
 fn main() -> ExitCode {
     match settings() {
@@ -46,25 +47,25 @@ fn settings() -> Result<Settings, String> {
 fn simulate(settings: Settings) -> ExitCode {
     let Settings { seed, runs, calls, media, traced } = settings;
     if traced {
-        let (result, trace) = run(&plan::Plan { media, ..plan::draw(seed, calls) }, true);
+        let (result, trace) = run(&of(seed, calls, media), true);
         trace.lines().for_each(|line| println!("{line}"));
         println!("{result:#?}");
         return if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let (mut done, mut answered, mut messages) = (0, 0, 0);
+    let mut sum = Summary::default();
     for seed in seed..seed + runs {
         match check(seed, calls, media) {
-            Ok(summary) => {
-                done += summary.calls;
-                answered += summary.answered;
-                messages += summary.messages;
-            }
+            Ok(summary) => sum.add(&summary),
             Err(report) => {
                 println!("{report}");
                 return ExitCode::FAILURE;
             }
         }
     }
-    println!("{runs} runs: {done} calls, {answered} answered, {messages} messages; every invariant held");
+    let Summary { calls, answered, left, failed_over, arrived, messages, restarts, .. } = sum;
+    println!(
+        "{runs} runs: {calls} calls, {answered} answered, {left} by trunks ({failed_over} by another than the first), {arrived} \
+         from trunks, {restarts} restarts, {messages} messages; every invariant held"
+    );
     ExitCode::SUCCESS
 }

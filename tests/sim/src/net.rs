@@ -9,9 +9,9 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use ringfort_sip::endpoint::{ListenerInfo, TransportError};
-use ringfort_sip::flow::{ConnId, Flow, Target, Transmit, TransmitToken, Transport};
+use ringfort_sip::flow::{ConnId, Flow, ListenerId, Target, Transmit, TransmitToken, Transport};
 
-/// A machine on the network: index 0 is the switch, phone `n` is `n + 1`.
+/// A machine on the network: index 0 is the switch, phone `n` is `n + 1`, and behind the phones come the carriers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(pub usize);
 
@@ -60,6 +60,8 @@ struct End {
     /// The other end's id.
     other: ConnId,
     transport: Transport,
+    /// By which it was opened, or to which it came.
+    listener: ListenerId,
     /// Nothing arrives at the other end before this: streams keep their order.
     not_before: Instant,
 }
@@ -171,10 +173,12 @@ impl Net {
                 Some(conn) if self.conns.contains_key(&conn) => self.send_stream(now, conn, transmit),
                 _ => self.failed(now, from, &transmit, TransportError::Closed),
             },
-            Target::Connect { transport, remote, .. } => match self.connect(now, from, *transport, *remote) {
-                Some(conn) => self.send_stream(now, conn, transmit),
-                None => self.failed(now, from, &transmit, TransportError::Refused),
-            },
+            Target::Connect { transport, remote, listener, .. } => {
+                match self.connect(now, from, *transport, *listener, *remote) {
+                    Some(conn) => self.send_stream(now, conn, transmit),
+                    None => self.failed(now, from, &transmit, TransportError::Refused),
+                }
+            }
         }
     }
 
@@ -209,7 +213,14 @@ impl Net {
     }
 
     /// An open stream to that address, or a new one.
-    fn connect(&mut self, now: Instant, from: Host, transport: Transport, remote: SocketAddr) -> Option<ConnId> {
+    fn connect(
+        &mut self,
+        now: Instant,
+        from: Host,
+        transport: Transport,
+        listener: ListenerId,
+        remote: SocketAddr,
+    ) -> Option<ConnId> {
         let to = self.host_of(remote.ip())?;
         let open = self.conns.iter().find(|(_, end)| {
             end.host == from
@@ -220,9 +231,8 @@ impl Net {
             return Some(conn);
         }
         let machine = &self.machines[to.0];
-        if !machine.up || !machine.listeners.iter().any(|info| info.transport == transport && info.local == remote) {
-            return None;
-        }
+        let called = machine.listeners.iter().find(|info| info.transport == transport && info.local == remote);
+        let called = called.filter(|_| machine.up)?.id;
         let own = &mut self.machines[from.0];
         own.next_port = own.next_port.checked_add(1).unwrap_or(40_000);
         let local = SocketAddr::new(own.listeners[0].local.ip(), own.next_port);
@@ -230,8 +240,9 @@ impl Net {
         self.next_conn += 2;
         // The handshake takes a round trip before anything flows.
         let open_at = now + self.delay(from, to) * 2;
-        self.conns.insert(ours, End { host: from, local, other: theirs, transport, not_before: open_at });
-        self.conns.insert(theirs, End { host: to, local: remote, other: ours, transport, not_before: open_at });
+        let end = |host, local, other, listener| End { host, local, other, transport, listener, not_before: open_at };
+        self.conns.insert(ours, end(from, local, theirs, listener));
+        self.conns.insert(theirs, end(to, remote, ours, called));
         Some(ours)
     }
 
@@ -243,11 +254,13 @@ impl Net {
         if let Some(end) = self.conns.get_mut(&conn) {
             end.not_before = at;
         }
-        let listeners = &self.machines[other.host.0].listeners;
-        let listener =
-            listeners.iter().find(|info| info.transport == end.transport).map_or(listeners[0].id, |info| info.id);
-        let flow =
-            Flow { transport: end.transport, listener, conn: Some(end.other), local: other.local, remote: end.local };
+        let flow = Flow {
+            transport: end.transport,
+            listener: other.listener,
+            conn: Some(end.other),
+            local: other.local,
+            remote: end.local,
+        };
         vec![(at, other.host, Arrival::Sip { flow, payload: transmit.payload })]
     }
 

@@ -12,6 +12,8 @@ use ringfort_sip::session_timer::SessionTimer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     Cancel,
+    /// 183 to a call that waits for an answer.
+    Progress,
     HangUp,
     /// Both ends at the same moment.
     BothHangUp,
@@ -64,6 +66,7 @@ pub fn talk(seed: u64) -> Vec<(Duration, Op)> {
 pub fn act(phone: &mut Phone, now: Instant, call: CallRef, op: Op) -> Result<(), PhoneError> {
     match op {
         Op::Cancel => phone.cancel(now, call),
+        Op::Progress => phone.early_media(now, call),
         Op::HangUp | Op::BothHangUp => phone.hang_up(now, call),
         Op::Hold | Op::BothHold => phone.hold(now, call),
         Op::Resume => phone.resume(now, call),

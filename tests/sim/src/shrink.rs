@@ -1,6 +1,8 @@
 //! Makes a failing plan smaller: steps are left out in ever smaller groups as long as the rest still fails in some
 //! way (delta debugging), then the network is mended and phones are made plain one by one.
 
+use std::time::Duration;
+
 use ringfort_phone::SrtpMode;
 use ringfort_sip::flow::Transport;
 
@@ -39,9 +41,10 @@ pub fn shrink(plan: &Plan) -> Plan {
         }
         size /= 2;
     }
-    let simpler: [fn(&mut PhonePlan); 3] = [
+    let simpler: [fn(&mut PhonePlan); 4] = [
         |phone| phone.link = Link::PERFECT,
         |phone| phone.transport = Transport::Udp,
+        |phone| (phone.twist, phone.video, phone.chatty, phone.holds_pracks) = (None, 0, 0, Duration::ZERO),
         |phone| {
             (phone.srtp, phone.session_timer, phone.reliable, phone.knows_timer) = (SrtpMode::Off, None, false, true);
         },
@@ -53,6 +56,16 @@ pub fn shrink(plan: &Plan) -> Plan {
             if fails(&candidate) {
                 best = candidate;
             }
+        }
+    }
+    for index in 0..best.carriers().len() {
+        let mut candidate = best.clone();
+        if let Some(lines) = &mut candidate.lines {
+            let carrier = &mut lines.carriers[index];
+            (carrier.link, carrier.twist) = (Link::PERFECT, None);
+        }
+        if fails(&candidate) {
+            best = candidate;
         }
     }
     best

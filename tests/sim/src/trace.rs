@@ -15,17 +15,23 @@ use crate::script::Op;
 #[derive(Debug, Default)]
 pub struct Trace {
     on: bool,
+    /// Hosts behind the switch's that are phones; the rest are carriers.
+    phones: usize,
     lines: Vec<String>,
 }
 
-fn name(host: Host) -> String {
-    if host.0 == 0 { "switch".to_owned() } else { format!("phone {}", host.0 - 1) }
-}
-
 impl Trace {
-    /// Keeps lines only where `on`.
-    pub fn new(on: bool) -> Self {
-        Self { on, lines: Vec::new() }
+    /// Keeps lines only where `on`; `phones`: how many there are.
+    pub fn new(on: bool, phones: usize) -> Self {
+        Self { on, phones, lines: Vec::new() }
+    }
+
+    fn name(&self, host: Host) -> String {
+        match host.0 {
+            0 => "switch".to_owned(),
+            n if n <= self.phones => format!("phone {}", n - 1),
+            n => format!("carrier {}", n - 1 - self.phones),
+        }
     }
 
     /// All lines.
@@ -33,14 +39,15 @@ impl Trace {
         self.lines.iter().map(String::as_str)
     }
 
-    fn push(&mut self, at: Duration, line: impl FnOnce() -> String) {
+    fn push(&mut self, at: Duration, line: impl FnOnce(&Self) -> String) {
         if self.on {
-            self.lines.push(format!("{:>11.4} {}", at.as_secs_f64(), line()));
+            let line = line(self);
+            self.lines.push(format!("{:>11.4} {line}", at.as_secs_f64()));
         }
     }
 
     pub(crate) fn message(&mut self, at: Duration, from: Host, to: Host, message: &Message) {
-        self.push(at, || {
+        self.push(at, |trace| {
             let what = if message.is_request() {
                 format!("{} {}", message.method().as_str(), message.request_uri())
             } else {
@@ -50,8 +57,8 @@ impl Trace {
             let sdp = if message.body().is_empty() { "" } else { " +body" };
             format!(
                 "{:>9} -> {:<9} {what}{sdp}  [{} {} {}]",
-                name(from),
-                name(to),
+                trace.name(from),
+                trace.name(to),
                 message.call_id(),
                 cseq.number,
                 cseq.method.as_str()
@@ -60,24 +67,24 @@ impl Trace {
     }
 
     pub(crate) fn event(&mut self, at: Duration, host: Host, event: &Event) {
-        self.push(at, || format!("{:>9}    {event:?}", name(host)));
+        self.push(at, |trace| format!("{:>9}    {event:?}", trace.name(host)));
     }
 
     pub(crate) fn op(&mut self, at: Duration, host: Host, call: CallRef, op: Op) {
-        self.push(at, || format!("{:>9}    does {op:?} in {call:?}", name(host)));
+        self.push(at, |trace| format!("{:>9}    does {op:?} in {call:?}", trace.name(host)));
     }
 
     pub(crate) fn step(&mut self, at: Duration, step: &Step) {
-        self.push(at, || format!("  phone {}    step {:?}", step.phone, step.action));
+        self.push(at, |_| format!("  phone {}    step {:?}", step.phone, step.action));
     }
 
     pub(crate) fn note(&mut self, at: Duration, host: Host, text: &str) {
-        self.push(at, || format!("{:>9}    {text}", name(host)));
+        self.push(at, |trace| format!("{:>9}    {text}", trace.name(host)));
     }
 
     pub(crate) fn record(&mut self, at: Duration, record: &JournalRecord) {
         let record: &dyn Debug = record;
-        self.push(at, || format!("  journal    {record:?}"));
+        self.push(at, |_| format!("  journal    {record:?}"));
     }
 }
 

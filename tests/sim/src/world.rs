@@ -3,30 +3,37 @@
 
 mod ending;
 mod phone_hosts;
+mod restart;
+mod steps;
 mod switch_host;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
+use ringfort_guard::BanSet;
 use ringfort_media::types as media;
 use ringfort_phone::{CallRef, EndedBy, Event, Phone, PhoneConfig};
-use ringfort_sip::flow::{Flow, Transport};
+use ringfort_sip::flow::{Flow, Transmit, Transport};
 use ringfort_sip::message::{Limits, Message};
 use ringfort_switch::io::{Command, CommandReply, Output};
-use ringfort_switch::model::{CallId, ExtensionId, Site};
+use ringfort_switch::model::{ExtensionId, Site};
 use ringfort_switch::record::{Cdr, UnixMillis};
 use ringfort_switch::{Clock, Switch};
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Party};
+use crate::front::Front;
+use crate::lines;
 use crate::media::MediaHost;
 use crate::net::{Arrival, Arrivals, Host, Link, Net};
-use crate::plan::{Action, PhonePlan, Plan, Step};
+use crate::plan::{Action, PhonePlan, Plan};
 use crate::script::{self, Op};
-use crate::setup::{DOMAIN, SWITCH_IP, number, phone_address, phone_config, site, switch_config, tone};
+use crate::setup::{
+    DOMAIN, MOST_LINES, SWITCH_IP, carrier_config, number, phone_address, phone_config, site, switch_config, tone,
+};
 use crate::trace::Trace;
 
 /// The switch's host.
@@ -37,8 +44,8 @@ const EPOCH: UnixMillis = UnixMillis(1_700_000_000_000);
 const TAIL: Duration = Duration::from_secs(150);
 /// And when everybody has hung up, that long until nothing is left.
 const SETTLE: Duration = Duration::from_secs(3600);
-/// What a crash may lose of the registrations.
-const JOURNAL_LOSS: Duration = Duration::from_millis(200);
+/// When everybody has hung up and had his answer, the lines are given up.
+const LINES_AFTER: Duration = Duration::from_secs(40);
 
 /// What a run came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,11 +59,56 @@ pub struct Summary {
     pub records: usize,
     /// How calls ended, by final status as the caller saw it.
     pub statuses: BTreeMap<u16, usize>,
+    /// Calls that left by a trunk and were answered, those of them that another trunk was tried for before, and those that
+    /// came by a trunk and were answered.
+    pub left: usize,
+    pub failed_over: usize,
+    pub arrived: usize,
+    /// Answers with credentials that carriers got.
+    pub proven: usize,
+    /// 2xx for a dialog that was not kept.
+    pub strays: usize,
+    /// Bans, and returns of the switch from death.
+    pub bans: usize,
+    pub restarts: usize,
+    /// The most lines of media that were on in a description of the switch, and the most reliable provisional answers that
+    /// one INVITE got.
+    pub most_lines: usize,
+    pub most_reliable: usize,
     /// In runs with media: ends of calls of two seconds and more, and those that heard their peer's tone.
     pub listened: usize,
     pub heard: usize,
     /// Virtual time.
     pub lasted: Duration,
+}
+
+impl Summary {
+    /// Both together.
+    pub fn add(&mut self, other: &Summary) {
+        for (ours, theirs) in [
+            (&mut self.calls, other.calls),
+            (&mut self.answered, other.answered),
+            (&mut self.records, other.records),
+            (&mut self.left, other.left),
+            (&mut self.failed_over, other.failed_over),
+            (&mut self.arrived, other.arrived),
+            (&mut self.proven, other.proven),
+            (&mut self.strays, other.strays),
+            (&mut self.bans, other.bans),
+            (&mut self.restarts, other.restarts),
+            (&mut self.listened, other.listened),
+            (&mut self.heard, other.heard),
+        ] {
+            *ours += theirs;
+        }
+        self.messages += other.messages;
+        self.lasted += other.lasted;
+        self.most_lines = self.most_lines.max(other.most_lines);
+        self.most_reliable = self.most_reliable.max(other.most_reliable);
+        for (status, count) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += count;
+        }
+    }
 }
 
 /// A run that broke an invariant.
@@ -97,7 +149,15 @@ enum Item {
         call: CallRef,
         op: Op,
     },
+    /// What a phone was slow to send.
+    Send {
+        phone: usize,
+        boot: u32,
+        transmit: Transmit,
+    },
     PowerOn(Host),
+    /// The switch looks again.
+    Thaw,
     /// Without a relay: what it would tell.
     StreamClosed(media::StreamId),
     RelayWake,
@@ -106,8 +166,15 @@ enum Item {
 struct PhoneHost {
     plan: PhonePlan,
     host: Host,
+    address: IpAddr,
     config: PhoneConfig,
     phone: Option<Phone>,
+    /// Which carrier's it is, and what stands before it.
+    carrier: Option<(usize, Front)>,
+    /// CSeq of the INVITE that began a call, by Call-ID; 0 where it was ours. Where answers are twisted.
+    invited: BTreeMap<String, u32>,
+    /// When the first PRACK of a call was due, by Call-ID. Where they are held back.
+    pracked: BTreeMap<String, Instant>,
     /// Counts power-ups: what was meant for the phone before means nothing to the one after.
     boot: u32,
     /// What the step that made a call had drawn for it.
@@ -143,7 +210,15 @@ pub struct World<'a> {
     relay: Option<MediaHost>,
     relay_wake: Option<Instant>,
     switch_boots: u64,
+    /// What waits while nobody looks.
+    frozen: Option<Vec<Item>>,
+    /// The switch dies after so many more outputs, and is down so long.
+    dying: Option<(u32, Duration)>,
+    /// The sources that are dropped unread.
+    bans: Arc<BanSet>,
     site: Site,
+    /// Extensions were disabled or enabled.
+    extensions_changed: bool,
     phones: Vec<PhoneHost>,
     audit: Audit,
     summary: Summary,
@@ -165,28 +240,42 @@ impl<'a> World<'a> {
         let mut net = Net::new(ChaCha8Rng::seed_from_u64(rng.random()));
         let config = switch_config();
         net.add(config.listeners.iter().map(|listener| listener.sip.clone()).collect(), Link::PERFECT);
-        let mut audit = Audit::default();
+        let mut audit = Audit::new(plan, MOST_LINES);
         for word in [DOMAIN, "192.0.2.1", "telephone-event"] {
             audit.allow(word);
         }
-        let phones = plan
-            .phones
-            .iter()
-            .enumerate()
-            .map(|(index, phone)| {
-                let config = phone_config(index, phone, plan.media);
-                let host = net.add(vec![config.listener.clone()], phone.link);
-                audit.belongs(host, phone.extension);
-                audit.own(host, &phone_address(index).to_string());
-                audit.own(host, config.user_agent.as_deref().unwrap_or_default());
-                audit.own(host, config.instance.as_deref().unwrap_or_default());
-                audit.own(host, &config.display_name);
-                let calls = BTreeMap::new();
-                let phone_of = Some(Phone::new(config.clone(), rng.random()));
-                let listening = BTreeMap::new();
-                PhoneHost { plan: *phone, host, config, phone: phone_of, boot: 0, calls, listening }
-            })
-            .collect::<Vec<_>>();
+        let phones = plan.phones.iter().zip(0..).map(|(phone, index)| {
+            let address = phone_address(index, phone);
+            (*phone, address, phone_config(index, phone, plan.media), None)
+        });
+        let carriers = plan.carriers().iter().zip(0..).map(|(carrier, index)| {
+            let front = Front::new(*carrier, index, carrier.seed);
+            (carrier.phone(), lines::address(index), carrier_config(index, carrier), Some((index, front)))
+        });
+        let phones = phones.chain(carriers).collect::<Vec<_>>().into_iter().map(|(plan, address, config, carrier)| {
+            let host = net.add(vec![config.listener.clone()], plan.link);
+            match &carrier {
+                Some((index, _)) => {
+                    audit.is_carrier(host, *index);
+                    audit.own(SWITCH, &lines::password(*index));
+                }
+                None => {
+                    audit.belongs(host, plan.extension);
+                    // The name of a carrier's caller is for the phone that is called.
+                    audit.own(host, &config.display_name);
+                }
+            }
+            if plan.thief {
+                audit.may_be_banned(address);
+            }
+            audit.own(host, &address.to_string());
+            audit.own(host, config.user_agent.as_deref().unwrap_or_default());
+            audit.own(host, config.instance.as_deref().unwrap_or_default());
+            let phone = Some(Phone::new(config.clone(), rng.random()));
+            let (invited, pracked, calls, listening) = Default::default();
+            PhoneHost { plan, host, address, config, phone, carrier, invited, pracked, boot: 0, calls, listening }
+        });
+        let phones = phones.collect::<Vec<_>>();
         let site = site(plan);
         let mut world = Self {
             plan,
@@ -200,12 +289,16 @@ impl<'a> World<'a> {
             relay: None,
             relay_wake: None,
             switch_boots: 0,
+            frozen: None,
+            dying: None,
+            bans: Arc::new(BanSet::empty()),
             site,
+            extensions_changed: false,
             phones,
             audit,
             summary: Summary::default(),
             ends: Vec::new(),
-            trace: Trace::new(traced),
+            trace: Trace::new(traced, plan.phones.len()),
             limits: Limits::default(),
             rng,
             budget: 200_000 + plan.calls() as u64 * if plan.media { 40_000 } else { 4000 },
@@ -234,6 +327,10 @@ impl<'a> World<'a> {
         let last = self.plan.steps.iter().map(|step| step.at).max().unwrap_or_default();
         self.run_until(self.start + last + TAIL);
         self.close();
+        if self.plan.lines.is_some() {
+            self.run_until(self.now + LINES_AFTER);
+            self.give_up_lines();
+        }
         let deadline = self.now + SETTLE;
         while self.audit.violations.is_empty() && !self.is_at_rest() && self.now < deadline {
             self.run_until((self.now + Duration::from_secs(20)).min(deadline));
@@ -242,6 +339,8 @@ impl<'a> World<'a> {
         self.summary.messages = self.audit.messages;
         self.summary.records = self.audit.ended.len();
         self.summary.lasted = self.now - self.start;
+        self.summary.restarts = self.switch_boots as usize - 1;
+        self.audit.sum_up(&mut self.summary);
         let result = if self.audit.violations.is_empty() {
             Ok(self.summary)
         } else {
@@ -268,6 +367,16 @@ impl<'a> World<'a> {
     }
 
     fn happen(&mut self, item: Item) {
+        let of_switch = matches!(item, Item::Arrive(SWITCH, _) | Item::Wake(SWITCH) | Item::StreamClosed(_));
+        if let Some(waiting) = self.frozen.as_mut().filter(|_| of_switch) {
+            // Timers are looked at when all that came has been read.
+            if matches!(item, Item::Wake(_)) {
+                self.wake[SWITCH.0] = None;
+            } else {
+                waiting.push(item);
+            }
+            return;
+        }
         match item {
             Item::Arrive(host, arrival) => {
                 if host == SWITCH {
@@ -278,13 +387,20 @@ impl<'a> World<'a> {
             }
             Item::Wake(host) => self.on_wake(host),
             Item::RelayWake => self.on_relay_wake(),
-            Item::Step(index) => self.on_step(self.plan.steps[index]),
+            Item::Step(index) => self.on_step(index),
             Item::Do { phone, boot, call, op } => {
                 if self.phones[phone].boot == boot {
                     self.act(phone, call, op);
                 }
             }
+            Item::Send { phone, boot, transmit } => {
+                if self.phones[phone].boot == boot {
+                    let arrivals = self.net.send(self.now, self.phones[phone].host, transmit);
+                    self.push_all(arrivals);
+                }
+            }
             Item::PowerOn(host) => self.power_on(host),
+            Item::Thaw => self.thaw(),
             Item::StreamClosed(id) => {
                 let now = self.now;
                 if let Some(switch) = &mut self.switch {
@@ -307,6 +423,7 @@ impl<'a> World<'a> {
             self.drain_switch();
         } else {
             let index = host.0 - 1;
+            self.look_late(index);
             let Some(phone) = &mut self.phones[index].phone else { return };
             if phone.poll_timeout().is_some_and(|at| at <= now) {
                 phone.handle_timeout(now);
@@ -336,57 +453,19 @@ impl<'a> World<'a> {
         let seed = self.rng.random();
         let entry = &mut self.phones[index];
         let mut phone = Phone::new(entry.config.clone(), seed);
-        if !self.closing {
-            let _ = phone.register(now);
+        match &mut entry.carrier {
+            Some((carrier, front)) => *front = Front::new(self.plan.carriers()[*carrier], *carrier, seed),
+            None if !self.closing => drop(phone.register(now)),
+            None => {}
         }
         entry.phone = Some(phone);
+        self.audit.carrier_power(now, host, true);
         self.drain_phone(index);
     }
 
     /// The network is good and the switch has been up all the time: everything gets its answer.
     fn expects_answers(&self) -> bool {
         self.plan.mild && self.switch_boots == 1 && self.switch.is_some()
-    }
-
-    fn on_step(&mut self, step: Step) {
-        let now = self.now;
-        self.trace.step(now - self.start, &step);
-        let index = step.phone;
-        match step.action {
-            Action::CrashSwitch { down } => return self.crash(down),
-            Action::SetEnabled { extension, enabled } => return self.set_enabled(extension, enabled),
-            Action::Reboot { down } => return self.reboot(index, down),
-            Action::Register
-            | Action::Unregister
-            | Action::Call { .. }
-            | Action::Message { .. }
-            | Action::Options
-            | Action::SetAnswer(_) => {}
-        }
-        let boot = self.phones[index].boot;
-        let Some(phone) = &mut self.phones[index].phone else { return };
-        // What is refused locally (a full transaction table, say) never becomes an attempt.
-        match step.action {
-            Action::Register => drop(phone.register(now)),
-            Action::Unregister => drop(phone.unregister(now)),
-            Action::Message { extension } => drop(phone.message(now, &number(extension), "hello")),
-            Action::Options => drop(phone.options(now, "")),
-            Action::SetAnswer(answer) => phone.set_answer(answer),
-            Action::Call { extension, late_offer, cancel_after } => {
-                let number = number(extension);
-                let call = if late_offer { phone.call_late_offer(now, &number) } else { phone.call(now, &number) };
-                if let Ok(call) = call {
-                    self.summary.calls += 1;
-                    let script = CallScript { seed: step.seed, callee: Some(extension), answered: false };
-                    self.phones[index].calls.insert(call, script);
-                    if let Some(after) = cancel_after {
-                        self.push(now + after, Item::Do { phone: index, boot, call, op: Op::Cancel });
-                    }
-                }
-            }
-            Action::CrashSwitch { .. } | Action::SetEnabled { .. } | Action::Reboot { .. } => {}
-        }
-        self.drain_phone(index);
     }
 }
 

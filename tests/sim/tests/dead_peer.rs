@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use ringfort_phone::{AnswerPolicy, EndedBy, SrtpMode};
-use ringfort_sim::net::Link;
+use ringfort_phone::EndedBy;
 use ringfort_sim::plan::{Action, PhonePlan, Plan, Step};
 use ringfort_sim::run_whole;
 use ringfort_sip::flow::Transport;
@@ -17,19 +16,7 @@ const CALLER: usize = 0;
 const CALLEE: usize = 1;
 
 fn phone(extension: usize, knows_timer: bool, session_timer: Option<u32>, transport: Transport) -> PhonePlan {
-    PhonePlan {
-        extension,
-        transport,
-        link: Link { latency: Duration::from_millis(20), ..Link::PERFECT },
-        answer: AnswerPolicy::Answer { after: Duration::from_secs(1) },
-        reliable: false,
-        session_timer,
-        knows_timer,
-        expires: Duration::from_secs(3600),
-        max_forwards: 70,
-        srtp: SrtpMode::Off,
-        seed: 1,
-    }
+    PhonePlan { transport, session_timer, knows_timer, ..PhonePlan::plain(extension) }
 }
 
 /// A calls B at 5 s; `dies` loses power at 20 s and does not come back while anybody waits.
@@ -45,7 +32,7 @@ fn plan(phones: [PhonePlan; 2], dies: usize) -> Plan {
     ];
     let talk = Some(Duration::from_secs(3600));
     // Without a relay nobody can notice that the voice is gone: media inactivity plays no part.
-    Plan { seed: 7, extensions: 2, phones: phones.to_vec(), steps, media: false, mild: true, talk }
+    Plan { talk, ..Plan::of(phones.to_vec(), steps) }
 }
 
 /// Runs it; the call has to end on the side that lives within `within` of the loss, and be recorded so.

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use ringfort_sim::world::Summary;
+
 /// Calls of one run: enough for state to build up, few enough for a failure to be read.
 const CALLS_PER_RUN: usize = 250;
 /// Tests below.
@@ -24,18 +26,19 @@ fn seeds(part: u64) -> Range<u64> {
 
 fn run_part(part: u64) {
     let calls = setting("RINGFORT_SIM_CALLS_PER_RUN").map_or(CALLS_PER_RUN, |calls| calls as usize);
-    let (mut done, mut answered, mut records) = (0, 0, 0);
-    for seed in seeds(part) {
+    let seeds = seeds(part);
+    let many = seeds.clone().count() * calls > 10_000;
+    let mut sum = Summary::default();
+    for seed in seeds {
         match ringfort_sim::check(seed, calls, false) {
-            Ok(summary) => {
-                done += summary.calls;
-                answered += summary.answered;
-                records += summary.records;
-            }
+            Ok(summary) => sum.add(&summary),
             Err(report) => panic!("{report}"),
         }
     }
-    println!("{done} calls, {answered} answered, {records} records");
+    println!("{sum:?}");
+    // That nothing is broken says something only where there was something to break.
+    let there = [sum.left, sum.failed_over, sum.arrived, sum.proven, sum.strays, sum.bans, sum.restarts];
+    assert!(!many || there.iter().all(|&count| count > 0), "some of it never happened: {sum:?}");
 }
 
 macro_rules! parts {

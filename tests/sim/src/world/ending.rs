@@ -9,15 +9,24 @@ impl World<'_> {
         let now = self.now;
         self.net.mend();
         for index in 0..self.phones.len() {
-            if let Some(phone) = &mut self.phones[index].phone {
+            let entry = &mut self.phones[index];
+            if let Some(phone) = &mut entry.phone {
                 let calls: Vec<CallRef> = phone.calls().collect();
                 for call in calls {
                     let _ = phone.hang_up(now, call);
                 }
-                let _ = phone.unregister(now);
+                if entry.carrier.is_none() {
+                    let _ = phone.unregister(now);
+                }
             }
             self.drain_phone(index);
         }
+    }
+
+    /// The administrator gives all lines up: registrations with carriers are taken back.
+    pub(super) fn give_up_lines(&mut self) {
+        lines::lift(&mut self.site);
+        self.apply_site();
     }
 
     pub(super) fn is_at_rest(&mut self) -> bool {
@@ -77,11 +86,20 @@ impl World<'_> {
                         self.audit.violate(format!("the switch still has {count} {what}"));
                     }
                 }
-                if status.registrations != 0 && self.switch_boots == 1 && self.plan.mild && self.site.revision == 1 {
+                if status.registrations != 0 && self.expects_answers() && !self.extensions_changed {
                     self.audit.violate(format!("the switch still has {} registrations", status.registrations));
                 }
             }
         }
-        self.audit.settle(self.switch_boots == 1);
+        for entry in &self.phones {
+            let Some((carrier, front)) = &entry.carrier else { continue };
+            if front.wronged {
+                self.audit.violate(format!("carrier {carrier} got wrong credentials"));
+            }
+            if self.plan.mild && self.switch_boots == 1 && front.contact(now).is_some() {
+                self.audit.violate(format!("carrier {carrier} still has a registration"));
+            }
+        }
+        self.audit.settle();
     }
 }

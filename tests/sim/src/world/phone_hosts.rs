@@ -1,14 +1,41 @@
 //! The phones in their world: what reaches them, what they put out, what their owners do with them.
 
+use ringfort_phone::AnswerPolicy;
+use ringfort_sip::method::Method;
+
+use crate::front::{Taken, twisted};
+
 use super::*;
 
 impl World<'_> {
     pub(super) fn phone_takes(&mut self, index: usize, arrival: Arrival) {
         let now = self.now;
-        let Some(phone) = &mut self.phones[index].phone else { return };
+        let entry = &mut self.phones[index];
+        let Some(phone) = &mut entry.phone else { return };
         match arrival {
             Arrival::Sip { flow, payload } => match parse(&flow, payload, &self.limits) {
-                Some(Ok(message)) => phone.handle_message(now, message, flow),
+                Some(Ok(message)) => {
+                    if entry.plan.twist.is_some() && message.is_request() && message.to_tag().is_none() {
+                        let cseq = message.cseq();
+                        if cseq.method == Method::Invite {
+                            entry.invited.insert(message.call_id().to_owned(), cseq.number);
+                        }
+                    }
+                    match entry.carrier.as_mut().map(|(_, front)| front) {
+                        None => phone.handle_message(now, message, flow),
+                        Some(front) => match front.take(now, message, flow) {
+                            Taken::Passed(message, flow, answer) => {
+                                answer.into_iter().for_each(|answer| phone.set_answer(answer));
+                                phone.handle_message(now, message, flow);
+                            }
+                            Taken::Answered(transmit) => {
+                                let arrivals = self.net.send(now, entry.host, transmit);
+                                self.push_all(arrivals);
+                            }
+                            Taken::Swallowed => {}
+                        },
+                    }
+                }
                 Some(Err(error)) => self.audit.violate(format!("a message of the switch cannot be read: {error}")),
                 None => {}
             },
@@ -19,26 +46,71 @@ impl World<'_> {
         self.drain_phone(index);
     }
 
+    /// A carrier looks at INVITEs that it has put aside.
+    pub(super) fn look_late(&mut self, index: usize) {
+        let now = self.now;
+        let entry = &mut self.phones[index];
+        let Some((phone, (_, front))) = entry.phone.as_mut().zip(entry.carrier.as_mut()) else { return };
+        for (message, flow) in front.due(now) {
+            phone.set_answer(AnswerPolicy::Answer { after: Duration::ZERO });
+            phone.handle_message(now, message, flow);
+        }
+    }
+
+    /// A phone sends, in its own way.
+    fn phone_sends(&mut self, index: usize, transmit: Transmit) {
+        let now = self.now;
+        let entry = &mut self.phones[index];
+        let plan = entry.plan;
+        if !plan.holds_pracks.is_zero()
+            && transmit.payload.starts_with(b"PRACK ")
+            && let Ok(prack) = Message::parse_datagram(transmit.payload.clone(), &self.limits)
+        {
+            let first = *entry.pracked.entry(prack.call_id().to_owned()).or_insert(now);
+            let boot = entry.boot;
+            return self.push(first + plan.holds_pracks, Item::Send { phone: index, boot, transmit });
+        }
+        let host = entry.host;
+        let mut copies = vec![transmit];
+        if let Some(twist) = plan.twist
+            && let Ok(message) = Message::parse_datagram(copies[0].payload.clone(), &self.limits)
+        {
+            let cseq = message.cseq();
+            if message.is_request() && cseq.method == Method::Invite {
+                entry.invited.entry(message.call_id().to_owned()).or_insert(0);
+            } else if entry.invited.get(message.call_id()) == Some(&cseq.number)
+                && let Some(payload) = twisted(&copies[0].payload, twist.foreign)
+            {
+                let copy = Transmit { payload, token: None, ..copies[0].clone() };
+                copies.insert(usize::from(!twist.first), copy);
+            }
+        }
+        for transmit in copies {
+            let arrivals = self.net.send(now, host, transmit);
+            self.push_all(arrivals);
+        }
+    }
+
     pub(super) fn drain_phone(&mut self, index: usize) {
         let now = self.now;
         loop {
             let entry = &mut self.phones[index];
             let Some(phone) = &mut entry.phone else { return };
             let mut idle = true;
+            let mut transmits = Vec::new();
             while let Some(transmit) = phone.poll_transmit() {
                 idle = false;
-                let arrivals = self.net.send(now, entry.host, transmit);
-                for (at, host, arrival) in arrivals {
-                    self.next_item += 1;
-                    self.queue.insert((at.max(now), self.next_item), Item::Arrive(host, arrival));
-                }
+                transmits.push(transmit);
             }
             while let Some(rtp) = phone.poll_rtp(now) {
-                let from = SocketAddr::new(phone_address(index), rtp.port);
+                let from = SocketAddr::new(entry.address, rtp.port);
                 for (at, host, arrival) in self.net.send_rtp(now, from, rtp.remote, rtp.payload) {
                     self.next_item += 1;
                     self.queue.insert((at.max(now), self.next_item), Item::Arrive(host, arrival));
                 }
+            }
+            for transmit in transmits {
+                self.phone_sends(index, transmit);
             }
             while let Some(event) = self.phones[index].phone.as_mut().and_then(Phone::poll_event) {
                 idle = false;
@@ -49,12 +121,14 @@ impl World<'_> {
             }
         }
         let entry = &self.phones[index];
-        let next = entry.phone.as_ref().and_then(Phone::poll_timeout);
+        let late = entry.carrier.as_ref().filter(|_| entry.phone.is_some()).and_then(|(_, front)| front.next());
+        let next = entry.phone.as_ref().and_then(Phone::poll_timeout).into_iter().chain(late).min();
         self.set_wake(entry.host, next);
     }
 
     pub(super) fn on_phone_event(&mut self, index: usize, event: Event) {
         self.trace.event(self.now - self.start, self.phones[index].host, &event);
+        let mut said = Vec::new();
         match event {
             Event::Answered { call } => {
                 if let Some(peer) = self.phones[index].calls.get(&call).and_then(|script| script.callee) {
@@ -82,11 +156,20 @@ impl World<'_> {
                 }
             }
             Event::Incoming { call, from, .. } => {
+                let entry = &mut self.phones[index];
+                for n in 0..u64::from(entry.plan.chatty) {
+                    let at = self.now + Duration::from_millis(100) * n as u32;
+                    let boot = entry.boot;
+                    said.push((at, Item::Do { phone: index, boot, call, op: Op::Progress }));
+                }
                 let peer = (0..self.plan.extensions).find(|&n| number(n) == from);
+                let outside = (0..self.plan.carriers().len()).any(|carrier| lines::caller_of(carrier) == from);
                 match peer {
                     Some(peer) => {
-                        self.phones[index].listening.insert(call, Listening { peer, since: self.now });
+                        entry.listening.insert(call, Listening { peer, since: self.now });
                     }
+                    // Carriers are told what the administrator wants them to be told.
+                    None if outside || entry.carrier.is_some() => {}
                     None => self.audit.violate(format!("phone {index} is called by {from:?}, which does not exist")),
                 }
             }
@@ -96,7 +179,8 @@ impl World<'_> {
                 self.phones[index].listening.remove(&call);
                 if let Some(script) = self.phones[index].calls.remove(&call) {
                     *self.summary.statuses.entry(if script.answered { 200 } else { status }).or_default() += 1;
-                    if !script.answered && by == EndedBy::Lost && self.expects_answers() {
+                    let spared = !self.phones[index].plan.thief;
+                    if !script.answered && by == EndedBy::Lost && spared && self.expects_answers() {
                         let number = script.callee.map(number).unwrap_or_default();
                         self.audit.violate(format!(
                             "phone {index} called {number} and got no final answer from the switch: {status} {reason}"
@@ -105,11 +189,7 @@ impl World<'_> {
                 }
             }
             Event::RegisterFailed { status } => {
-                let enabled = self.site.extensions.values().nth(self.phones[index].plan.extension);
-                if enabled.is_some_and(|extension| extension.enabled)
-                    && self.expects_answers()
-                    && self.site.revision == 1
-                {
+                if self.expects_answers() && !self.phones[index].plan.thief && !self.extensions_changed {
                     self.audit.violate(format!("phone {index} could not register: {status}"));
                 }
             }
@@ -121,6 +201,9 @@ impl World<'_> {
             | Event::Message { .. }
             | Event::Info { .. }
             | Event::Done { .. } => {}
+        }
+        for (at, item) in said {
+            self.push(at, item);
         }
     }
 
@@ -136,6 +219,7 @@ impl World<'_> {
         self.wake[host.0] = None;
         self.queue.retain(|_, item| !matches!(item, Item::Wake(of) if *of == host));
         self.trace.note(self.now - self.start, host, "loses power");
+        self.audit.carrier_power(self.now, host, false);
         let arrivals = self.net.power(self.now, host, false);
         self.push_all(arrivals);
         self.push(self.now + down, Item::PowerOn(host));

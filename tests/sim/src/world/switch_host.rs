@@ -1,23 +1,8 @@
-//! The switch in its world: what reaches it, what it puts out, its crash and its return.
+//! The switch in its world: what reaches it, and what it puts out.
 
 use super::*;
 
 impl World<'_> {
-    pub(super) fn boot_switch(&mut self) {
-        self.switch_boots += 1;
-        let clock = Clock { instant: self.start, unix: EPOCH };
-        let mut seed = [0; 32];
-        rand::Rng::fill_bytes(&mut self.rng, &mut seed);
-        let mut switch = Switch::new(switch_config(), Arc::new(self.site.clone()), clock, seed);
-        if self.switch_boots > 1 {
-            let bindings = self.audit.restore(self.now);
-            switch.restore(self.now, bindings, CallId(self.audit.last_call + 1));
-        }
-        self.switch = Some(switch);
-        self.relay = self.plan.media.then(|| MediaHost::new(self.now, SWITCH_IP, seed));
-        self.drain_switch();
-    }
-
     pub(super) fn on_relay_wake(&mut self) {
         let now = self.now;
         self.relay_wake = None;
@@ -57,11 +42,15 @@ impl World<'_> {
         let now = self.now;
         let Some(switch) = &mut self.switch else { return };
         match arrival {
+            // A packet of a banned source is dropped unread.
+            Arrival::Sip { flow, .. } if self.bans.is_banned(now, flow.remote.ip()) => return,
             Arrival::Sip { flow, payload } => match parse(&flow, payload.clone(), &self.limits) {
                 Some(Ok(message)) => {
                     if let Some(from) = self.net.host_of(flow.remote.ip()) {
-                        let extension = self.phones[from.0 - 1].plan.extension;
-                        self.audit.taken(from, &number(extension), &message);
+                        let entry = &self.phones[from.0 - 1];
+                        let carrier = entry.carrier.as_ref().map(|(index, _)| *index);
+                        let number = carrier.map_or_else(|| number(entry.plan.extension), lines::caller_of);
+                        self.audit.taken(now, &Party { host: from, number, carrier }, &message);
                         self.trace.message(now - self.start, from, SWITCH, &message);
                     }
                     switch.handle_message(now, message, flow);
@@ -94,13 +83,16 @@ impl World<'_> {
         }
         let next = switch.poll_timeout();
         for output in outputs {
+            if matches!(output, Output::Transmit(_) | Output::Journal(_)) && self.dies_here() {
+                return;
+            }
             match output {
                 Output::Transmit(transmit) => {
                     let remote = transmit.target.remote();
                     if let Some(to) = self.net.host_of(remote.ip())
                         && let Ok(message) = Message::parse_datagram(transmit.payload.clone(), &self.limits)
                     {
-                        self.audit.given(to, &message);
+                        self.audit.given(now, to, &message);
                         self.trace.message(now - self.start, SWITCH, to, &message);
                     }
                     let arrivals = self.net.send(now, SWITCH, transmit);
@@ -135,38 +127,15 @@ impl World<'_> {
                 Output::Offence(report) => {
                     self.trace.note(now - self.start, SWITCH, &format!("offence {} of {}", report.rule, report.source));
                 }
-                // All hosts of these systems are in a private range: nobody of them is ever banned.
-                Output::Penalise(_) | Output::Bans(_) | Output::Ban(_) => {}
+                Output::Bans(bans) => {
+                    self.bans = bans;
+                    self.audit.bans_in_force();
+                }
+                Output::Penalise(_) | Output::Ban(_) => {}
             }
         }
         self.audit.pause();
         self.set_wake(SWITCH, next);
         self.drain_relay();
-    }
-
-    pub(super) fn crash(&mut self, down: Duration) {
-        if self.switch.take().is_none() {
-            return;
-        }
-        self.wake[0] = None;
-        self.relay = None;
-        self.queue.retain(|_, item| !matches!(item, Item::Wake(SWITCH) | Item::StreamClosed(_)));
-        self.trace.note(self.now - self.start, SWITCH, "dies");
-        let arrivals = self.net.power(self.now, SWITCH, false);
-        self.push_all(arrivals);
-        self.audit.crashed();
-        self.audit.restore(self.now - JOURNAL_LOSS);
-        self.push(self.now + down, Item::PowerOn(SWITCH));
-    }
-
-    pub(super) fn set_enabled(&mut self, extension: usize, enabled: bool) {
-        self.site.revision += 1;
-        if let Some(extension) = self.site.extensions.get_mut(&ExtensionId(extension as u32 + 1)) {
-            extension.enabled = enabled;
-        }
-        if let Some(switch) = &mut self.switch {
-            switch.apply_site(self.now, Arc::new(self.site.clone()));
-        }
-        self.drain_switch();
     }
 }
