@@ -329,9 +329,7 @@ mod disguises;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use super::disguises::{FORBIDDEN, dresses};
+    use super::disguises::{corpus, dresses};
     use super::*;
 
     fn text(user: &str) -> String {
@@ -403,19 +401,13 @@ mod tests {
     #[test]
     fn none_of_thousands_of_disguises_of_forbidden_callees_gets_through() {
         let rules = CalleeRules::default();
-        let mut seen = BTreeSet::new();
-        for number in FORBIDDEN {
-            for first in dresses() {
-                for second in dresses() {
-                    let user = second(&first(number));
-                    if let Ok(callee) = rules.admit(&user) {
-                        panic!("{user} (of {number}) passes as {}", callee.text());
-                    }
-                    seen.insert(user);
-                }
+        let users = corpus();
+        for user in &users {
+            if let Ok(callee) = rules.admit(user) {
+                panic!("{user} passes as {}", callee.text());
             }
         }
-        assert!(seen.len() >= 5_000, "{} disguises", seen.len());
+        assert!(users.len() >= 5_000, "{} disguises", users.len());
     }
 
     #[test]

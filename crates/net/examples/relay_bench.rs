@@ -55,6 +55,12 @@ impl Core for Script {
     fn flow_priority(&self, _: SocketAddr) -> bool {
         false
     }
+    fn is_talking(&self, _: SocketAddr) -> bool {
+        false
+    }
+    fn is_within_call(&self, _: &Message) -> bool {
+        false
+    }
 
     fn is_closed_to(&self, _: ListenerId, _: IpAddr) -> bool {
         false

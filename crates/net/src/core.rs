@@ -40,6 +40,10 @@ pub trait Core: Send + 'static {
     fn is_idle(&self) -> bool;
     /// A registered phone or a trunk uses that source.
     fn flow_priority(&self, remote: SocketAddr) -> bool;
+    /// A side of a running call sends from that address.
+    fn is_talking(&self, remote: SocketAddr) -> bool;
+    /// A message belongs to a running call.
+    fn is_within_call(&self, message: &Message) -> bool;
     /// The listener is for others: nobody seems to listen there.
     fn is_closed_to(&self, listener: ListenerId, source: IpAddr) -> bool;
 }

@@ -95,6 +95,15 @@ enum Place {
     Stream(ListenerAt),
 }
 
+/// What is taken of a source before anything is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Closed,
+    Open,
+    /// What belongs to a running call, and nothing else.
+    OfCalls,
+}
+
 pub(crate) struct Shard<C, J> {
     core: C,
     journal: J,
@@ -374,7 +383,8 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
     fn datagram(&mut self, now: Instant, index: usize, slot: usize) {
         let Some(received) = self.recv.received(slot) else { return };
         let remote = received.source;
-        if !self.may_enter(now, remote) {
+        let entry = self.entry(now, remote, true);
+        if entry == Entry::Closed {
             return;
         }
         let udp = &self.udp[index];
@@ -400,19 +410,46 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         let flow = Flow { transport: Transport::Udp, listener: udp.id, conn: None, local, remote };
         // One copy: a message may be kept for as long as its transaction, a shared receive buffer may not.
         let raw = Bytes::copy_from_slice(octets);
-        self.message(now, raw, flow, Message::parse_datagram);
+        match entry {
+            Entry::OfCalls => self.message_of_call(now, raw, flow),
+            Entry::Open | Entry::Closed => self.message(now, raw, flow, Message::parse_datagram),
+        }
     }
 
-    /// The checks before parsing: ban, then rate.
+    /// Over his rate, and in a call: what belongs to it is taken, all else of him is dropped as it would be otherwise.
+    fn message_of_call(&mut self, now: Instant, raw: Bytes, flow: Flow) {
+        self.stats.parsed.one();
+        match Message::parse_datagram(raw, &self.limits) {
+            Ok(message) if self.core.is_within_call(&message) => self.core.handle_message(now, message, flow),
+            Ok(_) | Err(_) => {
+                self.stats.dropped_rate_source.one();
+                self.flood.dropped();
+            }
+        }
+    }
+
     fn may_enter(&mut self, now: Instant, remote: SocketAddr) -> bool {
+        self.entry(now, remote, false) == Entry::Open
+    }
+
+    /// The checks before parsing: ban, then rate. `calls`: where somebody has used up what strangers have, a call of his is
+    /// reason to look further.
+    fn entry(&mut self, now: Instant, remote: SocketAddr, calls: bool) -> Entry {
         if self.bans.is_banned(now, remote.ip()) {
             self.stats.dropped_ban.one();
             self.flood.dropped();
-            return false;
+            return Entry::Closed;
         }
-        let core = &self.core;
-        match self.rate.check(now, remote.ip(), || core.flow_priority(remote)) {
-            Verdict::Pass => true,
+        let (core, mut entry) = (&self.core, Entry::Open);
+        let has_room = || {
+            let known = core.flow_priority(remote);
+            if !known && calls && core.is_talking(remote) {
+                entry = Entry::OfCalls;
+            }
+            known || entry == Entry::OfCalls
+        };
+        match self.rate.check(now, remote.ip(), has_room) {
+            Verdict::Pass => entry,
             Verdict::Drop { rule } => {
                 match rule {
                     rate::RULE_PROVEN => self.stats.dropped_rate_proven.one(),
@@ -420,7 +457,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                     _ => self.stats.dropped_rate_source.one(),
                 }
                 self.flood.dropped();
-                false
+                Entry::Closed
             }
         }
     }

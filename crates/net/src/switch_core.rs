@@ -86,6 +86,14 @@ impl Core for Switch {
         Switch::flow_priority(self, remote)
     }
 
+    fn is_talking(&self, remote: SocketAddr) -> bool {
+        Switch::is_talking(self, remote)
+    }
+
+    fn is_within_call(&self, message: &Message) -> bool {
+        Switch::is_within_call(self, message)
+    }
+
     fn is_closed_to(&self, listener: ListenerId, source: IpAddr) -> bool {
         Switch::is_closed_to(self, listener, source)
     }

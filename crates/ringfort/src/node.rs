@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringfort_guard::{RateConfig, source};
@@ -59,7 +60,7 @@ pub fn switch_config(
         name: profile.name.clone(),
         kind: profile.kind,
         digest: profile.digest.clone(),
-        allow: profile.allow.clone(),
+        allow: profile.allow.as_deref().map(Arc::from),
     });
     let listeners = configured(config).enumerate().map(|(index, (profile, listen))| {
         let id = ListenerId(index as u16);

@@ -35,10 +35,10 @@ pub(crate) fn add(tx: &Transaction<'_>, spent: &Spent) -> Result<(), DbError> {
     for account in spent.accounts() {
         let (kind, id) = key(account);
         tx.prepare_cached(
-            "INSERT INTO spent (account, account_id, day, amount) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (account, account_id, day) DO UPDATE SET amount = spent.amount + excluded.amount",
+            "INSERT INTO spent (account, account_id, day, currency, amount) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (account, account_id, day, currency) DO UPDATE SET amount = spent.amount + excluded.amount",
         )
-        .and_then(|mut s| s.execute(params![kind, id, spent.day.0, spent.amount]))
+        .and_then(|mut s| s.execute(params![kind, id, spent.day.0, spent.currency, spent.amount]))
         .map_err(&failed)?;
     }
     Ok(())
@@ -59,7 +59,10 @@ pub(crate) fn of_call(connection: &Connection, call: CallId) -> Result<Option<Co
 fn read(connection: &Connection, since: LocalDay) -> Result<Vec<SpentTotal>, DbError> {
     let failed = DbError::sql("reading what was spent");
     let mut statement = connection
-        .prepare("SELECT account, account_id, day, amount FROM spent WHERE day >= $1 ORDER BY day, account, account_id")
+        .prepare(
+            "SELECT account, account_id, day, amount, currency FROM spent WHERE day >= $1 \
+             ORDER BY day, account, account_id, currency",
+        )
         .map_err(&failed)?;
     let mut rows = statement.query([since.0]).map_err(&failed)?;
     let mut totals = Vec::new();
@@ -68,7 +71,8 @@ fn read(connection: &Connection, since: LocalDay) -> Result<Vec<SpentTotal>, DbE
         let (day, amount): (u32, i64) = (row.get(2).map_err(&failed)?, row.get(3).map_err(&failed)?);
         let account = account(&kind, id)
             .ok_or_else(|| DbError::Damaged { place: format!("spent/{kind}/{id}"), expected: "a kind of account" })?;
-        totals.push(SpentTotal { account, day: LocalDay(day), amount: amount.max(0).unsigned_abs() });
+        let currency = row.get(4).map_err(&failed)?;
+        totals.push(SpentTotal { account, day: LocalDay(day), amount: amount.max(0).unsigned_abs(), currency });
     }
     Ok(totals)
 }

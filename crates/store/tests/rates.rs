@@ -117,6 +117,11 @@ fn what_cannot_be_imported_is_refused_with_words_that_help() {
     );
     import(service, "other/solid", PRICES, Some("USD"));
     assert_eq!(service.site().rates.len(), 2, "another tenant has its own currency");
+    let changed = plan(service, "other/solid", PRICES, Some("GBP")).unwrap().to_string();
+    assert!(
+        changed.contains("currency: USD -> GBP (limits begin anew; what was spent in USD is kept apart)"),
+        "a trunk that is alone may change: {changed}"
+    );
     import(service, "default/solid", PRICES, None);
     assert_eq!(service.site().rates.values().filter(|t| t.currency == "EUR").count(), 2);
 }

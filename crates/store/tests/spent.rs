@@ -25,6 +25,11 @@ fn spent(call: u64, day: LocalDay, amount: i64) -> JournalRecord {
     })
 }
 
+fn in_pounds(record: JournalRecord) -> JournalRecord {
+    let JournalRecord::Spent(spent) = record else { panic!("it is money") };
+    JournalRecord::Spent(Spent { currency: "GBP".to_owned(), ..spent })
+}
+
 fn open(dir: &Path) -> (Store, JournalWriter) {
     let (store, writer, _, _) = Store::open_to_run(dir, StoreOptions::default(), [5; 32], later(10)).unwrap();
     (store, writer)
@@ -78,8 +83,13 @@ fn a_kill_forgets_no_money_and_no_start_counts_it_twice() {
     assert_eq!((item.cost.as_deref(), item.currency.as_deref()), (Some("0.31"), Some("EUR")));
 
     writer.append(&spent(3, NEXT, 7)).unwrap();
+    writer.append(&in_pounds(spent(4, NEXT, 9))).unwrap();
     drop(writer);
-    assert_eq!(of_trunk(&store.spent(later(20)).unwrap()), [(DAY, 250_000), (NEXT, 60_012)]);
+    let totals = store.spent(later(20)).unwrap();
+    let (euros, pounds): (Vec<_>, Vec<_>) = totals.into_iter().partition(|total| total.currency == "EUR");
+    assert_eq!(of_trunk(&euros), [(DAY, 250_000), (NEXT, 60_012)]);
+    assert_eq!(of_trunk(&pounds), [(NEXT, 9)], "each currency has sums of its own");
+    assert!(pounds.iter().all(|total| total.currency == "GBP"));
     let two_months = later(70 * 86_400);
     assert!(store.spent(two_months).unwrap().is_empty(), "what no limit asks for any more is not read");
 }

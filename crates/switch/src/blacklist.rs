@@ -109,7 +109,7 @@ impl Switch {
         }
         let unix_s = self.clock.unix_s(now);
         let plan = self.router.plan(trunk.tenant)?;
-        let form = trunk.blacklist_form.unwrap_or(plan.blacklists.form);
+        let form = form_of(trunk, plan);
         let numbers: Vec<String> = numbers.iter().map(|number| form.apply(plan, number)).collect();
         let lists: Vec<ListId> = trunk.blacklists.iter().map(|&id| ListId(id)).collect();
         let blacklists = self.blocking.of(trunk.tenant);
@@ -215,6 +215,11 @@ impl Switch {
             self.notice(level, Some(tenant), None, "blacklist", text);
         }
     }
+}
+
+/// The one form of the numbers of a trunk's callers (BLACK-5): they are shown and looked up in it.
+pub(crate) fn form_of(trunk: &Trunk, plan: &NumberPlan) -> NumberForm {
+    trunk.blacklist_form.unwrap_or(plan.blacklists.form)
 }
 
 /// An entry in the tenant's form. Prefixes and patterns are taken as they are written.

@@ -2,6 +2,7 @@
 //! from `ringfort.toml`; every duration and bound that the switch obeys stands here with its default.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringfort_guard::{Cidr, WatchConfig};
@@ -31,7 +32,7 @@ pub struct Profile {
     /// Digest algorithms in the order they are offered (CALL-2). Never empty for an internal profile.
     pub digest: Vec<Algorithm>,
     /// Addresses that may ask for anything here, beside those of trunks; `None`: everybody (GUARD-3).
-    pub allow: Option<Vec<Cidr>>,
+    pub allow: Option<Arc<[Cidr]>>,
 }
 
 /// A listener and the profile it belongs to. `ListenerInfo::id` is its index in `SwitchConfig::listeners`.

@@ -19,7 +19,7 @@ use ringfort_stir::{
 use rustc_hash::FxHashMap;
 
 use crate::io::{Level, Output};
-use crate::model::{Attest, Trunk, TrunkId, Verified, VerifyIdentity};
+use crate::model::{Attest, NumberForm, Trunk, TrunkId, Verified, VerifyIdentity};
 use crate::record::IdentityNote;
 use crate::{Switch, arrival, number};
 
@@ -114,7 +114,7 @@ impl Switch {
         // Numbers are compared in the form that the trunk's and the tenant's rules give them, wherever they stand.
         let plan = self.router.plan(trunk.tenant);
         let number = |number: String| plan.and_then(|p| number::from_trunk(p, trunk.headers.number_format, &number));
-        let caller = plan.and_then(|plan| arrival::of_trunk(plan, &trunk.headers, request).address);
+        let caller = plan.and_then(|plan| arrival::of_trunk(plan, &trunk.headers, NumberForm::E164, request).address);
         let caller = caller.filter(|number| number.starts_with('+'));
         let called = arrival::called(&trunk.headers, request).and_then(number);
         let (from, to) = (caller.map(as_address), called.map(as_address));

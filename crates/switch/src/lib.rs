@@ -53,7 +53,7 @@ use rustc_hash::FxHashMap;
 use crate::arrival::Sources;
 use crate::auth::Challengers;
 use crate::blacklist::Blocking;
-use crate::call::{Announcements, Call, ClientUse, DialogUse, Purse};
+use crate::call::{Announcements, Call, ClientUse, DialogUse, Purse, Talkers};
 pub use crate::clock::Clock;
 use crate::config::{ProfileKind, SwitchConfig};
 use crate::directory::Directory;
@@ -94,6 +94,7 @@ pub struct Switch {
     own_addresses: Vec<SocketAddr>,
     calls: FxHashMap<CallId, Box<Call>>,
     announcements: Announcements,
+    talkers: Talkers,
     blocking: Blocking,
     /// Who waits for the answer to what we sent.
     clients: FxHashMap<ClientTx, ClientUse>,
@@ -141,6 +142,7 @@ impl Switch {
             streams: Streams::new(&config.media),
             calls: FxHashMap::default(),
             announcements: Announcements::default(),
+            talkers: Talkers::default(),
             blocking: Blocking::default(),
             clients: FxHashMap::default(),
             servers: FxHashMap::default(),
@@ -194,7 +196,13 @@ impl Switch {
 
     /// After a restart: what was spent on the days that still count.
     pub fn restore_spending(&mut self, totals: &[SpentTotal]) {
-        self.purse.spending.restore(totals);
+        for total in totals {
+            let currency = match total.currency.as_str() {
+                "" => self.currency_of(total.account).unwrap_or_default().to_owned(),
+                known => known.to_owned(),
+            };
+            self.purse.of(&currency).restore(total);
+        }
     }
 
     /// The configuration may have changed while the process was down: a binding belongs to the listener for phones with
@@ -305,6 +313,7 @@ impl Switch {
     /// The next revision of what the administrator manages. Calls that run go on as they began.
     pub fn apply_site(&mut self, now: Instant, site: Arc<Site>) {
         let revision = site.revision;
+        let currencies = self.currencies();
         let empty = Directory::new(Arc::new(Site::default()));
         let before = std::mem::replace(&mut self.directory, empty);
         let credentials_before: FxHashMap<ExtensionId, SipCredentials> = self
@@ -326,6 +335,7 @@ impl Switch {
         }
         self.follow_sources(now);
         self.notice(Level::Info, None, None, "site", format!("revision {revision} in force"));
+        self.tell_new_currencies(&currencies);
         self.trunks_follow(now);
         self.handle_events(now);
     }

@@ -94,12 +94,14 @@ pub enum Account {
 }
 
 /// What an account has spent on a day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpentTotal {
     pub account: Account,
     pub day: LocalDay,
     /// Millionths.
     pub amount: u64,
+    /// Empty where it was not written down yet: that of the tenant's rates.
+    pub currency: String,
 }
 
 impl Spent {

@@ -5,11 +5,10 @@ mod common;
 #[path = "../../guard/src/callee/disguises.rs"]
 mod disguises;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::*;
-use disguises::{FORBIDDEN, dresses};
+use disguises::{corpus, dresses};
 use ringfort_switch::model::*;
 
 const PHONE: &str = "198.51.100.10:5060";
@@ -78,14 +77,7 @@ fn no_disguise_of_a_forbidden_callee_reaches_a_trunk_guard_4() {
     cfg.watch.offences = u32::MAX;
     let mut w = World::with(cfg, house());
     w.register("user-b", "198.51.100.11:5060");
-    let mut users = BTreeSet::new();
-    for number in FORBIDDEN {
-        for first in dresses() {
-            for second in dresses() {
-                users.insert(second(&first(number)));
-            }
-        }
-    }
+    let users = corpus();
     assert!(users.len() >= 5_000, "{}", users.len());
     let mut challenged = 0;
     for (n, user) in users.iter().enumerate() {

@@ -16,8 +16,31 @@ use ringfort_sip::uri::HostPort;
 use ringfort_switch::config::*;
 use ringfort_switch::model::*;
 use ringfort_switch::reach::{self, Level, Node, Path, SiteWays, Ways, paths, rung};
+use ringfort_switch::route::{InboundDecision, Router};
 
-const CONFIGURATIONS: u64 = 400;
+const CONFIGURATIONS: u64 = 240;
+/// Configurations with planted holes.
+const HOLED: u64 = 150;
+/// A Monday and a Saturday at 4, 12 and 20 o'clock, in milliseconds since 1970: between them all hours begin and end.
+const TIMES: [u64; 6] = {
+    const MONDAY: u64 = 1_795_392_000_000;
+    const HOUR: u64 = 3_600_000;
+    let saturday = MONDAY + 5 * 24 * HOUR;
+    [
+        MONDAY + 4 * HOUR,
+        MONDAY + 12 * HOUR,
+        MONDAY + 20 * HOUR,
+        saturday + 4 * HOUR,
+        saturday + 12 * HOUR,
+        saturday + 20 * HOUR,
+    ]
+};
+/// Office hours, nights, weekends.
+const HOURS: [Hours; 3] = [
+    Hours { days: 0b001_1111, from: 8 * 60, until: 18 * 60 },
+    Hours { days: 0b111_1111, from: 18 * 60, until: 8 * 60 },
+    Hours { days: 0b110_0000, from: 0, until: 0 },
+];
 const DOMAINS: [&str; 2] = [DOMAIN, "second.example"];
 /// The second external profile.
 const MORE: &str = "192.0.2.1:5090";
@@ -126,15 +149,9 @@ fn random_site(rng: &mut ChaCha12Rng) -> Site {
         for number in 0..rng.random_range(0..=4) {
             let trunk = if trunks.is_empty() || rng.random_bool(0.6) { None } else { Some(*one_of(rng, &trunks)) };
             let (called, to) = (one_of(rng, &PATTERNS).parse().unwrap(), destination(rng));
-            site.inbound.push(InboundRoute {
-                tenant,
-                name: format!("in{number}"),
-                trunk,
-                called,
-                identity: vec![],
-                hours: vec![],
-                to,
-            });
+            let hours = HOURS.into_iter().filter(|_| rng.random_bool(0.08)).collect();
+            let name = format!("in{number}");
+            site.inbound.push(InboundRoute { tenant, name, trunk, called, identity: vec![], hours, to });
         }
         // Whatever gets as far leaves the house.
         site.outbound.push(OutboundRoute {
@@ -186,8 +203,9 @@ struct Came {
 }
 
 impl Trial {
-    fn new(site: &Site) -> Trial {
-        let mut world = World::with(node(), site.clone());
+    /// At that many milliseconds since 1970.
+    fn at(time: u64, site: &Site) -> Trial {
+        let mut world = World::at(time, node(), site.clone());
         world.pass(Duration::ZERO);
         let mut phones = BTreeMap::new();
         for extension in site.extensions.values().filter(|e| e.enabled) {
@@ -197,6 +215,30 @@ impl Trial {
             register(&mut world, domain, &extension.credentials.user, &address);
         }
         Trial { world, phones, calls: 0 }
+    }
+
+    /// The phone of an extension passes on a call by that route of its tenant, as a gateway does that forwards: it dials
+    /// with its own credentials. The trunks that see the INVITE: each refuses, so that the next one is asked.
+    fn passes_on(&mut self, site: &Site, extension: ExtensionId, route: &str) -> BTreeSet<TrunkId> {
+        let phone = self.phones.iter().find(|(_, id)| **id == extension).expect("it is registered").0.to_string();
+        let extension = &site.extensions[&extension];
+        let number = number_of(route);
+        dial(&mut self.world, DOMAINS[extension.tenant.0 as usize - 1], &extension.credentials.user, &phone, number);
+        let mut seen = BTreeSet::new();
+        let leaves = |trial: &Trial| {
+            let is_out =
+                |sent: &Sent| first_line(&sent.message).starts_with("INVITE") && !trial.phones.contains_key(&sent.to);
+            trial.world.sent.iter().position(is_out)
+        };
+        while let Some(place) = leaves(self) {
+            let sent = self.world.sent.remove(place).expect("it was just seen");
+            assert!(first_line(&sent.message).contains(&format!(":{number}@")), "{}", first_line(&sent.message));
+            let trunk = site.trunks.keys().find(|id| at(&provider(**id)) == sent.to);
+            seen.insert(*trunk.expect("it goes to a trunk"));
+            let refusal = reply(&sent.message, 503, "t", "", "");
+            self.world.send_to(1, OUTSIDE, &sent.to.to_string(), &refusal);
+        }
+        seen
     }
 
     fn call(&mut self, listener: (u16, &str), from: &str, uri: &str) -> Came {
@@ -223,6 +265,31 @@ impl Trial {
     }
 }
 
+fn provider(trunk: TrunkId) -> String {
+    format!("203.0.113.{trunk}:5060")
+}
+
+/// A number that leaves by that route in a site with holes.
+fn number_of(route: &str) -> &'static str {
+    if route == "one" { "1555" } else { "2555" }
+}
+
+fn dial(world: &mut World, domain: &str, user: &str, from: &str, number: &str) {
+    let uri = format!("sip:{number}@{domain}");
+    let request = |cseq: u32, auth: &str| {
+        format!(
+            "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKo{user}x{cseq};rport\r\n\
+             From: <sip:{user}@{domain}>;tag=o\r\nTo: <{uri}>\r\nCall-ID: out@{user}\r\nCSeq: {cseq} INVITE\r\n\
+             Contact: <sip:{user}@{from}>\r\nMax-Forwards: 70\r\n{auth}Content-Type: application/sdp\r\n\r\n{}",
+            sdp("198.51.100.1", 4000, "0 8")
+        )
+    };
+    world.send(from, &request(1, ""));
+    let challenge = world.take(from);
+    let auth = world.answer_to(&challenge, user, "INVITE", &uri);
+    world.send(from, &request(2, &auth));
+}
+
 fn register(world: &mut World, domain: &str, user: &str, from: &str) {
     let uri = format!("sip:{domain}");
     let request = |cseq: u32, auth: &str| {
@@ -241,15 +308,30 @@ fn register(world: &mut World, domain: &str, user: &str, from: &str) {
 
 /// Every call from every source; by the source as the check names it.
 fn try_everything(site: &Site) -> (BTreeMap<Node, BTreeSet<ExtensionId>>, Vec<String>, u32) {
-    let mut trial = Trial::new(site);
-    let listeners = [(0, INSIDE, 0), (1, OUTSIDE, 1), (3, MORE, 2)];
-    let profiles = node().profiles;
     let mut rang: BTreeMap<Node, BTreeSet<ExtensionId>> = BTreeMap::new();
-    let mut left = Vec::new();
-    let lines = site.trunks.values().map(|trunk| (format!("203.0.113.{}:5060", trunk.id), Some(trunk)));
+    let (mut left, mut calls) = (Vec::new(), 0);
+    let has_hours = site.inbound.iter().any(|route| !route.hours.is_empty());
+    for time in TIMES.into_iter().take(if has_hours { TIMES.len() } else { 1 }) {
+        let mut trial = Trial::at(time, site);
+        try_at_that_time(&mut trial, site, &mut rang, &mut left);
+        calls += trial.calls;
+    }
+    (rang, left, calls)
+}
+
+/// The listener of each profile, by its id.
+const LISTENERS: [(u16, &str); 3] = [(0, INSIDE), (1, OUTSIDE), (3, MORE)];
+
+fn try_at_that_time(
+    trial: &mut Trial,
+    site: &Site,
+    rang: &mut BTreeMap<Node, BTreeSet<ExtensionId>>,
+    left: &mut Vec<String>,
+) {
+    let profiles = node().profiles;
+    let lines = site.trunks.values().map(|trunk| (provider(trunk.id), Some(trunk)));
     let sources: Vec<(String, Option<&Trunk>)> = lines.chain([(STRANGER.to_owned(), None)]).collect();
-    for (listener, local, profile) in listeners {
-        let profile = &profiles[profile];
+    for (profile, (listener, local)) in profiles.iter().zip(LISTENERS) {
         for (from, trunk) in &sources {
             // Whoever is no trunk here is a stranger like all.
             let line = trunk.filter(|t| {
@@ -271,7 +353,6 @@ fn try_everything(site: &Site) -> (BTreeMap<Node, BTreeSet<ExtensionId>>, Vec<St
             }
         }
     }
-    (rang, left, trial.calls)
 }
 
 #[allow(clippy::disallowed_methods, reason = "a test needs some instant")]
@@ -324,7 +405,7 @@ fn a_call_that_leaves_is_seen_by_the_trial() {
         Trunk { health_every: Duration::ZERO, ..Trunk::new(TrunkId(7), TenantId(1), "line7", "sip:203.0.113.7") },
     );
     site.outbound.push(route("out", vec![Pattern::Any], vec![TrunkId(7)]));
-    let mut trial = Trial::new(&site);
+    let mut trial = Trial::at(TIMES[1], &site);
     trial.world.invite("user-a", "198.51.100.1:5060", "5550", &sdp("198.51.100.1", 4000, "0"), "");
     let left = trial.world.sent.iter().any(|sent| sent.to == at("203.0.113.7:5060"));
     assert!(left, "{:?}", trial.world.summary());
@@ -352,6 +433,100 @@ impl<F: Fn(&Node) -> Vec<Node>> Ways for Holed<'_, F> {
     fn name(&self, node: &Node) -> String {
         self.ways.name(node)
     }
+}
+
+/// A random site with two routes for each tenant, to some of its trunks, and extensions whose phones pass calls on by one of
+/// them: what a forward that leads out would do.
+fn holed_site(rng: &mut ChaCha12Rng) -> (Site, BTreeMap<ExtensionId, String>) {
+    let mut site = random_site(rng);
+    site.outbound.clear();
+    for tenant in site.tenants.iter().map(|tenant| tenant.id) {
+        for (name, digit) in [("one", "1"), ("two", "2")] {
+            let trunks = site.trunks.values().filter(|trunk| trunk.tenant == tenant && rng.random_bool(0.6));
+            let trunks: Vec<TrunkId> = trunks.map(|trunk| trunk.id).collect();
+            if !trunks.is_empty() {
+                let out = route(name, vec![Pattern::Prefix(digit.into())], trunks);
+                site.outbound.push(OutboundRoute { tenant, ..out });
+            }
+        }
+    }
+    let mut holes = BTreeMap::new();
+    for extension in site.extensions.values().filter(|extension| extension.enabled) {
+        let routes: Vec<&str> =
+            site.outbound.iter().filter(|r| r.tenant == extension.tenant).map(|r| r.name.as_str()).collect();
+        if !routes.is_empty() && rng.random_bool(0.4) {
+            holes.insert(extension.id, (*one_of(rng, &routes)).to_owned());
+        }
+    }
+    (site, holes)
+}
+
+/// Makes the call that a path tells of, step by step; it gets to the trunk.
+fn walk(site: &Site, path: &Path) {
+    let [source, Node::Context { tenant, .. }, way_in, Node::Extension(extension), out, Node::Trunk(trunk)] =
+        &path.nodes[..]
+    else {
+        panic!("{path}")
+    };
+    let Node::Outbound { route, .. } = out else { panic!("{path}") };
+    let (profile, line) = match source {
+        Node::Stranger { profile } => (profile, None),
+        Node::Line { profile, trunk } => (profile, Some(*trunk)),
+        _ => panic!("{path}"),
+    };
+    let router = Router::new(site);
+    let dialled = match (way_in, line) {
+        (Node::Alias { name, .. }, None) => Some((TIMES[0], name.clone())),
+        (Node::Inbound { route, .. }, Some(line)) => TIMES.into_iter().find_map(|time| {
+            let takes = |callee: &String| {
+                let decided = router.inbound(*tenant, line, callee, Some(Verified::None), time / 1000);
+                matches!(decided, InboundDecision::To { route: taken, .. } if taken == route)
+            };
+            Some((time, callees().into_iter().find(takes)?))
+        }),
+        _ => panic!("{path}"),
+    };
+    let (time, callee) = dialled.unwrap_or_else(|| panic!("no number that takes {path}"));
+    let from = line.map_or_else(|| STRANGER.to_owned(), provider);
+    let mut trial = Trial::at(time, site);
+    let uri = format!("sip:{callee}@{}", DOMAINS[tenant.0 as usize - 1]);
+    let came = trial.call(LISTENERS[usize::from(profile.0)], &from, &uri);
+    assert_eq!((came.rang, came.left), (BTreeSet::from([*extension]), Vec::new()), "{path}");
+    assert!(trial.passes_on(site, *extension, route).contains(trunk), "{path}");
+}
+
+#[test]
+fn a_way_out_that_the_check_finds_is_one_that_the_system_has_and_it_finds_all_of_them_guard_13() {
+    let config = node();
+    let (mut open, mut closed, mut walked) = (0, 0, 0);
+    for seed in 0..HOLED {
+        let (site, holes) = holed_site(&mut ChaCha12Rng::seed_from_u64(10_000 + seed));
+        let hole = |node: &Node| match node {
+            Node::Extension(id) => {
+                let (tenant, route) = (site.extensions[id].tenant, holes.get(id).cloned());
+                route.map(|route| Node::Outbound { tenant, route }).into_iter().collect()
+            }
+            _ => Vec::new(),
+        };
+        let found = paths(&Holed { ways: SiteWays::new(now(), &config.profiles, &site), hole });
+        let said: BTreeSet<TrunkId> = found.iter().map(|path| path.trunk).collect();
+
+        let (rang, left, _) = try_everything(&site);
+        assert_eq!(left, [""; 0], "seed {seed}: nothing leaves by itself");
+        let rung: BTreeSet<ExtensionId> = rang.into_values().flatten().collect();
+        let passed_on = holes.iter().filter(|(extension, _)| rung.contains(extension));
+        let reached: BTreeSet<TrunkId> =
+            passed_on.flat_map(|(id, route)| Trial::at(TIMES[1], &site).passes_on(&site, *id, route)).collect();
+        let words: Vec<String> = found.iter().map(Path::to_string).collect();
+        assert_eq!(said, reached, "seed {seed}: {words:#?}");
+        for path in &found {
+            walk(&site, path);
+        }
+        walked += found.len();
+        *(if found.is_empty() { &mut closed } else { &mut open }) += 1;
+    }
+    println!("{HOLED} configurations with holes: {open} open, {closed} closed, {walked} calls walked to their trunks");
+    assert!(open > 30 && closed > 20, "{open} open, {closed} closed");
 }
 
 /// A house with a published alias, a name that is not published, and a line.
@@ -427,7 +602,7 @@ fn weak_spots_are_named_with_what_mends_them() {
     nowhere.tenants[0].numbers.country.clear();
     assert_eq!(rules(&config, &nowhere), countryless);
     assert_eq!(rules(&config, &house()), [(Level::Info, "profile.open")]);
-    config.profiles[1].allow = Some(vec![]);
+    config.profiles[1].allow = Some(vec![].into());
     assert_eq!(rules(&config, &house()), []);
 
     config.profiles[0].digest = vec![Algorithm::Md5];

@@ -390,18 +390,182 @@ fn a_lower_limit_ends_the_calls_that_run_over_it() {
     assert_eq!((w.cdrs()[0].rule.as_deref(), total(&w).as_str()), (Some("spending.day"), "1.10"));
 }
 
+/// The provider has forked a call: another phone there answers as well.
+fn answers_too(w: &mut World, provider: &str, invite: &Message, tag: &str) {
+    let contact = format!("Contact: <sip:{provider}>\r\n");
+    w.send_to(1, OUTSIDE, provider, &reply(invite, 200, tag, &contact, &sdp("203.0.113.1", 6000, "8 101")));
+}
+
+#[test]
+fn every_answer_of_a_providers_fork_is_hung_up_and_charged_and_the_limit_counts_it() {
+    let mut w = world(|site| {
+        limits(site).per_day = amount("1.10");
+        site.outbound[0].trunks = vec![TWO];
+    });
+    let up = call(&mut w, P2);
+    for (tag, sum) in [("q", "0.70"), ("r", "1.05")] {
+        answers_too(&mut w, P2, &up.invite, tag);
+        assert!(first_line(&w.take(P2)).starts_with("ACK "));
+        let bye = w.take(P2);
+        assert!(first_line(&bye).starts_with("BYE "));
+        says(&mut w, P2, &bye, 202);
+        assert_eq!(total(&w), sum);
+        // Its 2xx comes again, as over UDP it may: it is the same answer.
+        answers_too(&mut w, P2, &up.invite, tag);
+        assert_eq!(total(&w), sum);
+    }
+    assert_eq!(item(&mut w, "101").left_today.as_deref(), Some("0.05"));
+    assert_eq!(w.notices.iter().filter(|notice| notice.rule == "spending.fork").count(), 2);
+    w.sent.clear();
+    // 0.05 and 0.30 for a minute were paid; the next minute is not covered any more.
+    w.pass(Duration::from_secs(60));
+    ended_by_us(&mut w, P2);
+    assert_eq!(w.cdrs()[0].cost.as_ref().map(|cost| money::text(cost.amount)).as_deref(), Some("1.05"));
+    w.assert_empty();
+}
+
+#[test]
+fn a_forks_answer_is_charged_after_the_call_was_over_too_and_once_it_cannot_come_it_is_forgotten() {
+    let mut w = world(|site| site.outbound[0].trunks = vec![TWO]);
+    let up = call(&mut w, P2);
+    hang_up(&mut w, &up);
+    answers_too(&mut w, P2, &up.invite, "q");
+    let bye = w.take_starting(P2, "BYE");
+    says(&mut w, P2, &bye, 202);
+    assert_eq!(total(&w), "0.70");
+
+    // A call that was given up, and that two phones of the provider's answer all the same.
+    let call_id = w.invite("user-a", A, NUMBER, &offer(), "");
+    let invite = w.take_starting(P2, "INVITE");
+    says(&mut w, P2, &invite, 100);
+    w.cancel("user-a", A, &format!("sip:{NUMBER}@{DOMAIN}"), &call_id);
+    for tag in ["x", "y"] {
+        answers_too(&mut w, P2, &invite, tag);
+        let bye = w.take_starting(P2, "BYE");
+        says(&mut w, P2, &bye, 202);
+    }
+    assert_eq!((total(&w).as_str(), item(&mut w, "101").reserved.as_str()), ("1.40", "0.00"));
+    w.pass(Duration::from_secs(70));
+    answers_too(&mut w, P2, &invite, "z");
+    assert_eq!(total(&w), "1.40", "nobody knows it any more");
+    w.assert_empty();
+}
+
+/// Begins a test call of trunk two, up to its INVITE.
+fn begin_test(w: &mut World) -> (u64, Message) {
+    let ask = Command::TrunkTest { name: "two".into(), number: Some(NUMBER.into()) };
+    let CommandReply::TrunkTest(trial) = w.command(ask) else { panic!("a test begins") };
+    let asked = w.take_starting(P2, "OPTIONS ");
+    says(w, P2, &asked, 202);
+    (trial.test, w.take_starting(P2, "INVITE "))
+}
+
+fn test_steps(w: &mut World, test: u64) -> Vec<String> {
+    match w.command(Command::TrunkTestResult { test }) {
+        CommandReply::TrunkTest(trial) => trial.steps,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_test_call_of_a_trunk_is_paid_for_like_any_other() {
+    let mut w = world(|site| site.trunks.get_mut(&TWO).unwrap().spend.per_day = amount("1"));
+    let reserved = |w: &mut World| (item(w, "trunk:two").reserved, total(w));
+    let (_, invite) = begin_test(&mut w);
+    assert_eq!(reserved(&mut w), ("0.35".to_owned(), "0.00".to_owned()));
+    says(&mut w, P2, &invite, 404);
+    assert_eq!(reserved(&mut w), ("0.00".to_owned(), "0.00".to_owned()), "refused costs nothing");
+
+    let (_, invite) = begin_test(&mut w);
+    says(&mut w, P2, &invite, 200);
+    let bye = w.take_starting(P2, "BYE ");
+    says(&mut w, P2, &bye, 202);
+    assert_eq!(reserved(&mut w), ("0.00".to_owned(), "0.35".to_owned()), "answered");
+
+    // It rings, and is answered while our CANCEL is on its way.
+    let (_, invite) = begin_test(&mut w);
+    w.send_to(1, OUTSIDE, P2, &reply(&invite, 180, "p", &format!("Contact: <sip:{P2}>\r\n"), ""));
+    assert!(first_line(&w.take(P2)).starts_with("CANCEL "));
+    assert_eq!(reserved(&mut w), ("0.35".to_owned(), "0.35".to_owned()), "its answer may be on the way");
+    says(&mut w, P2, &invite, 200);
+    assert_eq!(reserved(&mut w), ("0.00".to_owned(), "0.70".to_owned()));
+    w.sent.clear();
+
+    let CommandReply::TrunkTest(trial) =
+        w.command(Command::TrunkTest { name: "two".into(), number: Some(NUMBER.into()) })
+    else {
+        panic!("a test begins")
+    };
+    let asked = w.take_starting(P2, "OPTIONS ");
+    says(&mut w, P2, &asked, 202);
+    assert!(w.nothing_for(P2), "no INVITE");
+    let steps = test_steps(&mut w, trial.test);
+    let last = steps.last().unwrap();
+    assert!(last.contains("no call: trunk two has 0.30 EUR left of the 1.00"), "{last}");
+    assert_eq!(item(&mut w, "trunk:two").spent_today, "0.70");
+    w.assert_empty();
+}
+
+#[test]
+fn another_currency_begins_with_sums_of_its_own_and_the_old_ones_stay_apart() {
+    let mut w = world(|site| limits(site).per_day = amount("1"));
+    let first = call(&mut w, P1);
+    w.pass(Duration::from_millis(79_500));
+    hang_up(&mut w, &first);
+    let running = call(&mut w, P1);
+    let mut site = lines();
+    limits(&mut site).per_day = amount("1");
+    for table in site.rates.values_mut() {
+        *table = Arc::new(RateTable { currency: "GBP".into(), ..(**table).clone() });
+    }
+    site.revision = 2;
+    w.apply(site.clone());
+    let told = w.notices.iter().find(|notice| notice.rule == "spending.currency").unwrap();
+    assert!(told.text.contains("in GBP now") && told.text.contains("spent in EUR is kept apart"), "{}", told.text);
+    // The call that began in EUR is still counted, and ended, there.
+    w.pass(Duration::from_millis(19_600));
+    ended_by_us(&mut w, P1);
+    assert_eq!(w.cdrs()[1].cost.as_ref().map(|cost| cost.currency.as_str()), Some("EUR"));
+    drop(running);
+
+    let second = call(&mut w, P1);
+    w.pass(Duration::from_millis(29_500));
+    hang_up(&mut w, &second);
+    let items = |w: &mut World| match w.command(Command::Spending { account: Some("101".into()), extensions: true }) {
+        CommandReply::Spending { items, .. } => items,
+        other => panic!("{other:?}"),
+    };
+    let sums = |w: &mut World| -> Vec<(Option<String>, String, Option<String>)> {
+        items(w).into_iter().map(|item| (item.currency, item.spent_today, item.left_today)).collect()
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let expected = [(text("GBP"), "0.30".to_owned(), text("0.70")), (text("EUR"), "1.00".to_owned(), None)].to_vec();
+    assert_eq!(sums(&mut w), expected);
+
+    // A restart, by sums of which the oldest were written without a currency.
+    let mut kept = totals(&spent(&w));
+    w.switch = Switch::new(config(), Arc::new(site), Clock { instant: w.now, unix: UnixMillis(BEGIN) }, [9; 32]);
+    w.switch.restore_spending(&kept);
+    assert_eq!(sums(&mut w), expected);
+    kept.retain(|total| total.currency == "GBP");
+    kept.iter_mut().for_each(|total| total.currency.clear());
+    w.switch.restore_spending(&kept);
+    assert_eq!(sums(&mut w)[0], (text("GBP"), "0.60".to_owned(), text("0.40")), "that of the rates");
+}
+
 /// The sums that the database makes of the journal.
 fn totals(journal: &[Spent]) -> Vec<SpentTotal> {
     let mut sums = std::collections::BTreeMap::new();
     for spent in journal {
         for account in spent.accounts() {
-            *sums.entry((account, spent.day)).or_insert(0i64) += spent.amount;
+            *sums.entry((account, spent.day, spent.currency.clone())).or_insert(0i64) += spent.amount;
         }
     }
-    let total = |((account, day), amount): ((Account, LocalDay), i64)| SpentTotal {
+    let total = |((account, day, currency), amount): ((Account, LocalDay, String), i64)| SpentTotal {
         account,
         day,
         amount: u64::try_from(amount).unwrap(),
+        currency,
     };
     sums.into_iter().map(total).collect()
 }

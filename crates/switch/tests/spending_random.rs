@@ -389,7 +389,10 @@ impl Run {
         let totals: Vec<SpentTotal> = self
             .journaled()
             .into_iter()
-            .map(|((account, day), amount)| SpentTotal { account, day, amount: u64::try_from(amount).unwrap() })
+            .map(|((account, day), amount)| {
+                let amount = u64::try_from(amount).unwrap();
+                SpentTotal { account, day, amount, currency: "EUR".to_owned() }
+            })
             .collect();
         let clock = Clock { instant: self.w.now, unix };
         self.w.switch = Switch::new(config(), Arc::new(self.site.clone()), clock, [8; 32]);

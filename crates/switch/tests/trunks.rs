@@ -455,6 +455,7 @@ fn an_extension_of_another_gateway_reaches_published_names_alone_guard_2() {
     assert_eq!(w.take_final(A).status(), 404);
     assert!(w.queries.is_empty() && w.offences.is_empty(), "{:?}", w.offences);
     assert_eq!(w.cdrs().last().unwrap().rule.as_deref(), Some("context.public"));
+    assert!(w.cdrs().iter().all(|cdr| cdr.context == "public" && cdr.profile == "phones"), "{:?}", w.cdrs());
     w.invite("user-a", A, "director", &offer(), "");
     assert!(first_line(&w.take("198.51.100.20:5060")).starts_with("INVITE "));
     assert!(w.sent.iter().all(|s| s.to != at(P1) && s.to != at(P2)));

@@ -10,7 +10,7 @@ use common::*;
 use ringfort_guard::{BanChange, Until};
 use ringfort_media::types as media;
 use ringfort_sip::header::HeaderName;
-use ringfort_sip::message::Message;
+use ringfort_sip::message::{Limits, Message};
 use ringfort_switch::io::{Command, CommandReply, GuardCommand, GuardStatus, GuardWhy, Level};
 use ringfort_switch::model::*;
 use ringfort_switch::record::{GuardRecord, JournalRecord};
@@ -349,7 +349,7 @@ fn bans_and_allowed_ranges_hold_after_a_restart() {
 #[test]
 fn a_closed_profile_answers_those_on_its_list_and_nobody_else() {
     let mut cfg = config();
-    cfg.profiles[1].allow = Some(vec!["198.51.100.0/24".parse().unwrap()]);
+    cfg.profiles[1].allow = Some(vec!["198.51.100.0/24".parse().unwrap()].into());
     let mut site = site();
     site.aliases = vec![alias("director", "102", true)];
     let mut w = World::with(cfg, site);
@@ -440,6 +440,58 @@ fn a_stranger_who_dialled_wrongly_is_told_so_and_hung_up_and_his_ack_counts_dom_
         + &sdp("203.0.113.99", 4000, "0 8");
     w.send_to(1, OUTSIDE, VICTIM, &invite);
     assert_eq!(w.take_final(VICTIM).status(), 404);
+}
+
+/// What the packet path asks of somebody who is over his rate.
+#[test]
+fn a_guest_in_a_call_is_known_by_where_he_sends_from_and_by_his_dialog() {
+    const GUEST: &str = "203.0.113.99:5060";
+    const MOVED: &str = "203.0.113.99:40000";
+    let mut site = site();
+    site.aliases.push(alias("director", "102", true));
+    let mut w = World::with(config(), site);
+    w.register("user-b", "198.51.100.11:5060");
+    let uri = "sip:director@pbx.example";
+    let text = request("INVITE", uri, GUEST, 1, "Content-Type: application/sdp\r\n") + &offer();
+    w.send_to(1, OUTSIDE, GUEST, &text);
+    let invite = w.take_starting("198.51.100.11:5060", "INVITE");
+    let contact = "Contact: <sip:user-b@198.51.100.11:5060>\r\n";
+    w.send("198.51.100.11:5060", &reply(&invite, 200, "b", contact, &sdp("198.51.100.11", 5000, "0")));
+    let ok = w.take_final(GUEST);
+    assert!(!w.switch.is_talking(at(GUEST)), "his address may be forged");
+    w.send_to(1, OUTSIDE, GUEST, &ack(&ok, uri, GUEST, 1).replace("bKw1;", "bKwa;"));
+    assert!(w.switch.is_talking(at(GUEST)) && !w.switch.is_talking(at(ATTACKER)) && !w.switch.is_talking(at(MOVED)));
+
+    let within = |method: &str, from: &str, tag: &str, n: usize| {
+        let text =
+            request(method, uri, from, n, "").replace(&format!("To: <{uri}>"), &format!("To: <{uri}>;tag={tag}"));
+        text.replace(&format!("Call-ID: w{n}"), "Call-ID: w1").replace("CSeq: 1", &format!("CSeq: {n}"))
+    };
+    let message = |text: &str| {
+        let text = text.replace("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n");
+        Message::parse_datagram(text.into(), &Limits::default()).expect("a good message")
+    };
+    let tag = ok.to_tag().expect("a tag").to_owned();
+    for (text, belongs) in [
+        (within("BYE", GUEST, &tag, 2), true),
+        (within("ACK", GUEST, &tag, 2), true),
+        (within("BYE", GUEST, "guessed", 2), false),
+        (request("BYE", uri, GUEST, 1, ""), false),
+        (request("OPTIONS", uri, GUEST, 1, ""), false),
+        ("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.1:5080;branch=z9hG4bKnone\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\n\
+          Call-ID: w1\r\nCSeq: 1 INVITE\r\n\r\n"
+            .to_owned(), false),
+    ] {
+        assert_eq!(w.switch.is_within_call(&message(&text)), belongs, "{text}");
+    }
+    // His NAT gives him another port: what is within the call tells.
+    w.send_to(1, OUTSIDE, MOVED, &within("INFO", MOVED, &tag, 2));
+    assert!(w.switch.is_talking(at(MOVED)) && !w.switch.is_talking(at(GUEST)));
+    w.send_to(1, OUTSIDE, MOVED, &within("BYE", MOVED, &tag, 3));
+    assert!(!w.switch.is_talking(at(MOVED)), "the call is over");
+    let bye = w.take_starting("198.51.100.11:5060", "BYE");
+    w.send("198.51.100.11:5060", &reply(&bye, 200, "", "", ""));
+    w.assert_empty();
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Callees that the default rules forbid, and ways to hide one. Shared with the tests of calls.
 
+use std::collections::BTreeSet;
+
 /// What is forbidden by default, for guests and for extensions that may not call abroad.
 pub const FORBIDDEN: [&str; 14] = [
     "0049301234567",
@@ -17,6 +19,19 @@ pub const FORBIDDEN: [&str; 14] = [
     "*7200442079460000",
     "+#31#4930",
 ];
+
+/// All of them in every two dresses, one over the other: thousands.
+pub fn corpus() -> BTreeSet<String> {
+    let mut users = BTreeSet::new();
+    for number in FORBIDDEN {
+        for first in dresses() {
+            for second in dresses() {
+                users.insert(second(&first(number)));
+            }
+        }
+    }
+    users
+}
 
 /// Ways to write the same text differently, each applied to the whole of it or to a part.
 pub fn dresses() -> Vec<fn(&str) -> String> {

@@ -42,6 +42,8 @@ pub struct Shared {
     pub seen: Mutex<Vec<Seen>>,
     pub outputs: Mutex<VecDeque<Output>>,
     pub known: Mutex<BTreeSet<IpAddr>>,
+    /// Who is in a call.
+    pub talking: Mutex<BTreeSet<SocketAddr>>,
     /// Whom no listener is for.
     pub closed_to: Mutex<BTreeSet<IpAddr>>,
     /// Every answer is recorded in the journal first.
@@ -148,6 +150,14 @@ impl Core for EchoCore {
 
     fn flow_priority(&self, remote: SocketAddr) -> bool {
         self.shared.known.lock().unwrap().contains(&remote.ip())
+    }
+
+    fn is_talking(&self, remote: SocketAddr) -> bool {
+        self.shared.talking.lock().unwrap().contains(&remote)
+    }
+
+    fn is_within_call(&self, message: &Message) -> bool {
+        message.to_tag().is_some()
     }
 }
 

@@ -99,6 +99,33 @@ fn a_known_source_passes_where_a_stranger_is_dropped() {
 }
 
 #[test]
+fn who_is_in_a_call_and_over_his_rate_can_still_hang_up_and_do_nothing_else() {
+    let mut config = listeners(&[(Transport::Udp, "127.0.0.1:0")]);
+    config.rate.ranges.insert(0, ("127.0.0.64/26".parse().unwrap(), Some(Rate::new(1, 1))));
+    let edge = Edge::start(config);
+    let (talker, other) = (client("127.0.0.71:0"), client("127.0.0.71:0"));
+    edge.shared.talking.lock().unwrap().insert(talker.local_addr().unwrap());
+    // What a stranger may send is used up.
+    for n in 1..=20 {
+        other.send_to(options(n).as_bytes(), edge.local(0)).unwrap();
+    }
+    let within = |n: u32| options(n).replace("OPTIONS", "BYE").replace("\r\nCall-ID", ";tag=ours\r\nCall-ID");
+    for n in 100..120 {
+        talker.send_to(options(n).as_bytes(), edge.local(0)).unwrap();
+        talker.send_to(b"garbage that is no message\r\n\r\n", edge.local(0)).unwrap();
+        other.send_to(within(n + 1000).as_bytes(), edge.local(0)).unwrap();
+        talker.send_to(within(n + 500).as_bytes(), edge.local(0)).unwrap();
+        // A second of a slow machine lets one of the others through as well.
+        while !receive(&talker).0.contains(&format!("CSeq: {} ", n + 500)) {}
+    }
+    let seen = edge.shared.seen.lock().unwrap();
+    let hung_up = |seen: &&Seen| matches!(seen, Seen::Message { text, .. } if text.starts_with("BYE") && text.contains("Call-ID: c6"));
+    let all = seen.iter().filter(hung_up).count();
+    assert_eq!(all, 20);
+    assert!(seen.len() - all < 20, "80 others were sent: {}", seen.len() - all);
+}
+
+#[test]
 fn a_published_ban_drops_before_parsing_and_its_end_lets_in_again() {
     let edge = Edge::start(listeners(&[(Transport::Udp, "127.0.0.1:0")]));
     let client = client("127.0.0.77:0");

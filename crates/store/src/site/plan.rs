@@ -379,7 +379,14 @@ fn compare_rates(tenants: (&[Tenant], &[Tenant]), lines: (&Lines, &Lines), chang
 
 fn rate_fields(fields: &mut Fields, before: Option<&RateTable>, after: &RateTable) {
     let counted = |table: &RateTable| grouped(table.rates.len());
-    fields.field("currency", before.map(|t| t.currency.clone()), Some(after.currency.clone()));
+    let other = before.filter(|before| before.currency != after.currency);
+    let currency = match other {
+        Some(before) => {
+            format!("{} (limits begin anew; what was spent in {} is kept apart)", after.currency, before.currency)
+        }
+        None => after.currency.clone(),
+    };
+    fields.field("currency", before.map(|t| t.currency.clone()), Some(currency));
     fields.field("prefixes", before.map(counted), Some(counted(after)));
     let Some(before) = before else { return };
     let (mut changed, mut new) = (0, 0);

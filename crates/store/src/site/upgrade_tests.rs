@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use ringfort_switch::model::{Calling, NumberPlan, TenantId};
-use ringfort_switch::record::UnixMillis;
+use ringfort_switch::model::{Calling, NumberPlan, TenantId, TrunkId};
+use ringfort_switch::record::{Account, UnixMillis};
 use rusqlite::{Connection, params};
 use serde_json::json;
 
@@ -72,4 +72,19 @@ fn a_folder_of_schema_version_2_is_taken_over_with_its_history_and_call_records(
     drop(store);
     let again = Store::open(dir.path(), StoreOptions::default(), [5; 32]).unwrap();
     assert_eq!(*again.service.site(), *back.site);
+}
+
+#[test]
+fn what_was_spent_before_sums_had_a_currency_is_there_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    Keys::load_or_create(&dir.path().join("ringfort.key"), None).unwrap();
+    let path = dir.path().join("ringfort.db");
+    let mut db = Connection::open(&path).unwrap();
+    migrate(&mut db, &path, &MIGRATIONS[..5]).unwrap();
+    db.execute("INSERT INTO spent (account, account_id, day, amount) VALUES ('trunk', 3, 20231114, 250000)", [])
+        .unwrap();
+    drop(db);
+    let store = Store::open(dir.path(), StoreOptions::default(), [5; 32]).unwrap();
+    let total = store.spent(UnixMillis(1_700_000_000_000)).unwrap().pop().unwrap();
+    assert_eq!((total.account, total.amount, total.currency.as_str()), (Account::Trunk(TrunkId(3)), 250_000, ""));
 }

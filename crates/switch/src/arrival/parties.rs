@@ -7,7 +7,7 @@ use ringfort_sip::message::Message;
 use ringfort_sip::name_addr::NameAddr;
 
 use crate::line::user_part;
-use crate::model::{CalledIn, HeaderRules, NumberPlan};
+use crate::model::{CalledIn, HeaderRules, NumberForm, NumberPlan};
 use crate::number;
 use crate::out_of_dialog::named;
 
@@ -16,7 +16,7 @@ const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 /// The caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Party {
-    /// A number in canonical form where it has one, or `user@domain` of a stranger; `None`: not told.
+    /// A number in the trunk's form where it has one, or `user@domain` of a stranger; `None`: not told.
     pub address: Option<String>,
     pub name: String,
     /// He does not want to be shown (RFC 3323): the record has his number (RFC 3325 §9.4), the phone does not.
@@ -45,8 +45,8 @@ impl Party {
 }
 
 /// The caller of a trunk's call: what the trunk's rules let us believe, in the order P-Asserted-Identity,
-/// Remote-Party-ID, From.
-pub(crate) fn of_trunk(plan: &NumberPlan, rules: &HeaderRules, request: &Message) -> Party {
+/// Remote-Party-ID, From. Its number is in that form (BLACK-5: the phone is shown what the lists have).
+pub(crate) fn of_trunk(plan: &NumberPlan, rules: &HeaderRules, form: NumberForm, request: &Message) -> Party {
     let asserted = identities(request, HeaderName::PAssertedIdentity, rules.asserted_identity).next();
     let remote = identities(request, HeaderName::RemotePartyId, rules.remote_party_id)
         // Of the calling side alone (the draft's default).
@@ -55,9 +55,26 @@ pub(crate) fn of_trunk(plan: &NumberPlan, rules: &HeaderRules, request: &Message
         privacy.split([',', ' ']).any(|word| ["full", "uri"].iter().any(|hides| word.eq_ignore_ascii_case(hides)))
     });
     let told = asserted.or(remote).unwrap_or_else(|| request.from());
-    let address = user_of(&told).map(|user| number::caller_from_trunk(plan, rules, &user));
+    let address = user_of(&told).map(|user| match form {
+        NumberForm::E164 => number::caller_from_trunk(plan, rules, &user),
+        NumberForm::Russia => in_russias_form(plan, rules, &user),
+        NumberForm::Asis => form.apply(plan, &user),
+    });
     let name = told.display.as_deref().or(request.from().display.as_deref()).unwrap_or_default().trim().to_owned();
     Party { address, name, hidden: hidden_by_remote || wants_privacy(request), verstat: None }
+}
+
+/// Russia's rules read what the provider wrote, whatever his format is. What is no Russian number stays what it is meant as.
+fn in_russias_form(plan: &NumberPlan, rules: &HeaderRules, user: &str) -> String {
+    let told = NumberForm::Russia.apply(plan, user);
+    let is_russian = |told: &str| {
+        let number = told.strip_prefix('8').unwrap_or_default().as_bytes();
+        number.len() == 10 && number.iter().all(u8::is_ascii_digit) && (b'2'..=b'9').contains(&number[0])
+    };
+    if is_russian(&told) {
+        return told;
+    }
+    NumberForm::Russia.apply(plan, &number::caller_from_trunk(plan, rules, user))
 }
 
 /// Every number that a trunk's call tells of its caller: the one that is believed first, then all others of
@@ -173,7 +190,9 @@ mod tests {
 
     #[test]
     fn the_caller_is_whom_the_trunk_may_vouch_for() {
-        let of = |rules: &HeaderRules, more: &str| of_trunk(&plan(), rules, &request(FROM, more)).address.unwrap();
+        let of = |rules: &HeaderRules, more: &str| {
+            of_trunk(&plan(), rules, NumberForm::E164, &request(FROM, more)).address.unwrap()
+        };
         assert_eq!(of(&rules(), ""), "+442079460009", "From, in canonical form");
         assert_eq!(of(&rules(), PAI), "+442079461111");
         let deaf = HeaderRules { asserted_identity: false, ..rules() };
@@ -189,16 +208,33 @@ mod tests {
     #[test]
     fn a_hidden_caller_is_known_to_the_record_and_not_to_the_phone_rfc_3325() {
         let from = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
-        let party = of_trunk(&plan(), &rules(), &request(from, &format!("Privacy: id\r\n{PAI}")));
+        let party = of_trunk(&plan(), &rules(), NumberForm::E164, &request(from, &format!("Privacy: id\r\n{PAI}")));
         assert_eq!(party.address.as_deref(), Some("+442079461111"));
         assert_eq!(party.from("pbx.example"), ANONYMOUS);
-        let shown = of_trunk(&plan(), &rules(), &request(FROM, "Privacy: none\r\n"));
+        let shown = of_trunk(&plan(), &rules(), NumberForm::E164, &request(FROM, "Privacy: none\r\n"));
         assert_eq!(shown.from("pbx.example"), "\"Ann\" <sip:+442079460009@pbx.example>");
-        let untold = of_trunk(&plan(), &rules(), &request(from, ""));
+        let untold = of_trunk(&plan(), &rules(), NumberForm::E164, &request(from, ""));
         assert_eq!((untold.address.as_deref(), untold.from("pbx.example")), (None, ANONYMOUS.to_owned()));
         let remote = HeaderRules { remote_party_id: true, ..rules() };
-        let party = of_trunk(&plan(), &remote, &request(FROM, "Remote-Party-ID: <sip:1@x>;privacy=full\r\n"));
+        let party =
+            of_trunk(&plan(), &remote, NumberForm::E164, &request(FROM, "Remote-Party-ID: <sip:1@x>;privacy=full\r\n"));
         assert!(party.hidden);
+    }
+
+    #[test]
+    fn the_callers_number_is_shown_in_the_form_that_lists_have_black_5() {
+        let russia = NumberPlan { country: "7".into(), national_prefix: "8".into(), ..NumberPlan::default() };
+        let shown = |form, user: &str| {
+            let party = of_trunk(&russia, &rules(), form, &request(&format!("<sip:{user}@203.0.113.1>"), ""));
+            party.from("pbx.example")
+        };
+        for user in ["89161234567", "79161234567", "+79161234567", "+7(916)123-45-67"] {
+            assert_eq!(shown(NumberForm::Russia, user), "<sip:89161234567@pbx.example>", "{user}");
+        }
+        assert_eq!(shown(NumberForm::Russia, "+442079460009"), "<sip:+442079460009@pbx.example>", "all else stays");
+        assert_eq!(shown(NumberForm::E164, "79161234567"), "<sip:+79161234567@pbx.example>");
+        assert_eq!(shown(NumberForm::Asis, "8-916-1234567"), "<sip:89161234567@pbx.example>");
+        assert_eq!(shown(NumberForm::Asis, "9161234567"), "<sip:9161234567@pbx.example>");
     }
 
     #[test]

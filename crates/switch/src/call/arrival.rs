@@ -22,6 +22,7 @@ use super::setup::{Callee, CallerSide, Heard, Refusal, session_description, shor
 use crate::Switch;
 use crate::arrival::{self, Party};
 use crate::auth::LineIdentity;
+use crate::blacklist::form_of;
 use crate::diversion::{self, Diversion};
 use crate::identity::{self, Held};
 use crate::io::{Level, Output};
@@ -99,7 +100,7 @@ impl Switch {
         cdr.trunks.from = Some(trunk.name.clone());
         cdr.more.identity = verdict.map(identity::note);
         let plan = self.router.plan(tenant).expect("the router has the tenant of each trunk");
-        let mut caller = arrival::of_trunk(plan, &trunk.headers, request);
+        let mut caller = arrival::of_trunk(plan, &trunk.headers, form_of(trunk, plan), request);
         caller.verstat = verdict.map(Verdict::verstat);
         let called = if held.by_contact { called_at(trunk, request) } else { arrival::called(&trunk.headers, request) };
         cdr.caller = Pii::new(shorten(caller.address.clone().unwrap_or_default()));

@@ -25,7 +25,7 @@ pub(crate) struct Asker {
     authentication: Authentication,
     confined: bool,
     bans: Arc<BanSet>,
-    allowed: Option<Vec<Cidr>>,
+    allowed: Option<Arc<[Cidr]>>,
 }
 
 impl Asker {

@@ -72,6 +72,9 @@ impl Switch {
         self.await_quality(now, id);
 
         for (index, leg) in legs.into_iter().enumerate() {
+            if let Some(address) = leg.talks_from {
+                self.talkers.remove(address);
+            }
             match leg.state {
                 LegState::Asking(tx) => {
                     if by != Some(index) {

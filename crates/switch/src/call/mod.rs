@@ -15,20 +15,24 @@ mod published;
 mod session;
 mod setup;
 mod shown;
+mod talkers;
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use ringfort_media::bridge::{Bridge, LegIx};
 use ringfort_sip::dialog::DialogId;
 use ringfort_sip::endpoint::{ClientTx, ServerTx};
+use ringfort_sip::flow::Target;
 use ringfort_sip::header::HeaderName;
 use ringfort_sip::message::Message;
 use ringfort_sip::write::Headers;
 
 pub(crate) use self::announce::{Announcements, Announcing};
 pub(crate) use self::outside::{Way, loose_route};
-pub(crate) use self::paying::{Paying, Purse};
+pub(crate) use self::paying::{Hold, Paying, Purse};
 pub(crate) use self::setup::{session_description, shorten};
+pub(crate) use self::talkers::Talkers;
 use crate::model::{CallId, Context, ExtensionId, LegId, ProfileId, TenantId, TrunkId};
 use crate::record::Cdr;
 use crate::trunk::TrunkUse;
@@ -111,6 +115,10 @@ pub(crate) struct Leg {
     pub instance: Option<Box<str>>,
     pub media: LegIx,
     pub dialog: Option<DialogId>,
+    /// Where its first request went, or came from.
+    pub began_at: Option<Target>,
+    /// Where its messages come from, once it has shown that it is there.
+    pub talks_from: Option<SocketAddr>,
     pub state: LegState,
     /// The caller's leg: our 2xx has been acknowledged. A callee's leg: we have acknowledged.
     pub acked: bool,
@@ -136,6 +144,8 @@ impl Leg {
             instance: None,
             media: LegIx(0),
             dialog: None,
+            began_at: None,
+            talks_from: None,
             state,
             acked: false,
             refuses_update: false,

@@ -345,6 +345,7 @@ impl Switch {
         if let Some(signature) = &signed {
             headers.append(signature);
         }
+        let began_at = target.flow(listener);
         let out = OutRequest {
             routes: trunk.as_ref().map(|t| self.trunk_routes(t)).unwrap_or_default(),
             from,
@@ -355,7 +356,7 @@ impl Switch {
             reliable: !late_offer,
             session: self.config.calls.session(),
             tcp_alternative: self.tcp_alternative_of(listener, &target),
-            ..OutRequest::new(Method::Invite, uri, target.flow(listener))
+            ..OutRequest::new(Method::Invite, uri, began_at.clone())
         };
         let sent = self.endpoint.send_request(now, out);
         let leg_id = self.leg_id();
@@ -373,6 +374,7 @@ impl Switch {
         let trunk_name = trunk.as_ref().map(|t| t.name.as_str());
         call.legs.push(Leg {
             trunk: trunk.as_ref().map(|t| t.id),
+            began_at: Some(began_at),
             media,
             secure,
             ..Leg::new(leg_id, tenant, profile, Context::Public, LegState::Calling { tx, rung: false })

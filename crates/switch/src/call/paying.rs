@@ -2,6 +2,7 @@
 //! when it answers, and each further one before it begins. A call whose next step is not covered is ended; a beep is heard
 //! a minute before.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,8 @@ use crate::Switch;
 use crate::crossing;
 use crate::io::{Level, Output};
 use crate::model::{CallId, ExtensionId, Rate, SpendLimits, TenantId, Trunk, TrunkId, Unrated};
-use crate::money;
-use crate::record::{Account, EndCause, JournalRecord, LocalDay, Spent};
+use crate::money::{self, Millionths};
+use crate::record::{Account, Cost, EndCause, JournalRecord, LocalDay, Spent};
 use crate::spend::{Limit, Meter, Payers, Room, Spending, UNRATED, accounts};
 use crate::timers::Timer;
 
@@ -32,6 +33,10 @@ const WARN_S: u64 = 60;
 const WARN_AGAIN_S: u64 = 2 * WARN_S;
 /// Just after the answer nobody listens yet.
 const FIRST_WARNING: Duration = Duration::from_secs(2);
+/// RFC 3261 §13.2.2.4: so long after the first answer a fork's others may come, 64*T1.
+const FORKS_WITHIN: Duration = Duration::from_secs(32);
+/// What tests of trunks are charged to: no call has this number.
+const TRIAL: CallId = CallId(0);
 /// How often is looked whether other calls use up what is left; at most and at least.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_millis(100);
@@ -49,18 +54,48 @@ pub(crate) struct Hold {
 /// Spending, and what of it hangs between calls.
 #[derive(Debug, Default)]
 pub(crate) struct Purse {
-    pub spending: Spending,
+    /// By currency: what was spent in one is nothing in another, and a limit is an amount in each of them.
+    spending: BTreeMap<String, Spending>,
     /// Calls that were ended as their money was gone, and those that were warned of it.
     pub ended: u64,
     pub warned: u64,
     /// Branches that were given up and may still be answered: that costs the first step.
     strays: FxHashMap<ClientTx, (CallId, Hold)>,
+    /// Branches that were answered: where the provider has forked them, each further answer costs the first step.
+    answered: FxHashMap<ClientTx, (CallId, Hold)>,
+    /// When those are forgotten, the soonest first.
+    forgotten: VecDeque<(Instant, ClientTx)>,
+}
+
+impl Purse {
+    pub fn of(&mut self, currency: &str) -> &mut Spending {
+        if !self.spending.contains_key(currency) {
+            self.spending.insert(currency.to_owned(), Spending::default());
+        }
+        self.spending.get_mut(currency).expect("it was just put there")
+    }
+
+    /// By currency.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Spending)> {
+        self.spending.iter().map(|(currency, spending)| (currency.as_str(), spending))
+    }
+
+    fn covers(&self, currency: &str, payers: &Payers, day: LocalDay, amount: Millionths) -> Result<(), Room> {
+        let none = Spending::default();
+        self.spending.get(currency).unwrap_or(&none).covers(payers, day, 0, amount)
+    }
+
+    fn release(&mut self, hold: &Hold) {
+        self.of(&hold.currency).release(hold.accounts(), hold.amount());
+    }
 }
 
 /// What an answered call pays by.
 #[derive(Debug)]
 pub(crate) struct Paying {
     pub meter: Meter,
+    /// What further answers of a fork have cost.
+    forks: Millionths,
     answered_at: Instant,
     wake: Instant,
 }
@@ -127,7 +162,7 @@ impl Switch {
             currency: table.currency.clone(),
         };
         let day = self.today(trunk.tenant, now);
-        match self.purse.spending.covers(&payers, day, 0, hold.amount()) {
+        match self.purse.covers(&hold.currency, &payers, day, hold.amount()) {
             Ok(()) => Ok(Some((hold, payers))),
             Err(room) => {
                 let words = self.room_words(&room, &hold.currency);
@@ -169,7 +204,7 @@ impl Switch {
             return Ok(());
         };
         let day = self.today(hold.tenant, now);
-        let held = self.purse.spending.hold(&payers, day, hold.amount());
+        let held = self.purse.of(&hold.currency).hold(&payers, day, hold.amount());
         held.expect("it was just seen that there is room");
         let way = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()).expect("it was just seen");
         way.hold = Some(Box::new(hold));
@@ -177,9 +212,9 @@ impl Switch {
     }
 
     /// The trunk was left without an answer.
-    pub(super) fn drop_hold(&mut self, hold: Option<Box<Hold>>) {
+    pub(crate) fn drop_hold(&mut self, hold: Option<Box<Hold>>) {
         if let Some(hold) = hold {
-            self.purse.spending.release(hold.accounts(), hold.amount());
+            self.purse.release(&hold);
         }
     }
 
@@ -194,39 +229,104 @@ impl Switch {
     /// What became of a branch that was given up.
     pub(super) fn stray_ended(&mut self, now: Instant, tx: ClientTx, answered: bool) {
         let Some((call, hold)) = self.purse.strays.remove(&tx) else { return };
-        self.purse.spending.release(hold.accounts(), hold.amount());
+        self.purse.release(&hold);
         if answered {
-            self.pay_first_step(now, call, hold);
+            self.pay_first_step(now, tx, call, hold);
         }
     }
 
     /// The far end has answered, and the call comes to nothing all the same.
-    pub(super) fn pay_for_nothing(&mut self, now: Instant, id: CallId) {
+    pub(super) fn pay_for_nothing(&mut self, now: Instant, tx: ClientTx, id: CallId) {
         let way = self.calls.get_mut(&id).and_then(|call| call.way.as_mut());
         if let Some(hold) = way.and_then(|way| way.hold.take()) {
-            self.purse.spending.release(hold.accounts(), hold.amount());
-            self.pay_first_step(now, id, *hold);
+            self.purse.release(&hold);
+            self.pay_first_step(now, tx, id, *hold);
         }
     }
 
-    fn pay_first_step(&mut self, now: Instant, id: CallId, hold: Hold) {
+    /// An answer that is hung up at once, from its 2xx to our BYE: the provider charges the first step.
+    fn pay_first_step(&mut self, now: Instant, tx: ClientTx, id: CallId, hold: Hold) {
         let day = self.today(hold.tenant, now);
-        let spent = hold.meter(id).answer(&mut self.purse.spending, day);
+        self.remember_answer(now, tx, id, &hold);
+        let spending = self.purse.of(&hold.currency);
+        let spent = hold.meter(id).answer(spending, day);
         self.journal_spent([spent]);
     }
 
+    /// A provider that has forked the branch may answer it again.
+    fn remember_answer(&mut self, now: Instant, tx: ClientTx, id: CallId, hold: &Hold) {
+        let purse = &mut self.purse;
+        while let Some((_, old)) = purse.forgotten.pop_front_if(|(at, _)| *at <= now) {
+            purse.answered.remove(&old);
+        }
+        if purse.answered.insert(tx, (id, hold.clone())).is_none() {
+            purse.forgotten.push_back((now + FORKS_WITHIN, tx));
+        }
+    }
+
+    /// Another answer of a fork at the provider (RFC 3261 §13.2.2.4): it is hung up at once, and is on the bill like the
+    /// first one. Nobody could set money aside for it: what it costs is taken from what is left for the steps to come.
+    pub(super) fn answered_again(&mut self, now: Instant, tx: ClientTx) {
+        let Some((id, hold)) = self.purse.answered.get(&tx).cloned() else { return };
+        let (tenant, amount) = (hold.tenant, hold.amount());
+        if let Some(paying) = self.calls.get_mut(&id).and_then(|call| call.paying.as_mut()) {
+            paying.forks = paying.forks.saturating_add(amount);
+        }
+        let name = self.router.trunk(hold.trunk).map_or("?", |trunk| trunk.name.as_str());
+        let (amount, currency) = (money::text(amount), &hold.currency);
+        let text = format!("trunk {name} answers a call once more: hung up, and charged with {amount} {currency}");
+        self.notice(Level::Warn, Some(tenant), Some(id), "spending.fork", text);
+        self.pay_first_step(now, tx, id, hold);
+    }
+
+    /// Holds what the first step of a trunk's test call costs; `None`: nothing is known to be paid for it.
+    ///
+    /// # Errors
+    /// It is not covered, in words.
+    pub(crate) fn hold_for_trial(
+        &mut self,
+        now: Instant,
+        trunk: &Trunk,
+        canonical: Option<&str>,
+    ) -> Result<Option<Box<Hold>>, String> {
+        let Some((hold, payers)) = self.price(now, trunk, None, canonical).map_err(|refusal| refusal.text)? else {
+            return Ok(None);
+        };
+        let day = self.today(hold.tenant, now);
+        let held = self.purse.of(&hold.currency).hold(&payers, day, hold.amount());
+        held.expect("it was just seen that there is room");
+        Ok(Some(Box::new(hold)))
+    }
+
+    /// A test call was answered.
+    pub(crate) fn trial_answered(&mut self, now: Instant, tx: ClientTx, hold: Option<Box<Hold>>) {
+        if let Some(hold) = hold {
+            self.purse.release(&hold);
+            self.pay_first_step(now, tx, TRIAL, *hold);
+        }
+    }
+
+    /// A test call is taken back, and may be answered all the same.
+    pub(crate) fn trial_abandoned(&mut self, tx: ClientTx, hold: Option<Box<Hold>>) {
+        if let Some(hold) = hold {
+            self.purse.strays.insert(tx, (TRIAL, *hold));
+        }
+    }
+
     /// The trunk has answered: from now on the call costs money.
-    pub(super) fn begin_paying(&mut self, now: Instant, id: CallId) {
+    pub(super) fn begin_paying(&mut self, now: Instant, tx: ClientTx, id: CallId) {
         let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()) else { return };
         let Some(hold) = way.hold.take() else { return };
-        self.purse.spending.release(hold.accounts(), hold.amount());
+        self.purse.release(&hold);
+        self.remember_answer(now, tx, id, &hold);
         let day = self.today(hold.tenant, now);
+        let spending = self.purse.of(&hold.currency);
         let mut meter = hold.meter(id);
-        let first = meter.answer(&mut self.purse.spending, day);
-        self.purse.spending.begin(meter.accounts(), meter.per_minute());
+        let first = meter.answer(spending, day);
+        spending.begin(meter.accounts(), meter.per_minute());
         self.journal_spent([first]);
         let call = self.calls.get_mut(&id).expect("it was just seen");
-        call.paying = Some(Box::new(Paying { meter, answered_at: now, wake: now }));
+        call.paying = Some(Box::new(Paying { meter, forks: 0, answered_at: now, wake: now }));
         self.go_on_paying(now, id);
     }
 
@@ -245,7 +345,7 @@ impl Switch {
         let limited = payers.iter().any(|(_, limits)| limits.any());
         let slice = if limited { SLICE_S } else { FREE_SLICE_S };
         let answered = self.clock.unix(paying.answered_at).0;
-        let (router, spending) = (&self.router, &mut self.purse.spending);
+        let (router, spending) = (&self.router, self.purse.of(paying.meter.currency()));
         let day_of = |second: u64| router.day(tenant, (answered + second * 1000) / 1000);
         let mut spent: Vec<Spent> = Vec::new();
         let mut short = None;
@@ -262,7 +362,7 @@ impl Switch {
         }
         let day = self.today(tenant, now);
         let paid = paying.due().saturating_duration_since(now).as_secs();
-        let further = self.purse.spending.seconds_left(&payers, day, &paying.meter);
+        let further = self.purse.of(paying.meter.currency()).seconds_left(&payers, day, &paying.meter);
         let mut wake = paying.due();
         if let Some(left) = further.map(|further| further.saturating_add(paid)) {
             let listens = paying.answered_at + FIRST_WARNING;
@@ -319,10 +419,12 @@ impl Switch {
         let seconds = now.saturating_duration_since(paying.answered_at).as_millis().div_ceil(1000);
         let day = self.today(call.tenant, now);
         let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-        let changes = paying.meter.settle(&mut self.purse.spending, seconds, day);
-        self.purse.spending.end(paying.meter.accounts(), paying.meter.per_minute());
+        let spending = self.purse.of(paying.meter.currency());
+        let changes = paying.meter.settle(spending, seconds, day);
+        spending.end(paying.meter.accounts(), paying.meter.per_minute());
         self.journal_spent(changes);
-        call.cdr.cost = Some(paying.meter.cost());
+        let Cost { amount, currency } = paying.meter.cost();
+        call.cdr.cost = Some(Cost { amount: amount.saturating_add(paying.forks), currency });
     }
 
     fn journal_spent(&mut self, spent: impl IntoIterator<Item = Spent>) {

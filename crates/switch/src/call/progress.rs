@@ -25,6 +25,7 @@ impl Switch {
         let Some(&purpose) = self.clients.get(&tx) else {
             // RFC 3261 §13.2.2.4: a fork further on answers as well.
             if let (200..=299, Some(dialog), Method::Invite) = (status, dialog, response.cseq().method) {
+                self.answered_again(now, tx);
                 self.end_stray_answer(now, dialog);
             }
             return;
@@ -165,9 +166,9 @@ impl Switch {
             call.legs[leg].state = LegState::Calling { tx, rung: true };
         }
         if let Some(dialog) = dialog {
-            call.legs[leg].dialog = Some(dialog);
-            self.dialogs.insert(dialog, DialogUse::Leg { call: id, leg });
+            self.begin_dialog(id, leg, dialog);
         }
+        let Some(call) = self.calls.get_mut(&id) else { return };
         if call.is_answered() {
             return;
         }
@@ -216,23 +217,37 @@ impl Switch {
 
     /// The caller's dialog begins with our first answer that has a tag (RFC 3261 §12.1.1).
     pub(super) fn note_caller_dialog(&mut self, id: CallId, asked: ServerTx) {
-        let Some(dialog) = self.endpoint.dialog_of(asked) else { return };
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.legs[CALLER].dialog = Some(dialog);
-            self.dialogs.insert(dialog, DialogUse::Leg { call: id, leg: CALLER });
+        if let Some(dialog) = self.endpoint.dialog_of(asked) {
+            self.begin_dialog(id, CALLER, dialog);
+        }
+    }
+
+    /// A leg has a dialog now. Its Contact or Record-Route says where requests within the call go on to (RFC 3261 §12.1). Never
+    /// to a trunk, unless it is the trunk's own call: a provider who knows us by our address would have an INVITE of ours
+    /// that a stranger made (GUARD-4). Those stay on the way that the call began on.
+    fn begin_dialog(&mut self, id: CallId, leg: usize, dialog: DialogId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        self.dialogs.insert(dialog, DialogUse::Leg { call: id, leg });
+        let side = &mut call.legs[leg];
+        side.dialog = Some(dialog);
+        let target = self.endpoint.dialog(dialog).map(|dialog| dialog.target().remote().ip());
+        if side.trunk.is_none()
+            && target.is_some_and(|ip| self.sources.knows(ip))
+            && let Some(began_at) = side.began_at.clone()
+        {
+            self.endpoint.set_target(dialog, began_at);
         }
     }
 
     fn on_fork_answer(&mut self, now: Instant, id: CallId, leg: usize, dialog: Option<DialogId>, response: &Message) {
         let Some(dialog) = dialog else { return };
-        let waiting = self
-            .calls
-            .get(&id)
-            .is_some_and(|c| !c.is_answered() && matches!(c.legs[leg].state, LegState::Calling { .. }));
-        if !waiting {
+        let waiting = self.calls.get_mut(&id).filter(|call| !call.is_answered());
+        let Some((call, tx)) = waiting.and_then(|call| match call.legs[leg].state {
+            LegState::Calling { tx, .. } => Some((call, tx)),
+            LegState::Asking(_) | LegState::Up | LegState::Gone => None,
+        }) else {
             return self.end_stray_answer(now, dialog);
-        }
-        let call = self.calls.get_mut(&id).expect("it was just seen");
+        };
         let LegState::Asking(asked) = call.legs[CALLER].state else { return self.end_stray_answer(now, dialog) };
         let (media, caller) = (call.legs[leg].media, call.legs[CALLER].media);
         let sdp = session_description(response);
@@ -260,20 +275,19 @@ impl Switch {
             Err(reject) => {
                 let text = format!("a phone's answer cannot be used: {reject}");
                 self.notice(Level::Warn, None, Some(id), "media", text);
-                self.pay_for_nothing(now, id);
+                self.pay_for_nothing(now, tx, id);
                 self.end_stray_answer(now, dialog);
                 return self.fork_over(now, id, leg, 488, warning(&reject));
             }
         };
 
         self.outside_lives(now, id);
-        self.begin_paying(now, id);
+        self.begin_paying(now, tx, id);
         self.way_is_over(id, true);
         let call = self.calls.get_mut(&id).expect("it was just seen");
         let late = call.late_offer;
         call.phase = Phase::Answered { winner: leg };
         call.legs[leg].state = LegState::Up;
-        call.legs[leg].dialog = Some(dialog);
         call.legs[leg].acked = !late;
         call.legs[CALLER].state = LegState::Up;
         call.owes_answer_to = late.then_some(leg);
@@ -291,8 +305,9 @@ impl Switch {
         self.timers.set(end, Timer::MaxDuration(id));
         // `servers` keeps the caller's request until its ACK: a 2xx that waits for a PRACK (RFC 3262 §3) can still be
         // cancelled.
-        self.dialogs.insert(dialog, DialogUse::Leg { call: id, leg });
         let (tenant, text) = (call.tenant, format!("{} answered", call.cdr.callee));
+        self.begin_dialog(id, leg, dialog);
+        self.talks_from_its_beginning(id, leg);
         self.notice(Level::Info, Some(tenant), Some(id), "call", text);
 
         if !late {

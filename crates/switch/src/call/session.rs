@@ -37,7 +37,7 @@ impl Switch {
         dialog: DialogId,
         tx: ServerTx,
         request: &Message,
-        _flow: &Flow,
+        flow: &Flow,
     ) {
         let (call, leg) = match self.dialogs.get(&dialog) {
             Some(&DialogUse::Leg { call, leg }) => (call, leg),
@@ -51,6 +51,7 @@ impl Switch {
                 return self.answer(now, tx, 200);
             }
         };
+        self.talks_from(call, leg, flow.remote);
         match request.method() {
             Method::Bye => self.on_bye(now, call, leg, tx, request),
             Method::Invite => self.on_offer(now, call, leg, tx, request, Method::Invite),
@@ -337,6 +338,7 @@ impl Switch {
             Some(DialogUse::ByeOnAck { .. }) => return self.bye_after_ack(now, dialog),
             None => return,
         };
+        self.talks_from_its_beginning(id, leg);
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.legs[leg].acked = true;
         if leg == CALLER {

@@ -226,6 +226,7 @@ impl Switch {
         let context = if authenticates { Context::Internal } else { Context::Public };
         Leg {
             secure: flow.transport.is_secure(),
+            began_at: Some(Target::Flow(*flow)),
             ..Leg::new(self.leg_id(), tenant, profile, context, LegState::Asking(tx))
         }
     }
@@ -520,7 +521,7 @@ impl Switch {
             reliable: !call.late_offer,
             session: self.config.calls.session(),
             tcp_alternative: fork.tcp_alternative,
-            ..OutRequest::new(Method::Invite, fork.request_uri, fork.target)
+            ..OutRequest::new(Method::Invite, fork.request_uri, fork.target.clone())
         };
         let Ok(tx) = self.endpoint.send_request(now, out) else {
             call.bridge.remove_leg(now, media, &mut self.streams.ports);
@@ -531,6 +532,7 @@ impl Switch {
         call.legs.push(Leg {
             extension: Some(callee),
             instance: fork.instance,
+            began_at: Some(fork.target),
             media,
             secure: fork.secure,
             ..Leg::new(self.leg_id(), call.tenant, fork.profile, Context::Internal, state)
@@ -614,7 +616,7 @@ impl Switch {
         flow: &Flow,
     ) -> Box<Cdr> {
         let profile = self.profile_of(flow);
-        let (profile, internal) = (profile.name.clone(), profile.kind.authenticates());
+        let (profile, external) = (profile.name.clone(), !profile.kind.authenticates());
         let call = CallId(self.next_call);
         self.next_call += 1;
         let known = caller.and_then(|id| self.directory.extension(id));
@@ -626,12 +628,13 @@ impl Switch {
                 (user.unwrap_or_default(), String::new())
             }
         };
+        let public = external || known.is_some_and(|extension| extension.calling.public);
         let dialled = Uri::parse(request.request_uri()).ok().and_then(|u| u.user_unescaped().map(|u| u.into_owned()));
         Box::new(Cdr {
             call,
             tenant,
             profile,
-            context: if internal { "internal" } else { "public" }.to_owned(),
+            context: if public { "public" } else { "internal" }.to_owned(),
             caller: Pii::new(shorten(number)),
             caller_name: Pii::new(shorten(name)),
             callee: Pii::new(shorten(dialled.unwrap_or_default())),

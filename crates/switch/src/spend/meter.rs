@@ -89,6 +89,10 @@ impl Meter {
         self.trunk
     }
 
+    pub fn currency(&self) -> &str {
+        &self.currency
+    }
+
     pub fn cost(&self) -> Cost {
         Cost { amount: self.charged, currency: self.currency.clone() }
     }

@@ -51,7 +51,7 @@ pub(crate) struct Room {
     pub of: Millionths,
 }
 
-/// All accounts.
+/// All accounts, in one currency.
 #[derive(Debug, Default)]
 pub(crate) struct Spending {
     ledgers: FxHashMap<Account, Ledger>,
@@ -59,11 +59,9 @@ pub(crate) struct Spending {
 
 impl Spending {
     /// What was spent before this process began.
-    pub fn restore(&mut self, totals: &[SpentTotal]) {
-        for total in totals {
-            let amount = i64::try_from(total.amount).unwrap_or(i64::MAX);
-            self.ledgers.entry(total.account).or_default().add(total.day, amount);
-        }
+    pub fn restore(&mut self, total: &SpentTotal) {
+        let amount = i64::try_from(total.amount).unwrap_or(i64::MAX);
+        self.ledgers.entry(total.account).or_default().add(total.day, amount);
     }
 
     pub fn ledger(&self, account: Account) -> Option<&Ledger> {

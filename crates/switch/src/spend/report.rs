@@ -1,10 +1,11 @@
 //! What an operator is told of spending: `ctl spending`, `/metrics`, and what `ctl route explain` says of a call's cost.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::Switch;
-use crate::io::{CommandReply, RouteAnswer, RouteTrunk, SpendingCounts, SpendingItem, of_tenant};
-use crate::model::{Extension, SpendLimits, TenantId};
+use crate::io::{CommandReply, Level, RouteAnswer, RouteTrunk, SpendingCounts, SpendingItem, of_tenant};
+use crate::model::{Extension, SpendLimits, TenantId, TrunkId};
 use crate::money::{self, Millionths};
 use crate::record::{Account, LocalDay};
 use crate::route::{Step, TrunkPlan};
@@ -23,10 +24,11 @@ impl Switch {
         let (of, bare) = name.map_or((None, None), |name| (of_tenant(name).0, Some(of_tenant(name).1)));
         let mut items = Vec::new();
         for (account, tenant, account_name) in tenants.chain(trunks).chain(extensions) {
-            let of_interest = || self.limits_of(account).any() || self.purse.spending.ledger(account).is_some();
+            let has_spent = || self.purse.all().any(|(_, spending)| spending.ledger(account).is_some());
+            let of_interest = || self.limits_of(account).any() || has_spent();
             let is_asked = |bare| account_name == bare && of.is_none_or(|of| of == self.name_of_tenant(tenant));
             if bare.map_or_else(of_interest, is_asked) {
-                items.push(self.spending_item(now, account, tenant, account_name));
+                self.add_spending(now, account, tenant, &account_name, &mut items);
             }
         }
         match name {
@@ -48,19 +50,75 @@ impl Switch {
         }
     }
 
-    fn spending_item(&self, now: Instant, account: Account, tenant: TenantId, name: String) -> SpendingItem {
-        let site = self.directory.site();
+    /// An account in the currency of its tenant's rates, and behind it what it has spent this month in others.
+    fn add_spending(
+        &self,
+        now: Instant,
+        account: Account,
+        tenant: TenantId,
+        name: &str,
+        items: &mut Vec<SpendingItem>,
+    ) {
         let day = self.router.day(tenant, self.clock.unix_s(now));
+        let currency = self.currency_of(account);
         let none = Ledger::default();
-        let ledger = self.purse.spending.ledger(account).unwrap_or(&none);
-        let SpendLimits { per_call, per_day, per_month } = self.limits_of(account);
+        let own = self.purse.all().find(|(known, _)| Some(*known) == currency);
+        let ledger = own.and_then(|(_, spending)| spending.ledger(account));
+        let limits = self.limits_of(account);
+        items.push(self.spending_item(day, tenant, name, currency, limits, ledger.unwrap_or(&none)));
+        for (other, spending) in self.purse.all().filter(|(other, _)| Some(*other) != currency) {
+            let ledger = spending.ledger(account).filter(|l| l.spent_in(day.month()) > 0 || l.calls() > 0);
+            let Some(ledger) = ledger else { continue };
+            items.push(self.spending_item(day, tenant, name, Some(other), SpendLimits::default(), ledger));
+        }
+    }
+
+    /// That of the rates of an account's tenant; `None`: it has none.
+    pub(crate) fn currency_of(&self, account: Account) -> Option<&str> {
+        let site = self.directory.site();
+        let tenant = match account {
+            Account::Tenant(id) => id,
+            Account::Extension(id) => site.extensions.get(&id)?.tenant,
+            Account::Trunk(id) => site.trunks.get(&id)?.tenant,
+        };
+        let is_its = |id: &TrunkId| site.trunks.get(id).is_some_and(|trunk| trunk.tenant == tenant);
+        site.rates.iter().find(|(id, _)| is_its(id)).map(|(_, table)| table.currency.as_str())
+    }
+
+    /// Those of the tenants' rates.
+    pub(crate) fn currencies(&self) -> BTreeMap<TenantId, String> {
+        let tenants = self.directory.site().tenants.iter().map(|tenant| tenant.id);
+        tenants.filter_map(|id| Some((id, self.currency_of(Account::Tenant(id))?.to_owned()))).collect()
+    }
+
+    /// The rates of a tenant may have another currency than before.
+    pub(crate) fn tell_new_currencies(&mut self, before: &BTreeMap<TenantId, String>) {
+        for (tenant, now) in self.currencies() {
+            let Some(old) = before.get(&tenant).filter(|old| **old != now) else { continue };
+            let text = format!(
+                "the rates are in {now} now: limits count what is spent in it from here on, and what was spent in {old} is \
+                 kept apart"
+            );
+            self.notice(Level::Warn, Some(tenant), None, "spending.currency", text);
+        }
+    }
+
+    fn spending_item(
+        &self,
+        day: LocalDay,
+        tenant: TenantId,
+        name: &str,
+        currency: Option<&str>,
+        limits: SpendLimits,
+        ledger: &Ledger,
+    ) -> SpendingItem {
+        let SpendLimits { per_call, per_day, per_month } = limits;
         let left =
             |limit: Option<Millionths>, bound: Millionths| limit.map(|limit| money::text(limit.saturating_sub(bound)));
-        let currency = site.rates.iter().find(|(id, _)| site.trunks.get(id).is_some_and(|t| t.tenant == tenant));
         SpendingItem {
-            account: name,
+            account: name.to_owned(),
             tenant: self.name_of_tenant(tenant).to_owned(),
-            currency: currency.map(|(_, table)| table.currency.clone()),
+            currency: currency.map(str::to_owned),
             day: shown(day),
             spent_today: money::text(ledger.spent_on(day)),
             spent_this_month: money::text(ledger.spent_in(day.month())),

@@ -56,8 +56,10 @@ fn what_is_held_is_not_there_for_another_call() {
 #[test]
 fn the_limit_that_leaves_the_least_decides() {
     let mut spending = Spending::default();
-    let total = |amount, day| SpentTotal { account: Account::Extension(ExtensionId(1)), day: LocalDay(day), amount };
-    spending.restore(&[total(500, 20_261_126), total(30, 20_261_127), total(999, 20_261_031)]);
+    for (amount, day) in [(500, 20_261_126), (30, 20_261_127), (999, 20_261_031)] {
+        let (account, day) = (Account::Extension(ExtensionId(1)), LocalDay(day));
+        spending.restore(&SpentTotal { account, day, amount, currency: "EUR".into() });
+    }
     let room = |limits| spending.room(&payers(limits), TODAY, 7).map(|room| (room.limit, room.left));
     assert_eq!(room(limits(None, None, None)), None);
     assert_eq!(room(limits(None, Some(100), None)), Some((Limit::Day, 70)));

@@ -14,7 +14,7 @@ use ringfort_sip::write::{Body, Headers};
 use super::health::{ANSWER_WITHIN, options_request};
 use super::{TrunkUse, hop, own_domain, place, server_uri};
 use crate::Switch;
-use crate::call::{ClientUse, loose_route};
+use crate::call::{ClientUse, Hold, loose_route};
 use crate::crossing;
 use crate::io::{CommandReply, Level, TrunkTrial};
 use crate::line;
@@ -51,6 +51,8 @@ pub(crate) struct Trial {
     passed: bool,
     /// A place of the trunk's is taken for the call.
     line: bool,
+    /// What is set aside for its first step.
+    hold: Option<Box<Hold>>,
     wake: Option<Instant>,
 }
 
@@ -97,6 +99,7 @@ impl Switch {
             steps,
             passed: false,
             line: false,
+            hold: None,
             wake: None,
         };
         self.trunks.trials.insert(serial, trial);
@@ -141,10 +144,11 @@ impl Switch {
         let Some(trial) = self.trunks.trials.get_mut(&serial) else { return };
         (trial.stage, trial.passed, trial.tx) = (Stage::Done, passed, None);
         trial.steps.push(words.clone());
-        let id = trial.trunk;
+        let (id, hold) = (trial.trunk, trial.hold.take());
         if std::mem::take(&mut trial.line) {
             self.lines.give_back(id);
         }
+        self.drop_hold(hold);
         self.trial_wake(serial, Some(now + KEPT));
         let verdict = if passed { "passed" } else { "failed" };
         self.note_trunk(Level::Info, id, "trunk.test", format!("the test {verdict}: {words}"));
@@ -223,6 +227,8 @@ impl Switch {
             }
             Stage::Calling { invite_uri, authorized, .. } => match status {
                 180..=183 => {
+                    let hold = trial.hold.take();
+                    self.trial_abandoned(tx, hold);
                     self.clients.insert(tx, ClientUse::Abandoned);
                     self.endpoint.cancel(now, tx, crossing::reason("SIP", 487, "Test call"));
                     let words = format!("the number answers {said} after {took} ms; the call is taken back");
@@ -230,6 +236,8 @@ impl Switch {
                 }
                 100..=199 => {}
                 200..=299 => {
+                    let hold = trial.hold.take();
+                    self.trial_answered(now, tx, hold);
                     if let Some(dialog) = dialog {
                         self.end_stray_answer(now, dialog);
                     }
@@ -301,6 +309,8 @@ impl Switch {
             }
             Stage::Calling { .. } => {
                 if let Some(tx) = tx {
+                    let hold = trial.hold.take();
+                    self.trial_abandoned(tx, hold);
                     self.clients.insert(tx, ClientUse::Abandoned);
                     self.endpoint.cancel(now, tx, crossing::reason("SIP", 487, "Test call"));
                 }
@@ -320,9 +330,20 @@ impl Switch {
         if let Err(full) = self.lines.take(now, &trunk) {
             return self.trial_done(now, serial, false, format!("no call: its limit is reached ({})", full.rule()));
         }
+        if let Some(trial) = self.trunks.trials.get_mut(&serial) {
+            trial.line = true;
+        }
+        let plan = self.router.plan(trunk.tenant);
+        let canonical = plan.and_then(|plan| number::canonical(plan, dialled));
+        // As of a phone: a call for help is never asked what it costs.
+        if !plan.is_some_and(|plan| number::is_emergency(plan, dialled)) {
+            match self.hold_for_trial(now, &trunk, canonical.as_deref()) {
+                Ok(hold) => self.trunks.trials.get_mut(&serial).expect("it was just there").hold = hold,
+                Err(why) => return self.trial_done(now, serial, false, format!("no call: {why}")),
+            }
+        }
         let sent = self.trunk_listener(&trunk, &target).and_then(|listener| {
             let plan = self.router.plan(trunk.tenant);
-            let canonical = plan.and_then(|plan| number::canonical(plan, dialled));
             let written = plan.map_or_else(
                 || dialled.to_owned(),
                 |plan| number::to_trunk(plan, trunk.headers.number_format, dialled, canonical.as_deref()),
@@ -343,7 +364,6 @@ impl Switch {
             Ok((tx, uri))
         });
         let trial = self.trunks.trials.get_mut(&serial).expect("it was just there");
-        trial.line = true;
         match sent {
             Ok((tx, invite_uri)) => {
                 trial.steps.push(format!("INVITE for {} to {}", Pii::new(dialled.to_owned()), place(&target)));
