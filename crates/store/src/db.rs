@@ -20,6 +20,7 @@ pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_lines", include_str!("../migrations/0003_lines.sql")),
     ("0004_blacklist", include_str!("../migrations/0004_blacklist.sql")),
     ("0005_spending", include_str!("../migrations/0005_spending.sql")),
+    ("0006_voicemail", include_str!("../migrations/0006_voicemail.sql")),
 ];
 
 /// What went wrong in the database. All but `Newer` and `OtherKey` are the machine's (disk, permissions, damage).

@@ -15,6 +15,7 @@ mod published;
 mod session;
 mod setup;
 mod shown;
+mod voicemail;
 
 use std::time::Instant;
 

@@ -135,6 +135,8 @@ impl World<'_> {
                 Output::Offence(report) => {
                     self.trace.note(now - self.start, SWITCH, &format!("offence {} of {}", report.rule, report.source));
                 }
+                // Nobody in these systems leaves a message.
+                Output::Mail(_) => {}
                 // All hosts of these systems are in a private range: nobody of them is ever banned.
                 Output::Penalise(_) | Output::Bans(_) | Output::Ban(_) => {}
             }
