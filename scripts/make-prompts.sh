@@ -27,3 +27,5 @@ say() {
 say en en-gb no_such_user "There is no such user here. Please check the address, and call again."
 say en en-gb not_in_service "The number you have dialled is not in service."
 say en en-gb call_refused "Your call can not be put through."
+say en en-gb leave_message "Please leave a message after the tone."
+say en en-gb no_messages "You have no messages."

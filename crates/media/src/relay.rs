@@ -2,7 +2,7 @@
 //! allocation per packet. It checks what comes from the network (CALL-5), learns remote addresses, decrypts, writes
 //! each packet anew with our own SSRC and numbers, and encrypts. Called by the media threads of `net`.
 //! `learn` is who may be heard, `source` what is plausible, `output` what goes out, `rtp` and `rtcp` the two paths, `play`
-//! the sounds that we make.
+//! the sounds that we make, `record` what is kept of what we hear.
 
 mod buf;
 mod commands;
@@ -11,6 +11,7 @@ pub mod fuzzing;
 mod learn;
 mod output;
 mod play;
+mod record;
 mod rtcp;
 mod rtp;
 mod source;
@@ -25,10 +26,11 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-use crate::types::{DropReason, Event, PortId, StreamId, StreamReport};
+use crate::types::{DropReason, Event, Piece, PortId, StreamId, StreamReport};
 
 pub use buf::PacketBuf;
 use play::Players;
+use record::Recorders;
 use stream::Streams;
 use tables::Tables;
 use timers::Wheel;
@@ -61,7 +63,7 @@ impl Default for RelayConfig {
 pub enum Verdict {
     /// Send what the buffer now holds from that port (its RTCP half: `is_rtcp`) to `dest`.
     Forward { port: PortId, is_rtcp: bool, dest: SocketAddr },
-    /// RTCP that was read and has nobody to go to, or voice in place of which a sound is played.
+    /// RTCP that was read and has nobody to go to, or voice in place of which a sound is played, or that is recorded alone.
     Consumed,
     /// It failed a check and was counted.
     Drop(DropReason),
@@ -99,6 +101,7 @@ pub struct Relay {
     tables: Tables,
     wheel: Wheel,
     players: Players,
+    recorders: Recorders,
     /// Counts sources, so that an output knows whose numbers it maps.
     generations: u64,
     events: VecDeque<Event>,
@@ -119,6 +122,7 @@ impl Relay {
             tables: Tables::default(),
             wheel: Wheel::default(),
             players: Players::default(),
+            recorders: Recorders::default(),
             generations: 0,
             events: VecDeque::new(),
             reports: VecDeque::new(),
@@ -154,11 +158,17 @@ impl Relay {
         self.events.pop_front()
     }
 
+    /// The next part of a recording, until `None`. Nothing is lost where they are left here for a while.
+    pub fn poll_piece(&mut self) -> Option<Piece> {
+        self.recorders.poll_piece()
+    }
+
     /// When [`Relay::handle_timeout`] wants to be called next; `None` without streams.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let idle = self.streams.is_empty() && self.tables.is_quiet();
         let wheel = (!idle).then(|| self.epoch + Duration::from_secs(self.wheel.now() + 1))?;
-        Some(self.players.next_due().map_or(wheel, |due| wheel.min(self.epoch + Duration::from_micros(due))))
+        let due = [self.players.next_due(), self.recorders.next_due()].into_iter().flatten().min();
+        Some(due.map_or(wheel, |due| wheel.min(self.epoch + Duration::from_micros(due))))
     }
 
     /// Writes the next packet of our own (RTCP reports where the partner sends none, frames of sounds) into `buf`, until

@@ -323,6 +323,53 @@ pub struct Playback {
     pub sound: Arc<Sound>,
 }
 
+/// One recording. Never reused within a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId(pub u64);
+
+/// How what comes from a stream's peer is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recording {
+    pub id: RecordId,
+    /// As the peer sends the codec; what comes as anything else (RFC 4733 events) is silence.
+    pub payload_type: u8,
+    pub codec: VoiceCodec,
+    /// It ends when nothing was heard for so long.
+    pub quiet: Duration,
+    /// It ends when it is so long.
+    pub longest: Duration,
+}
+
+/// Why a recording is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordEnd {
+    /// Nothing was heard for `Recording::quiet`.
+    Quiet,
+    /// It has `Recording::longest`.
+    Longest,
+    /// It was told to, or the stream was closed.
+    Stopped,
+}
+
+/// A part of a recording, right behind the one before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece {
+    pub id: RecordId,
+    /// 16 kHz; else 8 kHz.
+    pub wide: bool,
+    pub samples: Vec<i16>,
+    /// Set on the last one.
+    pub last: Option<Recorded>,
+}
+
+/// A whole recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    pub end: RecordEnd,
+    /// From its beginning to the end of what was last heard in it; zero: it is silent.
+    pub heard: Duration,
+}
+
 /// What the packet path is told. Commands of one stream are to be applied in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -341,6 +388,11 @@ pub enum Command {
     Play { id: StreamId, playback: Box<Playback> },
     /// Ends what is played; no event follows.
     StopPlaying { id: StreamId },
+    /// Records what comes from the stream's peer, beside what becomes of it otherwise. Pieces are taken by
+    /// [`Relay::poll_piece`](crate::relay::Relay::poll_piece); one recording of a stream at a time.
+    Record { id: StreamId, recording: Recording },
+    /// Ends a recording; no event follows, only the last piece.
+    StopRecording { id: StreamId },
     /// Asks for the figures of a live stream; `Event::Report` follows.
     Report { id: StreamId },
 }
@@ -358,6 +410,8 @@ pub enum Event {
     Resumed { id: StreamId },
     /// The sound is over, and the partner is heard again.
     Played { id: StreamId, play: PlayId },
+    /// A recording has come to its end by itself; it has its last piece.
+    Recorded { id: StreamId, record: RecordId, end: RecordEnd },
     /// The figures so far, as `Command::Report` asked.
     Report { id: StreamId, report: Box<StreamReport> },
     /// Another stream is still learning its remote on that port (CALL-5: one at a time). This one takes packets from

@@ -13,6 +13,7 @@ use ringfort_sip::message::{Message, ParseError};
 use ringfort_switch::identity::Stir;
 use ringfort_switch::io::{Command, CommandReply, Output};
 use ringfort_switch::model::Site;
+use ringfort_switch::voicemail::MailNews;
 
 /// Call control: `handle_*` changes state, `poll_*` drains what is to be done.
 pub trait Core: Send + 'static {
@@ -29,6 +30,8 @@ pub trait Core: Send + 'static {
     fn handle_dns_answer(&mut self, now: Instant, query: QueryId, answer: Answer);
     /// A certificate that was asked for as [`Output::Fetch`] has come, or will not.
     fn handle_fetched(&mut self, now: Instant, query: ringfort_stir::QueryId, fetch: ringfort_stir::Fetch);
+    /// Whoever keeps messages has something to say. A core that has no mailboxes passes it over.
+    fn handle_mail(&mut self, _now: Instant, _news: MailNews) {}
     fn handle_command(&mut self, now: Instant, command: Command) -> CommandReply;
     fn apply_site(&mut self, now: Instant, site: Arc<Site>);
     /// Keys and certificates for signed caller numbers were read again.

@@ -11,6 +11,7 @@ use ringfort_sip::flow::{ListenerId, Transport};
 use ringfort_switch::identity::Stir;
 use ringfort_switch::io::{Command, CommandReply};
 use ringfort_switch::model::Site;
+use ringfort_switch::voicemail::MailNews;
 
 use crate::checks::{self, Finding};
 use crate::config::NetConfig;
@@ -18,6 +19,7 @@ use crate::core::Core;
 use crate::error::{HandleError, StartError, TlsError};
 use crate::guard::GuardSink;
 use crate::journal::JournalSink;
+use crate::mail::MailSender;
 use crate::media;
 use crate::shard::{Shard, ToShard};
 use crate::stats::{DropCounters, MediaCounters, MediaStats, NetCounters, NetStats};
@@ -34,6 +36,7 @@ pub struct Bound {
     sockets: Vec<BoundSocket>,
     tls: Option<Arc<TlsStore>>,
     findings: Vec<Finding>,
+    mail: Option<MailSender>,
 }
 
 /// One listener's socket.
@@ -77,7 +80,7 @@ pub fn bind(config: NetConfig) -> Result<Bound, StartError> {
         false => None,
     };
     let findings = checks::all(config.socket_buffer, config.connections.all + 1024);
-    Ok(Bound { config, sockets, tls, findings })
+    Ok(Bound { config, sockets, tls, findings, mail: None })
 }
 
 impl Bound {
@@ -94,6 +97,12 @@ impl Bound {
     /// SHA-256 fingerprint of our certificate, `AB:CD:…`, for an operator to compare.
     pub fn certificate_fingerprint(&self) -> Option<String> {
         self.tls.as_ref().and_then(|tls| tls.fingerprint())
+    }
+
+    /// Messages go there. Without it nobody keeps any.
+    #[must_use]
+    pub fn keep_mail(self, mail: MailSender) -> Self {
+        Self { mail: Some(mail), ..self }
     }
 
     /// Starts the shard's and the media thread.
@@ -122,7 +131,8 @@ impl Bound {
         });
         let (counters, drops) = (inner.media_stats.clone(), inner.media_drops.clone());
         let (media_link, media_thread) =
-            media::spawn(&self.config.media, counters, drops, waker.clone()).map_err(kernel("media thread"))?;
+            media::spawn(&self.config.media, counters, drops, waker.clone(), self.mail.clone())
+                .map_err(kernel("media thread"))?;
         let shard = Shard::new(
             &self.config,
             self.sockets,
@@ -133,6 +143,7 @@ impl Bound {
             waker,
             inner.stats.clone(),
             Box::new(guard),
+            self.mail,
         )
         .map_err(kernel("epoll descriptor"))?;
         let shard_thread = spawn_shard(shard, inbox, inner.outcome.clone()).map_err(kernel("thread"))?;
@@ -280,6 +291,14 @@ impl Handle {
     /// As [`Handle::ask`].
     pub fn follow_stir(&self, stir: Stir) -> Result<(), HandleError> {
         self.inner.send(ToShard::Stir(Box::new(stir)))
+    }
+
+    /// Tells the core what whoever keeps messages has to say.
+    ///
+    /// # Errors
+    /// As [`Handle::ask`].
+    pub fn mail_news(&self, news: MailNews) -> Result<(), HandleError> {
+        self.inner.send(ToShard::Mail(news))
     }
 
     /// Whether no call is left; for a drain before a stop.

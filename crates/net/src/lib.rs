@@ -15,6 +15,7 @@ pub mod guard;
 mod handle;
 pub mod journal;
 mod link;
+pub mod mail;
 mod media;
 mod notice;
 mod published;

@@ -19,6 +19,7 @@ use ringfort_media::types::{Command, Event};
 
 use crate::config::MediaThreadConfig;
 use crate::error::StartError;
+use crate::mail::{MailSender, Pieces};
 use crate::shard::panic_text;
 use crate::stats::{DropCounters, MediaCounters};
 use crate::sys::batch::{Datagram, RecvBatch, SendBatch};
@@ -132,11 +133,12 @@ pub(crate) fn spawn(
     stats: Arc<MediaCounters>,
     drops: Arc<DropCounters>,
     shard: Waker,
+    mail: Option<MailSender>,
 ) -> io::Result<(MediaLink, JoinHandle<()>)> {
     let waker = Waker::new()?;
     let (commands, inbox) = sync_channel(config.queue.max(1));
     let (outbox, events) = sync_channel(config.queue.max(1));
-    let mut thread = MediaThread::new(config, stats, drops, shard.clone(), waker.clone(), inbox, outbox)?;
+    let mut thread = MediaThread::new(config, stats, drops, shard.clone(), waker.clone(), inbox, outbox, mail)?;
     let run = move || {
         match catch_unwind(AssertUnwindSafe(|| thread.run())) {
             Ok(Ok(())) => {}
@@ -184,6 +186,7 @@ struct MediaThread {
     inbox: Receiver<Order>,
     outbox: SyncSender<Event>,
     unsent_events: VecDeque<Event>,
+    pieces: Pieces,
     stats: Arc<MediaCounters>,
     drops: Arc<DropCounters>,
     recv: RecvBatch,
@@ -219,6 +222,7 @@ fn ntp() -> u64 {
 }
 
 impl MediaThread {
+    #[allow(clippy::too_many_arguments, reason = "each is one end of something")]
     fn new(
         config: &MediaThreadConfig,
         stats: Arc<MediaCounters>,
@@ -227,6 +231,7 @@ impl MediaThread {
         waker: Waker,
         inbox: Receiver<Order>,
         outbox: SyncSender<Event>,
+        mail: Option<MailSender>,
     ) -> io::Result<Self> {
         let now = clock();
         let epoll = Epoll::new(READY)?;
@@ -241,6 +246,7 @@ impl MediaThread {
             inbox,
             outbox,
             unsent_events: VecDeque::new(),
+            pieces: Pieces::new(mail),
             stats,
             drops,
             recv: RecvBatch::new(ROOM, PACKET, false),
@@ -257,7 +263,7 @@ impl MediaThread {
     fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::with_capacity(READY);
         loop {
-            let due = match self.unsent_events.is_empty() {
+            let due = match self.unsent_events.is_empty() && !self.pieces.waits() {
                 true => self.relay.poll_timeout().map(|at| at.saturating_duration_since(clock())),
                 false => Some(RETRY),
             };
@@ -294,6 +300,7 @@ impl MediaThread {
             self.relay.handle_timeout(now);
         }
         self.send_own(now);
+        self.pieces.hand_over(&mut self.relay);
         self.hand_events();
         self.measure(now, received);
         go_on

@@ -21,6 +21,7 @@ use ringfort_sip::stun;
 use ringfort_switch::identity::Stir;
 use ringfort_switch::io::{Command, CommandReply, Output};
 use ringfort_switch::model::Site;
+use ringfort_switch::voicemail::MailNews;
 
 use crate::config::NetConfig;
 use crate::conn::{CloseReason, Origin, Phase};
@@ -31,6 +32,7 @@ use crate::guard::GuardSink;
 use crate::handle::{BoundSocket, ListenSocket, StopReason};
 use crate::journal::JournalSink;
 use crate::link::Link;
+use crate::mail::{self, MailSender};
 use crate::media::{MediaLink, Order};
 use crate::notice;
 use crate::stats::NetCounters;
@@ -68,6 +70,7 @@ pub(crate) enum ToShard {
     Ask { command: Command, reply: Box<dyn FnOnce(CommandReply) + Send> },
     Site(Arc<Site>),
     Stir(Box<Stir>),
+    Mail(MailNews),
     IsIdle(Box<dyn FnOnce(bool) + Send>),
     Stop,
 }
@@ -116,6 +119,7 @@ pub(crate) struct Shard<C, J> {
     stats: Arc<NetCounters>,
     bans: Arc<BanSet>,
     guard: Box<dyn GuardSink>,
+    mail: Option<MailSender>,
     rate: RateLimiter,
     places: Vec<Place>,
     udp: Vec<Udp>,
@@ -163,6 +167,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
         waker: Waker,
         stats: Arc<NetCounters>,
         guard: Box<dyn GuardSink>,
+        mail: Option<MailSender>,
     ) -> io::Result<Self> {
         let epoll = Epoll::new(256)?;
         epoll.add(waker.as_fd(), WAKER, Interest::READ)?;
@@ -199,6 +204,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
             stats,
             bans: Arc::new(BanSet::empty()),
             guard,
+            mail,
             rate,
             places,
             udp,
@@ -327,6 +333,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                 Ok(ToShard::Ask { command, reply }) => reply(self.core.handle_command(now, command)),
                 Ok(ToShard::Site(site)) => self.core.apply_site(now, site),
                 Ok(ToShard::Stir(stir)) => self.core.follow_stir(now, *stir),
+                Ok(ToShard::Mail(news)) => self.core.handle_mail(now, news),
                 Ok(ToShard::IsIdle(reply)) => reply(self.core.is_idle()),
                 // Nobody is left who could ask for anything.
                 Ok(ToShard::Stop) | Err(TryRecvError::Disconnected) => return false,
@@ -669,6 +676,7 @@ impl<C: Core, J: JournalSink> Shard<C, J> {
                 }
                 Output::Query(query) => self.dns.ask(query),
                 Output::Fetch(query) => self.stir.ask(query),
+                Output::Mail(ask) => mail::ask(self.mail.as_ref(), ask),
                 Output::CloseConn(conn) => self.closing.push(conn),
                 Output::Notice(line) => notice::log(&line),
                 Output::Offence(report) => self.guard.offence(&report),

@@ -14,6 +14,7 @@ use ringfort_switch::Switch;
 use ringfort_switch::identity::Stir;
 use ringfort_switch::io::{Command, CommandReply, Output};
 use ringfort_switch::model::Site;
+use ringfort_switch::voicemail::MailNews;
 
 use crate::core::Core;
 
@@ -52,6 +53,10 @@ impl Core for Switch {
 
     fn handle_fetched(&mut self, now: Instant, query: ringfort_stir::QueryId, fetch: ringfort_stir::Fetch) {
         Switch::handle_fetched(self, now, query, fetch);
+    }
+
+    fn handle_mail(&mut self, now: Instant, news: MailNews) {
+        Switch::handle_mail(self, now, news);
     }
 
     fn handle_command(&mut self, now: Instant, command: Command) -> CommandReply {

@@ -2,6 +2,7 @@
 //! through here, and from here through `store::Service`, so that every change is planned, made and undone in one way.
 
 mod rates;
+mod voicemail;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,7 @@ use ringfort_store::site::edit::{LineChange, LineEdit};
 use ringfort_store::site::export::Secrets;
 use ringfort_store::{
     Applied, BlacklistStore, CdrFilter, CdrItem, CdrStore, Change, ChangeNote, ExtensionFields, MaintenanceHandle,
-    Plan, Service, ServiceError, Store, StoreOptions, site,
+    Plan, Service, ServiceError, Store, StoreOptions, VoicemailStore, site,
 };
 use ringfort_switch::config::SwitchConfig;
 use ringfort_switch::io::of_tenant;
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 use crate::cli::DEFAULT_CONFIG;
 use crate::config::Config;
 use crate::control::{AdminRequest, Answer, Fields};
+use crate::voicemail::Mailroom;
 use crate::{node, random, reach_gate, time};
 
 /// How long a question for call records waits for the newest ones to reach the database.
@@ -39,6 +41,7 @@ pub struct Admin {
     service: Arc<Service>,
     cdrs: Arc<CdrStore>,
     blacklists: Arc<BlacklistStore>,
+    voicemail: Arc<VoicemailStore>,
     place: Place,
     /// Of the node that serves the site: its profiles say who reaches what in it.
     config: SwitchConfig,
@@ -50,7 +53,7 @@ pub struct Admin {
 /// Where the answers come from.
 enum Place {
     /// A server runs in this process.
-    Online { handle: Handle, maintenance: Arc<MaintenanceHandle>, process: Box<dyn Process> },
+    Online { handle: Handle, maintenance: Arc<MaintenanceHandle>, mailroom: Arc<Mailroom>, process: Box<dyn Process> },
     /// The store alone, under its lock.
     Offline { store: Store },
 }
@@ -73,14 +76,16 @@ impl Admin {
         store: &Store,
         handle: Handle,
         maintenance: Arc<MaintenanceHandle>,
+        mailroom: Arc<Mailroom>,
         process: Box<dyn Process>,
         config: SwitchConfig,
     ) -> Self {
-        let place = Place::Online { handle, maintenance, process };
+        let place = Place::Online { handle, maintenance, mailroom, process };
         Self {
             service: store.service.clone(),
             cdrs: store.cdrs.clone(),
             blacklists: store.blacklists.clone(),
+            voicemail: store.voicemail.clone(),
             place,
             config,
             guests: Mutex::default(),
@@ -98,7 +103,8 @@ impl Admin {
         let config = node::switch_config(&config, [0; 32], |_| None);
         store.service.set_gate(reach_gate::gate(config.clone()));
         let (service, cdrs, blacklists) = (store.service.clone(), store.cdrs.clone(), store.blacklists.clone());
-        Ok(Self { service, cdrs, blacklists, place: Place::Offline { store }, config, guests: Mutex::default() })
+        let (voicemail, place) = (store.voicemail.clone(), Place::Offline { store });
+        Ok(Self { service, cdrs, blacklists, voicemail, place, config, guests: Mutex::default() })
     }
 
     pub fn answer(&self, request: AdminRequest) -> Answer {
@@ -197,6 +203,12 @@ impl Admin {
             AdminRequest::Blacklist { tenant, list, after, limit, unmasked } => {
                 self.blacklists(tenant.as_deref(), list.as_deref(), after.as_ref(), limit, unmasked)
             }
+            AdminRequest::VoicemailList { mailbox, from, unmasked } => {
+                self.messages(mailbox.as_deref(), from, unmasked)
+            }
+            AdminRequest::VoicemailExport { id } => self.message_sound(id),
+            AdminRequest::VoicemailDelete { id } => self.message_delete(id),
+            AdminRequest::VoicemailHeard { id } => self.message_heard(id),
             AdminRequest::Access => self.process().map(Process::access),
             AdminRequest::Reload => {
                 let mut value = self.process()?.reload()?;

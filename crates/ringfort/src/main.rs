@@ -21,6 +21,7 @@ mod run;
 mod selftest;
 mod stir;
 mod time;
+mod voicemail;
 
 use std::process::ExitCode;
 

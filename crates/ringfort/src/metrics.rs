@@ -67,6 +67,7 @@ fn text(status: &Status, net: &NetStats, media: &MediaStats, uptime: f64, memory
         ("registrations", "Registered contacts.", status.registrations as u64),
         ("calls", "Calls that run.", status.calls as u64),
         ("blacklist_entries", "Entries of all blacklists.", status.blacklist_entries as u64),
+        ("voicemail_messages", "Messages in all mailboxes.", status.voicemail_messages as u64),
         ("announcing", "Calls in which the system itself speaks.", status.announcements as u64),
         ("calls_talking", "Calls that run and are answered.", status.calls_answered as u64),
         ("sip_transactions", "SIP transactions.", status.transactions as u64),
@@ -210,7 +211,7 @@ fn label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 24] {
+fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 30] {
     let Counters {
         requests,
         responses,
@@ -237,6 +238,12 @@ fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 24] {
         announcements,
         announcements_full,
         calls_blacklisted,
+        voicemail_calls,
+        voicemail_kept,
+        voicemail_short,
+        voicemail_failed,
+        voicemail_full,
+        voicemail_played,
     } = *counters;
     [
         ("requests", "SIP requests received.", requests),
@@ -271,6 +278,12 @@ fn counters(counters: &Counters) -> [(&'static str, &'static str, u64); 24] {
             announcements_full,
         ),
         ("calls_blacklisted", "Calls of trunks whose caller is on a blacklist.", calls_blacklisted),
+        ("voicemail_calls", "Calls in which a message could be left.", voicemail_calls),
+        ("voicemail_kept", "Messages that were kept.", voicemail_kept),
+        ("voicemail_short", "Messages with less than a second in them, which are thrown away.", voicemail_short),
+        ("voicemail_failed", "Messages that could not be kept.", voicemail_failed),
+        ("voicemail_full", "Callers for whose message there was no room.", voicemail_full),
+        ("voicemail_played", "Messages that phones have heard to their end.", voicemail_played),
     ]
 }
 

@@ -85,6 +85,7 @@ pub fn switch_config(
         listeners: listeners.collect(),
         registrar: config.registrar,
         calls: config.calls,
+        voicemail: config.voicemail,
         media: MediaConfig {
             advertised_v4: config.media.address.or_else(|| bound_to(config, true)),
             advertised_v6: config.media.address_v6.or_else(|| bound_to(config, false)),

@@ -30,7 +30,8 @@ use crate::demo::{self, Account, Welcome};
 use crate::guard_edge::{BanList, GuardEdge};
 use crate::offence_log::OffenceLog;
 use crate::stir::card::CardDesk;
-use crate::{http, kernel_bans, logging, memory, metrics, node, random, reach_gate, selftest, stir, time};
+use crate::voicemail::Mailroom;
+use crate::{http, kernel_bans, logging, memory, metrics, node, random, reach_gate, selftest, stir, time, voicemail};
 
 /// How often the store's background work is done.
 const MAINTENANCE_EVERY: Duration = Duration::from_millis(500);
@@ -108,7 +109,17 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let kernel = enforcer.as_ref().map(Enforcer::handle);
     let spared = ban_list.bans().free;
     let edge = GuardEdge { offences, list: ban_list, kernel, spared };
-    let handle = bound.start(switch, Journal::new(journal), edge)?;
+    match store.voicemail.sweep() {
+        Ok(0) => {}
+        Ok(swept) => {
+            tracing::warn!(rule = "voicemail", files = swept, "deleted: the last run ended while it wrote them")
+        }
+        Err(error) => tracing::warn!(rule = "voicemail", %error, "what the last run left half-written stays"),
+    }
+    let (mail, mailbag) = voicemail::queue();
+    let handle = bound.keep_mail(mail).start(switch, Journal::new(journal), edge)?;
+    let mailroom = Mailroom::new(store.voicemail.clone(), handle.clone(), config.voicemail.keep_for);
+    let mail_thread = mailroom.clone().spawn(mailbag)?;
     let maintenance = Arc::new(maintenance.spawn(MAINTENANCE_EVERY)?);
 
     let http = start_http(&config, &handle, started, enforcer.as_ref().map(Enforcer::handle), cards.clone())?;
@@ -124,7 +135,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     let demo = process.config.is_none();
     let admin =
-        Arc::new(Admin::online(&store, handle.clone(), maintenance.clone(), Box::new(process), switch_config.clone()));
+        Admin::online(&store, handle.clone(), maintenance.clone(), mailroom, Box::new(process), switch_config.clone());
+    let admin = Arc::new(admin);
     let control = control::start(&data_dir, answer_with(admin.clone(), handle.clone(), access))
         .with_context(|| format!("control socket {}", control::socket_path(&data_dir).display()))?;
     watch(signals, &handle, &wake)?;
@@ -150,6 +162,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let code = serve(&handle, &admin, &woken, config.drain_for);
     drop(control);
     let reason = handle.stop();
+    // Its queue ended with the threads that write into it; a panic in it has been reported.
+    let _ = mail_thread.join();
     if let Some(writer) = offence_writer {
         // Its queue ended with the shard; a panic in it has been reported.
         let _ = writer.join();

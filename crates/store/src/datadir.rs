@@ -70,6 +70,11 @@ impl DataDir {
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal")
     }
+
+    /// The folder of messages that callers left.
+    pub fn voicemail(&self) -> PathBuf {
+        self.path.join("voicemail")
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_blacklist", include_str!("../migrations/0004_blacklist.sql")),
     ("0005_spending", include_str!("../migrations/0005_spending.sql")),
     ("0006_spent_by_currency", include_str!("../migrations/0006_spent_by_currency.sql")),
+    ("0007_voicemail", include_str!("../migrations/0007_voicemail.sql")),
 ];
 
 /// What went wrong in the database. All but `Newer` and `OtherKey` are the machine's (disk, permissions, damage).

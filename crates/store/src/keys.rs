@@ -54,6 +54,8 @@ pub enum Purpose {
     Pii,
     /// Objects of old revisions, with their secrets.
     History,
+    /// What callers said.
+    Voicemail,
 }
 
 /// The derived keys. Debug shows the fingerprint only.
@@ -62,6 +64,7 @@ pub struct Keys {
     credential: LessSafeKey,
     pii: LessSafeKey,
     history: LessSafeKey,
+    voicemail: LessSafeKey,
     blind: hmac::Key,
     fingerprint: [u8; FINGERPRINT_LEN],
 }
@@ -82,6 +85,7 @@ impl Keys {
             credential: aead(&expand(&root, &[b"database credential"])),
             pii: aead(&expand(&root, &[b"database pii"])),
             history: aead(&expand(&root, &[b"database history"])),
+            voicemail: aead(&expand(&root, &[b"voicemail"])),
             blind: hmac::Key::new(hmac::HMAC_SHA256, &expand(&root, &[b"blind index"])),
             fingerprint,
             root,
@@ -175,6 +179,7 @@ impl Keys {
             Purpose::Credential => &self.credential,
             Purpose::Pii => &self.pii,
             Purpose::History => &self.history,
+            Purpose::Voicemail => &self.voicemail,
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod maintenance;
 pub mod service;
 pub mod site;
+pub mod voicemail;
 
 mod open;
 mod spent;
@@ -25,3 +26,4 @@ pub use open::{Store, StoreError, StoreOptions};
 pub use service::{Applied, ChangeNote, ExtensionFields, Gate, RatesFile, RevisionInfo, Service, ServiceError};
 pub use site::{Action, Change, FieldChange, ObjectKind, Plan};
 pub use site::{RawSite, SiteErrors};
+pub use voicemail::VoicemailStore;

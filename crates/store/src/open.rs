@@ -17,6 +17,7 @@ use crate::journal::{JournalError, JournalOptions, JournalRead, JournalWriter, R
 use crate::keys::{KEY_LEN, KeyError, Keys};
 use crate::maintenance::Maintenance;
 use crate::service::{Service, ServiceError};
+use crate::voicemail::VoicemailStore;
 
 /// Why a data folder could not be opened.
 #[derive(Debug, Error)]
@@ -49,6 +50,7 @@ pub struct Store {
     pub service: Arc<Service>,
     pub cdrs: Arc<CdrStore>,
     pub blacklists: Arc<BlacklistStore>,
+    pub voicemail: Arc<VoicemailStore>,
     keys: Arc<Keys>,
     options: StoreOptions,
     db: Arc<Db>,
@@ -99,9 +101,10 @@ impl Store {
         let db = Arc::new(Db::open(&dir.database(), &keys)?);
         let cdrs = Arc::new(CdrStore::new(Arc::clone(&db), Arc::clone(&keys)));
         let blacklists = Arc::new(BlacklistStore::new(Arc::clone(&db), Arc::clone(&keys)));
+        let voicemail = Arc::new(VoicemailStore::new(Arc::clone(&db), Arc::clone(&keys), dir.voicemail()));
         let service =
             Arc::new(Service::open(Arc::clone(&db), Arc::clone(&keys), options.default_domains.clone(), seed)?);
-        Ok(Self { service, cdrs, blacklists, keys, options, db, dir })
+        Ok(Self { service, cdrs, blacklists, voicemail, keys, options, db, dir })
     }
 
     /// Opens the journal: what outlived the last process, the writer for the shard thread, and the background work to

@@ -81,7 +81,10 @@ fn what_else_is_known_of_a_call_is_kept_through_the_journal_and_in_the_database(
         attest: Some("A".into()),
     };
     let diverted = DiversionNote { by: Pii::new("+442079460001".into()), reason: "no-answer".into() };
-    let whole = Cdr { more: CallMore { identity: Some(identity), diverted: Some(diverted) }, ..ended(1) };
+    let whole = Cdr {
+        more: CallMore { identity: Some(identity), diverted: Some(diverted), voicemail: Some("102".into()) },
+        ..ended(1)
+    };
     let mut first = system(dir.path(), 1 << 20);
     first.writer.append(&JournalRecord::CallStarted(Box::new(ended(1)))).unwrap();
     first.end(whole.clone());

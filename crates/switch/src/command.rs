@@ -59,6 +59,7 @@ impl Switch {
             transactions: counts.client + counts.server,
             dialogs: counts.dialogs,
             blacklist_entries: self.blocking.len(),
+            voicemail_messages: self.mail.messages(),
             media_streams: self.streams.len(),
             media_ports: self.streams.ports.open_ports(),
             counters: Counters {

@@ -137,6 +137,35 @@ impl CallConfig {
     }
 }
 
+/// Voicemail.
+#[derive(Clone, Copy, Debug)]
+pub struct VoicemailConfig {
+    /// Of a message; then the caller is hung up.
+    pub longest: Duration,
+    /// The same when nothing was heard for so long.
+    pub quiet: Duration,
+    /// Callers that leave a message at once, in all.
+    pub at_once: u32,
+    /// Of one mailbox. More callers hear busy.
+    pub messages: u32,
+    pub octets: u64,
+    /// For so long a message is kept; zero: for ever.
+    pub keep_for: Duration,
+}
+
+impl Default for VoicemailConfig {
+    fn default() -> Self {
+        Self {
+            longest: Duration::from_secs(180),
+            quiet: Duration::from_secs(10),
+            at_once: 20,
+            messages: 100,
+            octets: 100 << 20,
+            keep_for: Duration::from_secs(30 * 86_400),
+        }
+    }
+}
+
 /// Addresses and ports of media.
 #[derive(Clone, Debug)]
 pub struct MediaConfig {
@@ -193,6 +222,7 @@ pub struct SwitchConfig {
     pub listeners: Vec<Listener>,
     pub registrar: RegistrarConfig,
     pub calls: CallConfig,
+    pub voicemail: VoicemailConfig,
     pub media: MediaConfig,
     /// How long a nonce of ours is good for.
     pub nonce_lifetime: Duration,

@@ -84,6 +84,7 @@ impl Switch {
                 answer.trunks = self.explain_cost(now, caller, &plan, &mut answer);
             }
             Decision::Blacklist(code) => answer.outcome = format!("is {}", describe_code(&code)),
+            Decision::Mailbox => answer.outcome = format!("plays the messages of extension {}", caller.number),
             Decision::Domain { hide } => {
                 answer.outcome = format!("goes to sip:{address}, located by its domain's DNS records");
                 answer.hidden = hide;

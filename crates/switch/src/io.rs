@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{CallId, Context, ExtensionId, LegId, Pii, TenantId};
 use crate::record::{JournalRecord, UnixMillis};
 use crate::route::Step;
+use crate::voicemail::MailAsk;
 
 /// What the switch wants done, in order. A `Journal` that stands before a `Transmit` is written before it is sent.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub enum Output {
     Bans(Arc<BanSet>),
     /// The same change, for whoever else enforces it.
     Ban(BanChange),
+    /// For whoever keeps messages; answers go to [`Switch::handle_mail`](crate::Switch::handle_mail).
+    Mail(MailAsk),
 }
 
 /// A proven offence (GUARD-5).
@@ -427,6 +430,9 @@ pub struct Status {
     pub transactions: usize,
     pub dialogs: usize,
     pub blacklist_entries: usize,
+    /// In all mailboxes.
+    #[serde(default)]
+    pub voicemail_messages: usize,
     pub media_streams: usize,
     pub media_ports: usize,
     pub counters: Counters,
@@ -471,6 +477,16 @@ pub struct Counters {
     pub announcements_full: u64,
     /// Calls of trunks whose caller is on a blacklist.
     pub calls_blacklisted: u64,
+    /// Calls in which a message could be left, messages that were kept, those that had nothing or less than a second in them,
+    /// and those that could not be kept.
+    pub voicemail_calls: u64,
+    pub voicemail_kept: u64,
+    pub voicemail_short: u64,
+    pub voicemail_failed: u64,
+    /// Callers for whose message there was no room.
+    pub voicemail_full: u64,
+    /// Messages that phones have heard to their end.
+    pub voicemail_played: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -31,6 +31,7 @@ mod spend;
 mod streams;
 mod timers;
 mod trunk;
+pub mod voicemail;
 mod wall;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -70,6 +71,7 @@ use crate::route::Router;
 use crate::streams::Streams;
 use crate::timers::{Timer, Timers};
 use crate::trunk::Trunks;
+use crate::voicemail::Mail;
 use crate::wall::{Proof, Wall};
 
 /// How often bindings are looked over.
@@ -96,6 +98,7 @@ pub struct Switch {
     announcements: Announcements,
     talkers: Talkers,
     blocking: Blocking,
+    mail: Mail,
     /// Who waits for the answer to what we sent.
     clients: FxHashMap<ClientTx, ClientUse>,
     /// Callers that have no final answer yet.
@@ -144,6 +147,7 @@ impl Switch {
             announcements: Announcements::default(),
             talkers: Talkers::default(),
             blocking: Blocking::default(),
+            mail: Mail::default(),
             clients: FxHashMap::default(),
             servers: FxHashMap::default(),
             dialogs: FxHashMap::default(),
@@ -305,6 +309,7 @@ impl Switch {
             }
             media::Event::PortFailed { id, port } => self.on_port_failed(now, id, port),
             media::Event::Played { id, play } => self.on_played(now, id, play),
+            media::Event::Recorded { id, record, end } => self.on_recorded(now, id, record, end),
             media::Event::Report { .. } => {}
         }
         self.handle_events(now);

@@ -257,6 +257,9 @@ pub struct CallMore {
     /// Where the call came from a number that had been called first (RFC 5806, RFC 7044).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diverted: Option<DiversionNote>,
+    /// The number of the extension in whose mailbox the caller could leave a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voicemail: Option<String>,
 }
 
 impl CallMore {

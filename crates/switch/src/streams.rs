@@ -98,6 +98,8 @@ impl Streams {
                 | Command::Disconnect { .. }
                 | Command::Play { .. }
                 | Command::StopPlaying { .. }
+                | Command::Record { .. }
+                | Command::StopRecording { .. }
                 | Command::Report { .. } => {}
             }
             out.push_back(Output::Media(command));

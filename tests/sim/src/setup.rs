@@ -11,6 +11,7 @@ use ringfort_sip::flow::{ListenerId, Target, Transport};
 use ringfort_sip::uri::HostPort;
 use ringfort_switch::config::{
     CallConfig, Listener, MediaConfig, Profile, ProfileKind, RegistrarConfig, SCANNERS, SecretKey, SwitchConfig,
+    VoicemailConfig,
 };
 use ringfort_switch::model::{
     Calling, Extension, ExtensionId, NumberPlan, ProfileId, Secret, SipCredentials, Site, SrtpPolicy, Tenant, TenantId,
@@ -109,6 +110,7 @@ pub(crate) fn switch_config() -> SwitchConfig {
             session_expires: Duration::from_secs(300),
             ..CallConfig::default()
         },
+        voicemail: VoicemailConfig::default(),
         media: MediaConfig {
             advertised_v4: Some(SWITCH_IP),
             advertised_v6: None,

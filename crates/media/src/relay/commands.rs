@@ -7,7 +7,7 @@ use super::learn::{Learning, Left, Standing, standing};
 use super::stream::{Latch, Stream};
 use super::{Micros, Relay};
 use crate::srtp::Context;
-use crate::types::{Command, Event, SrtpKeys, StreamConfig, StreamId};
+use crate::types::{Command, Event, RecordEnd, SrtpKeys, StreamConfig, StreamId};
 
 impl Relay {
     /// Applies a command. Commands for streams that are not open are ignored: they were closed in the meantime.
@@ -53,6 +53,16 @@ impl Relay {
                     self.stop_playing(slot);
                 }
             }
+            Command::Record { id, recording } => {
+                if let Some(slot) = self.streams.slot(id) {
+                    self.record(now, slot, recording);
+                }
+            }
+            Command::StopRecording { id } => {
+                if let Some(slot) = self.streams.slot(id) {
+                    self.end_recording(now, slot, RecordEnd::Stopped);
+                }
+            }
             Command::Report { id } => {
                 if let Some(report) = self.report(id) {
                     self.events.push_back(Event::Report { id, report: Box::new(report) });
@@ -82,6 +92,7 @@ impl Relay {
     fn close(&mut self, now: Micros, slot: u32) {
         self.disconnect(slot);
         self.stop_playing(slot);
+        self.end_recording(now, slot, RecordEnd::Stopped);
         let Some(stream) = self.streams.remove(slot) else { return };
         for remote in [stream.sending.remote, stream.expected].into_iter().flatten() {
             self.tables.remove_route(stream.port(), false, remote, slot);

@@ -176,7 +176,15 @@ impl Relay {
         if !stream.receives {
             return Err(DropReason::Direction);
         }
-        let peer = stream.peer.ok_or(DropReason::NoPartner)?;
+        let peer = stream.peer;
+        if stream.recorded {
+            let generation = stream.source.generation;
+            self.record_packet(now, slot, generation, &header, &buf.as_slice()[header.len..payload_end]);
+            if peer.is_none() {
+                return Ok(Verdict::Consumed);
+            }
+        }
+        let peer = peer.ok_or(DropReason::NoPartner)?;
         let (stream, peer) = self.streams.pair_mut(slot, peer).ok_or(DropReason::NoPartner)?;
         if !peer.sending.sends {
             return Err(DropReason::Direction);

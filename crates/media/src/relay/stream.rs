@@ -67,6 +67,8 @@ pub struct Stream {
     pub rtcp_mux: bool,
     pub silent: bool,
     pub pass_extensions: bool,
+    /// What the peer sends is recorded.
+    pub recorded: bool,
     pub source: Source,
 
     pub sending: Sending,
@@ -114,6 +116,7 @@ impl Stream {
             rtcp_mux: false,
             silent: false,
             pass_extensions: false,
+            recorded: false,
             source: Source::default(),
             sending: Sending {
                 output: Output::new(rng),

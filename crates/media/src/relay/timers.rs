@@ -42,6 +42,7 @@ impl Relay {
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.micros(now);
         self.players.handle_timeout(now);
+        self.look_at_recordings(now);
         let second = now / SECOND;
         if second <= self.wheel.now {
             return;

@@ -5,6 +5,7 @@ mod prompt;
 mod spoken;
 mod tones;
 mod voice;
+mod wav;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub use prompt::{Prompt, PromptError};
 pub use spoken::Spoken;
 pub use tones::{Country, Signal};
 pub use voice::{Voice, VoiceCodec};
+pub use wav::wav;
 
 /// One to three sines together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

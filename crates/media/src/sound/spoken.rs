@@ -13,21 +13,28 @@ pub enum Spoken {
     NotInService,
     /// Your call can not be put through.
     CallRefused,
+    /// Please leave a message after the tone.
+    LeaveMessage,
+    /// You have no messages.
+    NoMessages,
 }
 
 /// Read once, at the first use.
-static PROMPTS: LazyLock<[Arc<Prompt>; 3]> = LazyLock::new(|| {
+static PROMPTS: LazyLock<[Arc<Prompt>; 5]> = LazyLock::new(|| {
     Spoken::ALL.map(|spoken| Arc::new(Prompt::from_wav(spoken.file()).expect("a test reads each of our files")))
 });
 
 impl Spoken {
-    pub const ALL: [Spoken; 3] = [Spoken::NoSuchUser, Spoken::NotInService, Spoken::CallRefused];
+    pub const ALL: [Spoken; 5] =
+        [Spoken::NoSuchUser, Spoken::NotInService, Spoken::CallRefused, Spoken::LeaveMessage, Spoken::NoMessages];
 
     fn file(self) -> &'static [u8] {
         match self {
             Spoken::NoSuchUser => include_bytes!("../../prompts/en/no_such_user.wav"),
             Spoken::NotInService => include_bytes!("../../prompts/en/not_in_service.wav"),
             Spoken::CallRefused => include_bytes!("../../prompts/en/call_refused.wav"),
+            Spoken::LeaveMessage => include_bytes!("../../prompts/en/leave_message.wav"),
+            Spoken::NoMessages => include_bytes!("../../prompts/en/no_messages.wav"),
         }
     }
 

@@ -22,6 +22,7 @@ fn learned(net: &mut Net) -> Vec<(u64, String)> {
             | Event::Silent { .. }
             | Event::Resumed { .. }
             | Event::Played { .. }
+            | Event::Recorded { .. }
             | Event::Report { .. }
             | Event::PortBusy { .. }
             | Event::PortFailed { .. } => None,

@@ -6,6 +6,7 @@ mod harness;
 mod learning;
 mod nat;
 mod play;
+mod record;
 mod rtcp;
 mod secure;
 mod timers;

@@ -240,6 +240,9 @@ pub enum Ctl {
     },
     /// Numbers whose calls are stopped: lists, single entries, files
     Blacklist(super::blacklist::BlacklistArgs),
+    /// Messages that callers left: list, write to a file, delete, mark as heard
+    #[command(subcommand)]
+    Voicemail(super::voicemail::VoicemailCommand),
     /// Read certificates and the site again; no call is touched
     Reload,
     /// Take no new calls

@@ -114,6 +114,7 @@ pub fn ctl(args: CtlArgs) -> anyhow::Result<ExitCode> {
         Ctl::Spending { account } => {
             print_answer(json, &switch(SwitchCommand::Spending { account, extensions: true })?, show::spending)?;
         }
+        Ctl::Voicemail(command) => super::voicemail::voicemail(&dir, json, command)?,
         Ctl::Blacklist(command) => super::blacklist::blacklist(&dir, json, command)?,
         Ctl::Reload => {
             let words = |value: &Value| format!("Read again; revision {} in force.\n", value["revision"]);

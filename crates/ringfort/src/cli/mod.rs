@@ -11,6 +11,7 @@ mod guard;
 mod numbering;
 mod show;
 mod table;
+mod voicemail;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};

@@ -22,7 +22,7 @@ use ringfort_media::bridge::LegPolicy;
 use ringfort_net::config::ConnectionLimits;
 use ringfort_sip::digest::Algorithm;
 use ringfort_stir::rejection::Contact;
-use ringfort_switch::config::{CallConfig, ProfileKind, RegistrarConfig, SCANNERS};
+use ringfort_switch::config::{CallConfig, ProfileKind, RegistrarConfig, SCANNERS, VoicemailConfig};
 
 use firewall::{Firewall, KernelBans};
 use problem::{Problem, Problems};
@@ -42,6 +42,7 @@ pub struct Config {
     pub limits: Limits,
     pub registrar: RegistrarConfig,
     pub calls: CallConfig,
+    pub voicemail: VoicemailConfig,
     /// How long running calls may go on after a stop was asked for.
     pub drain_for: Duration,
     pub nonce_lifetime: Duration,
@@ -253,6 +254,7 @@ fn read(root: &mut Table<'_, '_>) -> Config {
         limits: root.table("limits", |table| limits(table, registrar.max_expires)),
         registrar,
         calls,
+        voicemail: root.table("voicemail", voicemail),
         drain_for,
         nonce_lifetime: root
             .duration("nonce_lifetime", seconds(10, 86_400), false)
@@ -504,6 +506,19 @@ fn calls(table: &mut Table<'_, '_>) -> (CallConfig, Duration) {
         table.conflict(&table.here(), "session_expires is below min_se: our own calls would be refused");
     }
     (config, table.duration("drain_for", seconds(0, 86_400), false).map_or(Duration::from_secs(30), of))
+}
+
+fn voicemail(table: &mut Table<'_, '_>) -> VoicemailConfig {
+    let d = VoicemailConfig::default();
+    let megabytes = table.integer("megabytes", "a number", 1..=1_000_000).map(of);
+    VoicemailConfig {
+        longest: table.duration("longest", seconds(5, 600), false).map_or(d.longest, of),
+        quiet: table.duration("silence", seconds(2, 120), false).map_or(d.quiet, of),
+        at_once: table.integer("at_once", "a number of calls", 0..=1_000).map_or(d.at_once, of),
+        messages: table.integer("messages", "a number", 1..=10_000).map_or(d.messages, of),
+        octets: megabytes.map_or(d.octets, |megabytes: u64| megabytes << 20),
+        keep_for: table.duration("keep_for", seconds(3_600, 3650 * 86_400), true).map_or(d.keep_for, of),
+    }
 }
 
 fn guard(table: &mut Table<'_, '_>) -> Guard {

@@ -210,6 +210,32 @@ pub const NODE: &[Key] = &[
         "After SIGTERM: how long running calls may go on before they get BYE. Ctrl-C waits at most 2 s.",
     ),
     key(
+        "voicemail.longest",
+        "duration",
+        Toml("\"3m\""),
+        "The longest message; at most 10m. Then the caller is hung up.",
+    ),
+    key("voicemail.silence", "duration", Toml("\"10s\""), "So is one who says nothing for this long."),
+    key(
+        "voicemail.at_once",
+        "number",
+        Toml("20"),
+        "Callers that leave a message at once, in all. More hear busy. 0: nobody can leave one.",
+    ),
+    key("voicemail.messages", "number", Toml("100"), "Messages of one mailbox. When it is full, callers hear busy."),
+    key(
+        "voicemail.megabytes",
+        "number",
+        Toml("100"),
+        "The same for its files together. A minute has 1 MB, in G.722 2 MB.",
+    ),
+    key(
+        "voicemail.keep_for",
+        "duration, `\"0s\"`: for ever",
+        Toml("\"30d\""),
+        "How long a message is kept, heard or not.",
+    ),
+    key(
         "guard.stranger",
         "rate, or `off`",
         Toml("\"60/s burst 120\""),

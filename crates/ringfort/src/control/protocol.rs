@@ -113,6 +113,22 @@ pub enum AdminRequest {
         limit: u32,
         unmasked: bool,
     },
+    /// Messages of one extension's mailbox or all, from one number or all.
+    VoicemailList {
+        mailbox: Option<String>,
+        from: Option<String>,
+        unmasked: bool,
+    },
+    /// A message with its sound.
+    VoicemailExport {
+        id: u64,
+    },
+    VoicemailDelete {
+        id: u64,
+    },
+    VoicemailHeard {
+        id: u64,
+    },
     /// What a phone needs to know to register: listeners, domain, fingerprint.
     Access,
     /// Two extensions for a self-test, known to the switch alone: nothing is stored, no revision is made.
@@ -137,7 +153,7 @@ pub struct Fields {
     pub keys: Vec<Pair>,
 }
 
-const ADMIN: [&str; 24] = [
+const ADMIN: [&str; 28] = [
     "cdr",
     "extension_list",
     "extension_show",
@@ -157,6 +173,10 @@ const ADMIN: [&str; 24] = [
     "rates_show",
     "revisions",
     "blacklists",
+    "voicemail_list",
+    "voicemail_export",
+    "voicemail_delete",
+    "voicemail_heard",
     "access",
     "selftest_begin",
     "selftest_end",
@@ -257,6 +277,10 @@ mod tests {
                 limit: 10,
                 unmasked: false,
             },
+            AdminRequest::VoicemailList { mailbox: Some("102".into()), from: None, unmasked: true },
+            AdminRequest::VoicemailExport { id: 7 },
+            AdminRequest::VoicemailDelete { id: 7 },
+            AdminRequest::VoicemailHeard { id: 7 },
             AdminRequest::Access,
             AdminRequest::SelftestBegin,
             AdminRequest::SelftestEnd,

@@ -27,7 +27,7 @@ use crate::credentials::{self, Owner};
 
 mod blacklists;
 
-use self::blacklists::blacklists;
+use self::blacklists::{blacklists, voicemail_code};
 
 /// Longest text of a line's key.
 const MAX_TEXT: usize = 255;
@@ -243,6 +243,7 @@ impl Resolver<'_> {
             international_prefix: text(&mut given, "international_prefix", default.international_prefix),
             national_prefix: text(&mut given, "national_prefix", default.national_prefix),
             hide_code: text(&mut given, "hide_code", default.hide_code),
+            voicemail_code: text(&mut given, "voicemail_code", default.voicemail_code),
             time_zone: text(&mut given, "time_zone", default.time_zone),
             emergency: default.emergency,
             blacklists: BlacklistPlan {
@@ -285,6 +286,7 @@ impl Resolver<'_> {
             8,
             "for example 0; \"\" where there is none",
         );
+        voicemail_code(&mut given, &plan);
         given.check_digits("hide_code", &plan.hide_code, "*#", 8, "for example *67; \"\" where there is none");
         for text in given.texts("emergency") {
             if text.value.is_empty() || !text.value.bytes().all(|b| b.is_ascii_digit()) {
@@ -491,14 +493,7 @@ impl Resolver<'_> {
         }
         let has_form = given.values.contains_key("blacklist_form");
         let form = given.word("blacklist_form", FORMS);
-        const TREATMENTS: &str = "busy, reject, reject-608, prompt";
-        let blocked = if given.text("blocked") == Some("voicemail") {
-            let help = "there is no voicemail yet: choose one of the others";
-            given.wrong("blocked", given.at("blocked"), &format!("one of {TREATMENTS}"), "voicemail", help);
-            Treatment::default()
-        } else {
-            given.word("blocked", TREATMENTS)
-        };
+        let blocked = given.word("blocked", "busy, reject, reject-608, prompt, voicemail");
         (lists, has_form.then_some(form), blocked)
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ringfort_guard::{Admitted, Offence, SourceKey};
 use ringfort_media::bridge::{AnswerIn, Bridge, LegIx};
 use ringfort_media::sound::Sound;
-use ringfort_media::types::{self as media, PlayId, Playback, StreamId};
+use ringfort_media::types::{self as media, PlayId, Playback, RecordId, StreamId};
 use ringfort_sip::endpoint::{Response, ServerTx};
 use ringfort_sip::flow::Flow;
 use ringfort_sip::message::Message;
@@ -22,16 +22,18 @@ use super::setup::{CallerSide, Heard, Refusal, session_description, warning};
 use super::{CALLER, Call, LegState, Phase};
 use crate::crossing;
 use crate::io::{Level, Output};
-use crate::model::CallId;
+use crate::model::{CallId, ExtensionId};
 use crate::record::{Cdr, EndCause};
 use crate::timers::Timer;
+use crate::voicemail::MessageId;
 use crate::wall::Proof;
 use crate::{Switch, draw};
 
 /// How long a sound waits for its hearer to be proven.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// After the end of a sound, until it is taken for played although the packet path has not said so.
-const GRACE: Duration = Duration::from_secs(2);
+/// After the end of a sound, until it is taken for played although the packet path has not said so; of a recording, and of
+/// whoever looks for a message, too.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// The whole of an announcement, where its plan says nothing else.
 pub(crate) const LONGEST: Duration = Duration::from_secs(60);
 
@@ -44,11 +46,27 @@ pub(crate) enum Manner {
     Answer,
 }
 
+/// What becomes of the call when the sound is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    End,
+    /// What the caller says is a message.
+    Record {
+        mailbox: ExtensionId,
+    },
+    /// The next message of a mailbox is played: the newest, or the one before that.
+    Messages {
+        mailbox: ExtensionId,
+        after: Option<MessageId>,
+    },
+}
+
 /// What a caller is told.
 #[derive(Debug)]
 pub(crate) struct Announcement {
     pub manner: Manner,
     pub sound: Arc<Sound>,
+    pub then: Then,
     /// Status and header fields of the final refusal (`Early`), or of the one that is sent at once where nothing can be
     /// played; rule and words for the record and the log. A status of 200 says that nothing is refused.
     pub verdict: Refusal,
@@ -59,23 +77,33 @@ pub(crate) struct Announcement {
 impl Announcement {
     /// A refusal that is heard before it is told.
     pub fn early(ring_for: Duration, sound: Sound, verdict: Refusal) -> Self {
-        Self { manner: Manner::Early { ring_for }, sound: Arc::new(sound), verdict, longest: LONGEST }
+        let manner = Manner::Early { ring_for };
+        Self { manner, sound: Arc::new(sound), then: Then::End, verdict, longest: LONGEST }
     }
 
     /// An answer that is heard and hung up.
     pub fn answer(sound: Sound, verdict: Refusal) -> Self {
-        Self { manner: Manner::Answer, sound: Arc::new(sound), verdict, longest: LONGEST }
+        Self { manner: Manner::Answer, sound: Arc::new(sound), then: Then::End, verdict, longest: LONGEST }
+    }
+
+    /// The caller is turned away, whatever he hears before.
+    fn refuses(&self) -> bool {
+        self.verdict.status != 200 && self.then == Then::End
     }
 }
 
 /// How far an announcement has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// The caller hears a ringing tone of his own.
     Ringing,
     /// Media are agreed on; nothing is heard before the ACK, or before the caller is proven.
     Waiting,
     Playing(PlayId),
+    /// What he says is recorded.
+    Recording(RecordId),
+    /// A message is looked for.
+    Fetching,
 }
 
 /// What a call knows of its announcement.
@@ -105,7 +133,19 @@ pub(crate) struct Announcing {
 impl Announcing {
     /// Why a record of a call that was hung up says what it says.
     pub fn cause(&self) -> EndCause {
-        if self.plan.verdict.status == 200 { EndCause::Normal } else { EndCause::Refused }
+        if self.plan.refuses() { EndCause::Refused } else { EndCause::Normal }
+    }
+
+    pub(super) fn then(&self) -> Then {
+        self.plan.then
+    }
+
+    pub(super) fn set_then(&mut self, then: Then) {
+        self.plan.then = then;
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.stage
     }
 }
 
@@ -210,7 +250,7 @@ impl Switch {
             self.trunks.count_call(id, false);
         }
         self.counters.announcements += 1;
-        let refuses = plan.verdict.status != 200;
+        let refuses = plan.refuses();
         cdr.rule = Some(plan.verdict.rule.to_owned());
         let text = format!("{} to {}: {}", cdr.caller, cdr.callee, plan.verdict.text);
         if refuses {
@@ -237,6 +277,9 @@ impl Switch {
             plan,
         };
         let (id, tenant) = (cdr.call, leg.tenant);
+        if let Then::Record { mailbox } = announcing.plan.then {
+            self.mail.begin(id, mailbox);
+        }
         let mut call = Call::begun(now, tx, cdr, leg, bridge, offer.is_some(), request);
         (call.line, call.announcing) = (line, Some(Box::new(announcing)));
         self.notice(Level::Info, Some(tenant), Some(id), rule, text.clone());
@@ -340,11 +383,17 @@ impl Switch {
         self.note_caller_dialog(id, asked);
     }
 
-    fn announcing(&mut self, id: CallId) -> Option<&mut Announcing> {
+    pub(super) fn announcing(&mut self, id: CallId) -> Option<&mut Announcing> {
         self.calls.get_mut(&id)?.announcing.as_deref_mut()
     }
 
-    fn announce_at(&mut self, id: CallId, at: Instant) {
+    pub(super) fn set_stage(&mut self, id: CallId, stage: Stage) {
+        if let Some(announcing) = self.announcing(id) {
+            announcing.stage = stage;
+        }
+    }
+
+    pub(super) fn announce_at(&mut self, id: CallId, at: Instant) {
         let Some(announcing) = self.announcing(id) else { return };
         let before = announcing.due.replace(at);
         if let Some(before) = before {
@@ -368,14 +417,18 @@ impl Switch {
         if announcing.stage != Stage::Waiting || !acked || !(announcing.trusted || announcing.learned) {
             return;
         }
-        let Some(ear) = call.bridge.ear(call.legs[CALLER].media) else { return self.finish_announcement(now, id) };
         let sound = announcing.plan.sound.clone();
+        self.play_to_caller(now, id, sound);
+    }
+
+    pub(super) fn play_to_caller(&mut self, now: Instant, id: CallId, sound: Arc<Sound>) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(announcing) = call.announcing.as_deref() else { return };
+        let Some(ear) = call.bridge.ear(call.legs[CALLER].media) else { return self.finish_announcement(now, id) };
         let length = sound.length().unwrap_or(announcing.plan.longest);
         let play = self.announcements.play();
         let playback = Playback { id: play, payload_type: ear.payload_type, codec: ear.codec, sound };
-        if let Some(announcing) = self.announcing(id) {
-            announcing.stage = Stage::Playing(play);
-        }
+        self.set_stage(id, Stage::Playing(play));
         self.outputs.push_back(Output::Media(media::Command::Play { id: ear.stream, playback: Box::new(playback) }));
         self.announce_at(id, now + length + GRACE);
     }
@@ -476,7 +529,7 @@ impl Switch {
     pub(crate) fn on_played(&mut self, now: Instant, id: StreamId, play: PlayId) {
         let Some(id) = self.streams.call_of(id) else { return };
         if self.announcing(id).is_some_and(|announcing| announcing.stage == Stage::Playing(play)) {
-            self.finish_announcement(now, id);
+            self.after_sound(now, id);
         }
     }
 
@@ -485,8 +538,10 @@ impl Switch {
         announcing.due = None;
         match announcing.stage {
             Stage::Ringing => self.open_early(now, id),
-            // Nobody has shown where he wants to hear it, or the packet path has not said that it is over.
-            Stage::Waiting | Stage::Playing(_) => self.finish_announcement(now, id),
+            // Nobody has shown where he wants to hear it, or nobody has said that it is over.
+            Stage::Waiting | Stage::Playing(_) | Stage::Recording(_) | Stage::Fetching => {
+                self.finish_announcement(now, id)
+            }
         }
     }
 
@@ -511,6 +566,7 @@ impl Switch {
     /// The call is over: its place is free.
     pub(super) fn announcement_over(&mut self, id: CallId, announcing: &Announcing) {
         self.announcements.give_back(announcing.source, announcing.stranger);
+        self.mail.over(id);
         if let Some(due) = announcing.due {
             self.timers.clear(due, Timer::Announce(id));
         }

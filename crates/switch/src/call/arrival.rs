@@ -131,9 +131,9 @@ impl Switch {
                 side.told = diverted.map(|it| it.for_phone(self.directory.realm(tenant))).unwrap_or_default();
                 self.start_call(now, proof, tx, cdr, side, callee, request);
             }
-            Err(Denial::Blocked(hit)) => {
+            Err(Denial::Blocked(hit, callee)) => {
                 let side = self.arriving_by(trunk, held, &caller);
-                self.turn_blocked(now, &door, tx, cdr, side, (trunk, &hit), request, flow);
+                self.turn_blocked(now, &door, tx, cdr, side, (trunk, &hit, callee), request, flow);
             }
             Err(Denial::Refused(refusal)) => self.turn_away(now, tx, cdr, refusal, Heard::Kept, request, flow),
         }

@@ -15,7 +15,7 @@ use super::setup::{CallerSide, Heard, Refusal};
 use crate::Switch;
 use crate::blacklist::{Blocked, has_no_full_form};
 use crate::io::Level;
-use crate::model::{BlacklistCode, NumberForm, TenantId, Treatment, Trunk, mask};
+use crate::model::{BlacklistCode, ExtensionId, NumberForm, TenantId, Treatment, Trunk, mask};
 use crate::record::{Cdr, Listed};
 
 /// The name of the rule in logs and records.
@@ -35,7 +35,7 @@ impl Switch {
         tx: ServerTx,
         cdr: Box<Cdr>,
         side: CallerSide,
-        (trunk, blocked): (&Trunk, &Blocked),
+        (trunk, blocked, callee): (&Trunk, &Blocked, Option<ExtensionId>),
         request: &Message,
         flow: &Flow,
     ) {
@@ -43,12 +43,23 @@ impl Switch {
         let plan = self.router.plan(trunk.tenant);
         let name = plan.and_then(|plan| plan.blacklists.names.get(&blocked.list));
         let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
-        let text = format!(
+        let mut text = format!(
             "{} is on blacklist {}{name} by the entry {}",
             mask(&blocked.number),
             blocked.list,
             mask(&blocked.entry)
         );
+        let busy = tones(plan.map_or("", |plan| &plan.country)).sound(Signal::Busy).at_most(EACH);
+        let mut deposit = None;
+        if let (Treatment::Voicemail, Some(mailbox)) = (trunk.blocked, callee) {
+            match self.deposit_plan(mailbox, Refusal::new(486, RULE, text.clone())) {
+                Ok(plan) => deposit = Some(plan),
+                Err(full) => {
+                    self.counters.voicemail_full += 1;
+                    text.push_str(&format!("; no voicemail: {full}"));
+                }
+            }
+        }
         let verdict = |status| Refusal::new(status, RULE, text.clone());
         let plan = match trunk.blocked {
             Treatment::Reject => return self.turn_away(now, tx, cdr, verdict(603), Heard::Kept, request, flow),
@@ -59,10 +70,8 @@ impl Switch {
                 }
                 return self.turn_away(now, tx, cdr, refusal, Heard::Kept, request, flow);
             }
-            Treatment::Busy => {
-                let busy = tones(plan.map_or("", |plan| &plan.country)).sound(Signal::Busy).at_most(EACH);
-                Announcement::early(EACH, busy, verdict(486))
-            }
+            Treatment::Busy => Announcement::early(EACH, busy, verdict(486)),
+            Treatment::Voicemail => deposit.unwrap_or_else(|| Announcement::early(EACH, busy, verdict(486))),
             Treatment::Prompt => Announcement::early(Duration::ZERO, Spoken::CallRefused.sound(), verdict(603)),
         };
         // What he hears is played by us, and costs nobody anything.

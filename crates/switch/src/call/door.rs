@@ -91,7 +91,7 @@ impl Wish for PhoneWish<'_> {
         let wanted = self.switch.route(self.now, self.caller, self.request)?;
         let reach = match &wanted {
             Wanted::Call(Callee::Outside(_)) => Reach::Trunk,
-            Wanted::Call(Callee::Extension(_)) | Wanted::Blacklist(_) => Reach::Local,
+            Wanted::Call(Callee::Extension(_)) | Wanted::Blacklist(_) | Wanted::Mailbox => Reach::Local,
         };
         Ok((wanted, reach))
     }
@@ -99,7 +99,7 @@ impl Wish for PhoneWish<'_> {
     fn spending(&mut self, wanted: &Wanted) -> Result<(), Refusal> {
         match wanted {
             Wanted::Call(Callee::Outside(way)) => self.switch.may_spend(self.now, way, self.caller),
-            Wanted::Call(Callee::Extension(_)) | Wanted::Blacklist(_) => Ok(()),
+            Wanted::Call(Callee::Extension(_)) | Wanted::Blacklist(_) | Wanted::Mailbox => Ok(()),
         }
     }
 }
@@ -119,8 +119,8 @@ pub(super) struct TrunkWish<'s> {
 /// Why a trunk's call is not let in.
 pub(super) enum Denial {
     Refused(Refusal),
-    /// The trunk says what a blocked caller hears.
-    Blocked(Blocked),
+    /// The trunk says what a blocked caller hears; whose phone would have rung.
+    Blocked(Blocked, Option<ExtensionId>),
 }
 
 impl<R: Into<Refusal>> From<R> for Denial {
@@ -140,10 +140,14 @@ impl Wish for TrunkWish<'_> {
         Ok((callee, Reach::Local))
     }
 
-    fn blacklist(&mut self, _: &Callee) -> Result<(), Denial> {
+    fn blacklist(&mut self, callee: &Callee) -> Result<(), Denial> {
+        let extension = match callee {
+            Callee::Extension(id) => Some(*id),
+            Callee::Outside(_) => None,
+        };
         let plan = self.switch.router.plan(self.trunk.tenant);
         let numbers = arrival::numbers(self.caller, &self.trunk.headers, plan, self.request);
-        self.switch.blocked(self.now, self.trunk, &numbers).map_or(Ok(()), |hit| Err(Denial::Blocked(hit)))
+        self.switch.blocked(self.now, self.trunk, &numbers).map_or(Ok(()), |hit| Err(Denial::Blocked(hit, extension)))
     }
 }
 

@@ -16,6 +16,7 @@ mod session;
 mod setup;
 mod shown;
 mod talkers;
+mod voicemail;
 
 use std::net::SocketAddr;
 use std::time::Instant;

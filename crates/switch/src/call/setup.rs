@@ -86,6 +86,7 @@ enum ByRules<'s> {
     Extension(&'s Extension),
     Way(Box<Way>),
     Blacklist(BlacklistCode),
+    Mailbox,
 }
 
 /// What a phone of ours asks for.
@@ -93,6 +94,8 @@ pub(super) enum Wanted {
     Call(Callee),
     /// A change of blacklists.
     Blacklist(BlacklistCode),
+    /// To hear its messages.
+    Mailbox,
 }
 
 impl Refusal {
@@ -172,6 +175,7 @@ impl Switch {
                     Wanted::Blacklist(code) => {
                         self.on_blacklist_code(now, proof, tx, cdr, side, &code, request, flow);
                     }
+                    Wanted::Mailbox => self.on_mailbox_code(now, proof, tx, cdr, side, caller, request, flow),
                 }
             }
             Err(refusal) => self.turn_away(now, tx, cdr, refusal, Heard::Kept, request, flow),
@@ -299,6 +303,7 @@ impl Switch {
                 ByRules::Extension(callee) => callee,
                 ByRules::Way(way) => return Ok(Wanted::Call(Callee::Outside(way))),
                 ByRules::Blacklist(code) => return Ok(Wanted::Blacklist(code)),
+                ByRules::Mailbox => return Ok(Wanted::Mailbox),
             },
         };
         self.may_ring(now, callee, request).map(Wanted::Call)
@@ -376,6 +381,7 @@ impl Switch {
             }
             Decision::Trunks(plan) => Ok(ByRules::Way(Box::new(Way::by_trunks(plan, request)))),
             Decision::Blacklist(code) => Ok(ByRules::Blacklist(code)),
+            Decision::Mailbox => Ok(ByRules::Mailbox),
             Decision::Domain { hide } => {
                 let uri = Self::domain_uri(request.request_uri()).ok_or_else(nowhere)?;
                 Ok(ByRules::Way(Box::new(Way::to_domain(uri, request, hide))))

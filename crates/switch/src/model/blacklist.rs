@@ -51,6 +51,9 @@ pub enum Treatment {
     Reject608,
     /// A prompt that the call can not be put through (183), then 603.
     Prompt,
+    /// The call is answered, and what he says is kept in the mailbox of the extension that he called; busy, where that is
+    /// full.
+    Voicemail,
 }
 
 /// A tenant's lists and the codes by which its phones change them.

@@ -26,6 +26,8 @@ pub struct NumberPlan {
     pub emergency: Vec<String>,
     /// Dialled before a number, it hides the caller for this call.
     pub hide_code: String,
+    /// By which a phone hears its own messages; empty: there is no such code.
+    pub voicemail_code: String,
     /// IANA name of the time zone of time conditions, for example `Europe/Berlin`.
     pub time_zone: String,
     pub blacklists: BlacklistPlan,
@@ -87,6 +89,7 @@ impl Default for NumberPlan {
             national_prefix: String::new(),
             emergency: vec!["112".to_owned(), "911".to_owned()],
             hide_code: "*67".to_owned(),
+            voicemail_code: "*97".to_owned(),
             time_zone: "UTC".to_owned(),
             callees: CalleeLimits::default(),
             guest_callees: CalleeLimits::default(),

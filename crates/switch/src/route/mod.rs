@@ -78,6 +78,8 @@ pub enum Decision<'a> {
     Trunks(TrunkPlan),
     /// A code that changes blacklists (BLACK-3).
     Blacklist(BlacklistCode),
+    /// The code by which a phone hears its own messages.
+    Mailbox,
     /// Out to `sip:user@host`, located by RFC 3263.
     Domain {
         hide: bool,
@@ -285,6 +287,11 @@ impl Router {
             }
         } else {
             log.step("alias", || (false, format!("no alias has the name {dialled}")));
+        }
+        let mailbox = tenant.plan.voicemail_code.as_str();
+        if !mailbox.is_empty() && dialled == mailbox && tenant.route_for_code(mailbox, dialled).is_none() {
+            log.step("feature.voicemail", || (true, "the code for the phone's own messages".to_owned()));
+            return Decision::Mailbox;
         }
         if let Some(code) = tenant.plan.blacklists.code(dialled) {
             match tenant.route_for_code(&code.code, dialled) {

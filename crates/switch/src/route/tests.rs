@@ -140,6 +140,7 @@ fn owned(decision: Decision<'_>) -> Owned {
         Decision::Trunks(plan) => Owned::Trunks(plan),
         Decision::Domain { hide } => Owned::Domain(hide),
         Decision::Refused { status, rule, text } => Owned::Refused(status, rule, text),
+        Decision::Mailbox => Owned::Refused(0, "feature.voicemail", String::new()),
         Decision::Blacklist(code) => Owned::Refused(0, "feature.blacklist", format!("{code:?}")),
     }
 }

@@ -24,6 +24,7 @@ use ringfort_switch::config::*;
 use ringfort_switch::io::{Command, CommandReply, Notice, OffenceReport, Output, Status};
 use ringfort_switch::model::*;
 use ringfort_switch::record::{Cdr, GuardRecord, JournalRecord, MediaQuality, UnixMillis};
+use ringfort_switch::voicemail::{MailAsk, MailNews};
 use ringfort_switch::{Clock, Switch};
 
 pub const DOMAIN: &str = "pbx.example";
@@ -56,6 +57,7 @@ pub struct World {
     pub penalised: Vec<IpAddr>,
     pub bans: Arc<BanSet>,
     pub ban_changes: Vec<BanChange>,
+    pub mail: Vec<MailAsk>,
     /// Streams that were closed and have not reported.
     pub closed: Vec<media::StreamId>,
     /// Where the first listener listens.
@@ -104,6 +106,7 @@ pub fn config() -> SwitchConfig {
         registrar: RegistrarConfig::default(),
         // What strangers are told is tested where it is meant; elsewhere they hear a status.
         calls: CallConfig { session_expires: Duration::ZERO, announcements_per_stranger: 0, ..CallConfig::default() },
+        voicemail: VoicemailConfig::default(),
         media: MediaConfig {
             advertised_v4: None,
             advertised_v6: None,
@@ -214,6 +217,7 @@ impl World {
             penalised: Vec::new(),
             bans: Arc::default(),
             ban_changes: Vec::new(),
+            mail: Vec::new(),
             closed: Vec::new(),
             rng: ChaCha12Rng::seed_from_u64(1),
             serial: 0,
@@ -247,6 +251,7 @@ impl World {
                 Output::Penalise(source) => self.penalised.push(source),
                 Output::Bans(bans) => self.bans = bans,
                 Output::Ban(change) => self.ban_changes.push(change),
+                Output::Mail(ask) => self.mail.push(ask),
             }
         }
     }
@@ -542,6 +547,11 @@ impl World {
         for id in open {
             self.switch.handle_media(self.now, media::Event::Learned { id, remote: at("198.51.100.10:4000") });
         }
+        self.drain();
+    }
+
+    pub fn mail_news(&mut self, news: MailNews) {
+        self.switch.handle_mail(self.now, news);
         self.drain();
     }
 

@@ -132,6 +132,8 @@ impl World<'_> {
                     self.audit.bans_in_force();
                 }
                 Output::Penalise(_) | Output::Ban(_) => {}
+                // Nobody in these systems leaves a message.
+                Output::Mail(_) => {}
             }
         }
         self.audit.pause();

@@ -45,6 +45,12 @@ pub(super) const SITE: &[Key] = &[
         "Dialled before a number, it hides the caller for this call.",
     ),
     key(
+        "tenant[].voicemail_code",
+        "digits, `*`, `#`",
+        Toml("\"*97\""),
+        "A phone that dials it hears its own messages; empty: no such code.",
+    ),
+    key(
         "tenant[].time_zone",
         "IANA name",
         Toml("\"UTC\""),
@@ -297,9 +303,9 @@ pub(super) const SITE: &[Key] = &[
     ),
     key(
         "trunk[].blocked",
-        "`busy`, `reject`, `reject-608`, `prompt`",
+        "`busy`, `reject`, `reject-608`, `prompt`, `voicemail`",
         Toml("\"busy\""),
-        "What a caller hears who is on one: ringing for 5 s, busy for 5 s, then 486; 603 at once; 608 at once; a prompt, then 603.",
+        "What a caller hears who is on one: ringing for 5 s, busy for 5 s, then 486; 603 at once; 608 at once; a prompt, then 603; or he is asked for a message to the extension that he called (busy, where its mailbox is full).",
     ),
     key(
         "trunk[].pass_extensions",

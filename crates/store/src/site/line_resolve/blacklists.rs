@@ -1,6 +1,6 @@
-//! What a tenant says about its blacklists.
+//! What a tenant says about its blacklists, and other codes that phones dial.
 
-use ringfort_switch::model::BlacklistPlan;
+use ringfort_switch::model::{BlacklistPlan, NumberPlan};
 
 use super::{FORMS, Given, MAX_TENANT, is_name};
 
@@ -28,5 +28,17 @@ pub(super) fn blacklists(given: &mut Given<'_>, plan: &mut BlacklistPlan) {
         if !code.is_empty() && codes[..index].contains(code) {
             given.wrong(key, given.at(key), "a code of its own", code, "each code does one thing");
         }
+    }
+}
+
+/// The code by which a phone hears its messages.
+pub(super) fn voicemail_code(given: &mut Given<'_>, plan: &NumberPlan) {
+    const KEY: &str = "voicemail_code";
+    let code = &plan.voicemail_code;
+    given.check_digits(KEY, code, "*#", 8, "for example *97; \"\" where there is to be no such code");
+    let lists = &plan.blacklists;
+    let others = [&lists.add_code, &lists.delete_code, &lists.add_all_code, &plan.hide_code];
+    if !code.is_empty() && others.contains(&code) {
+        given.wrong(KEY, given.at(KEY), "a code of its own", code, "each code does one thing");
     }
 }
