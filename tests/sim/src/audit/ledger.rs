@@ -257,7 +257,7 @@ impl Ledger {
     /// What a restart finds to have been spent.
     pub fn totals(&self) -> Vec<SpentTotal> {
         let total = |(&(account, day), &amount): (&(Account, LocalDay), &i64)| {
-            Some(SpentTotal { account, day, amount: u64::try_from(amount).ok()? })
+            Some(SpentTotal { account, day, amount: u64::try_from(amount).ok()?, currency: "EUR".to_owned() })
         };
         self.totals.iter().filter_map(total).collect()
     }

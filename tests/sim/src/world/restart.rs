@@ -83,7 +83,7 @@ impl World<'_> {
     /// connection has died with the switch, and its phone comes again.
     fn check_registrations(&mut self) {
         let Some(switch) = &mut self.switch else { return };
-        let reply = switch.handle_command(self.now, Command::Registrations { number: None });
+        let reply = switch.handle_command(self.now, Command::Registrations { tenant: None, number: None });
         let CommandReply::Registrations { items } = reply else { return };
         for (host, Told { at, until }) in self.audit.told() {
             let entry = &self.phones[host.0 - 1];
