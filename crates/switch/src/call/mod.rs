@@ -217,10 +217,14 @@ impl Call {
         offered: bool,
         request: &Message,
     ) -> Self {
+        let tenant = leg.tenant;
+        // Most calls have two.
+        let mut legs = Vec::with_capacity(2);
+        legs.push(leg);
         Self {
             id: cdr.call,
-            tenant: leg.tenant,
-            legs: vec![leg],
+            tenant,
+            legs,
             bridge,
             phase: Phase::Setup,
             cdr,
