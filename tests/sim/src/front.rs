@@ -1,7 +1,7 @@
 //! What stands before the telephone of a carrier: a registrar, digest, and its way with each call. Stateless where it can
 //! be, so that a repetition gets the same answer. Called by `world`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ pub(crate) struct Front {
     held: BTreeMap<String, (Instant, Message, Flow)>,
     /// Wrong credentials were given: that is no accident.
     pub wronged: bool,
+    /// Calls whose BYE was asked for credentials, and has not come with them.
+    pub unproven: BTreeSet<String>,
 }
 
 impl Front {
@@ -56,6 +58,7 @@ impl Front {
             binding: None,
             held: BTreeMap::new(),
             wronged: false,
+            unproven: BTreeSet::new(),
             plan,
         }
     }
@@ -84,9 +87,18 @@ impl Front {
             (Method::Register, _) => self.register(now, &message, &flow),
             (Method::Invite, false) => self.invite(now, message, flow),
             (Method::Bye | Method::Update | Method::Info | Method::Invite, true) if self.asks_within(&message) => {
+                let is_bye = message.method() == Method::Bye;
                 match self.challenge(now, &message, &flow) {
-                    None => Taken::Passed(message, flow, None),
-                    Some(challenge) => Taken::Answered(challenge),
+                    None => {
+                        self.unproven.remove(message.call_id());
+                        Taken::Passed(message, flow, None)
+                    }
+                    Some(challenge) => {
+                        if is_bye {
+                            self.unproven.insert(message.call_id().to_owned());
+                        }
+                        Taken::Answered(challenge)
+                    }
                 }
             }
             _ => Taken::Passed(message, flow, None),

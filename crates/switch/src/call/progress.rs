@@ -15,7 +15,7 @@ use super::{CALLER, ClientUse, DialogUse, LegState, Offer, Phase};
 use crate::Switch;
 use crate::crossing;
 use crate::io::{Level, Output};
-use crate::model::CallId;
+use crate::model::{CallId, TrunkId};
 use crate::record::{EndCause, JournalRecord};
 use crate::timers::Timer;
 
@@ -25,7 +25,7 @@ impl Switch {
         let Some(&purpose) = self.clients.get(&tx) else {
             // RFC 3261 §13.2.2.4: a fork further on answers as well.
             if let (200..=299, Some(dialog), Method::Invite) = (status, dialog, response.cseq().method) {
-                self.end_stray_answer(now, dialog);
+                self.end_stray_answer(now, dialog, None);
             }
             return;
         };
@@ -52,12 +52,12 @@ impl Switch {
                     }
                 }
             },
-            ClientUse::Abandoned => {
+            ClientUse::Abandoned { trunk } => {
                 if status >= 200 {
                     self.stray_ended(now, tx, status < 300);
                 }
                 if let (200..=299, Some(dialog)) = (status, dialog) {
-                    self.end_stray_answer(now, dialog);
+                    self.end_stray_answer(now, dialog, trunk);
                 }
             }
             ClientUse::Relayed { call, to, tx: asked, offer } => {
@@ -133,7 +133,7 @@ impl Switch {
                     self.on_fork_refusal(now, tx, call, leg, status, Headers::default());
                 }
             }
-            ClientUse::Abandoned => self.stray_ended(now, tx, false),
+            ClientUse::Abandoned { .. } => self.stray_ended(now, tx, false),
             ClientUse::Ending { .. } => {}
             ClientUse::Withdrawn { call, .. } => self.roll_back(now, call),
             ClientUse::Relayed { call, tx: asked, offer, .. } => {
@@ -216,15 +216,16 @@ impl Switch {
 
     fn on_fork_answer(&mut self, now: Instant, id: CallId, leg: usize, dialog: Option<DialogId>, response: &Message) {
         let Some(dialog) = dialog else { return };
-        let waiting = self
-            .calls
-            .get(&id)
-            .is_some_and(|c| !c.is_answered() && matches!(c.legs[leg].state, LegState::Calling { .. }));
+        let known = self.calls.get(&id);
+        let trunk = known.and_then(|c| c.legs[leg].trunk);
+        let waiting = known.is_some_and(|c| !c.is_answered() && matches!(c.legs[leg].state, LegState::Calling { .. }));
         if !waiting {
-            return self.end_stray_answer(now, dialog);
+            return self.end_stray_answer(now, dialog, trunk);
         }
         let call = self.calls.get_mut(&id).expect("it was just seen");
-        let LegState::Asking(asked) = call.legs[CALLER].state else { return self.end_stray_answer(now, dialog) };
+        let LegState::Asking(asked) = call.legs[CALLER].state else {
+            return self.end_stray_answer(now, dialog, trunk);
+        };
         let (media, caller) = (call.legs[leg].media, call.legs[CALLER].media);
         let sdp = session_description(response);
         let ready = match (&sdp, call.late_offer) {
@@ -252,7 +253,7 @@ impl Switch {
                 let text = format!("a phone's answer cannot be used: {reject}");
                 self.notice(Level::Warn, None, Some(id), "media", text);
                 self.pay_for_nothing(now, id);
-                self.end_stray_answer(now, dialog);
+                self.end_stray_answer(now, dialog, trunk);
                 return self.fork_over(now, id, leg, 488, warning(&reject));
             }
         };
@@ -441,17 +442,18 @@ impl Switch {
             }
             call.legs[leg].state = LegState::Gone;
             call.bridge.remove_leg(now, call.legs[leg].media, &mut self.streams.ports);
-            self.clients.insert(tx, ClientUse::Abandoned);
+            self.clients.insert(tx, ClientUse::Abandoned { trunk: call.legs[leg].trunk });
             self.endpoint.cancel(now, tx, reason.clone());
         }
         self.streams.drain(id, &mut call.bridge, &mut self.outputs);
     }
 
-    /// A 2xx that nobody wants any more (it crossed our CANCEL): acknowledged, then ended (RFC 3261 §13.2.2.4, §9.1).
-    pub(crate) fn end_stray_answer(&mut self, now: Instant, dialog: DialogId) {
+    /// A 2xx of that trunk's that nobody wants any more (it crossed our CANCEL): acknowledged, then ended (RFC 3261
+    /// §13.2.2.4, §9.1).
+    pub(crate) fn end_stray_answer(&mut self, now: Instant, dialog: DialogId, trunk: Option<TrunkId>) {
         self.dialogs.remove(&dialog);
         self.endpoint.ack(now, dialog, Headers::default(), None);
         let reason = crossing::reason("SIP", 487, "Call completed elsewhere or given up");
-        self.send_bye(now, dialog, reason, None);
+        self.send_bye(now, dialog, reason, trunk);
     }
 }

@@ -194,10 +194,11 @@ impl Switch {
         let status = response.status();
         let Some(trial) = self.trunks.trials.get_mut(&serial) else {
             if let (200..=299, Some(dialog)) = (status, dialog) {
-                self.end_stray_answer(now, dialog);
+                self.end_stray_answer(now, dialog, None);
             }
             return;
         };
+        let trunk = Some(trial.trunk);
         let said = format!("{status} {}", response.reason_phrase().trim());
         let took = now.saturating_duration_since(trial.sent).as_millis();
         match &mut trial.stage {
@@ -217,7 +218,7 @@ impl Switch {
             }
             Stage::Calling { invite_uri, authorized, .. } => match status {
                 180..=183 => {
-                    self.clients.insert(tx, ClientUse::Abandoned);
+                    self.clients.insert(tx, ClientUse::Abandoned { trunk });
                     self.endpoint.cancel(now, tx, crossing::reason("SIP", 487, "Test call"));
                     let words = format!("the number answers {said} after {took} ms; the call is taken back");
                     self.trial_done(now, serial, true, words);
@@ -225,7 +226,7 @@ impl Switch {
                 100..=199 => {}
                 200..=299 => {
                     if let Some(dialog) = dialog {
-                        self.end_stray_answer(now, dialog);
+                        self.end_stray_answer(now, dialog, trunk);
                     }
                     let words = format!("the call was answered ({said}) after {took} ms, and is ended");
                     self.trial_done(now, serial, true, words);
@@ -282,6 +283,7 @@ impl Switch {
         let Some(trial) = self.trunks.trials.get_mut(&serial) else { return };
         trial.wake = None;
         let tx = trial.tx.take();
+        let trunk = Some(trial.trunk);
         match trial.stage {
             Stage::Done => {
                 self.trunks.trials.remove(&serial);
@@ -295,7 +297,7 @@ impl Switch {
             }
             Stage::Calling { .. } => {
                 if let Some(tx) = tx {
-                    self.clients.insert(tx, ClientUse::Abandoned);
+                    self.clients.insert(tx, ClientUse::Abandoned { trunk });
                     self.endpoint.cancel(now, tx, crossing::reason("SIP", 487, "Test call"));
                 }
                 let words = format!("the number does not ring in {} s", CALL_WITHIN.as_secs());
