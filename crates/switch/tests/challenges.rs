@@ -173,6 +173,24 @@ fn a_bye_of_another_realm_is_not_answered_nor_one_whose_realm_nobody_knows() {
 }
 
 #[test]
+fn the_bye_after_an_answer_that_came_too_late_is_sent_once_more_with_credentials() {
+    let mut w = world(Some("acme"));
+    w.invite("user-a", A, NUMBER, &sdp("198.51.100.10", 4000, "0 8 101"), "");
+    let invite = w.take(TRUNK);
+    w.pass(Trunk::ANSWER_WITHIN + Duration::from_secs(1));
+    assert!(w.take_final(A).status() >= 500, "it was given up");
+    let answer = reply(&invite, 200, "far", &format!("Contact: <sip:far@{TRUNK}>\r\n"), &far_sdp());
+    w.send_to(1, OUTSIDE, TRUNK, &answer);
+    let bye = w.take_starting(TRUNK, "BYE");
+    challenge(&mut w, &bye, TRUNK, 407, "acme");
+    // Without them the provider would go on, and write a bill.
+    let again = w.take_starting(TRUNK, "BYE");
+    assert!(credentials(&again).is_some_and(|given| given.contains("realm=\"acme\"")));
+    w.send_to(1, OUTSIDE, TRUNK, &reply(&again, 200, "", "", ""));
+    assert!(notices(&w).is_empty(), "{:?}", notices(&w));
+}
+
+#[test]
 fn a_challenge_is_answered_once() {
     let mut w = world(Some("acme"));
     let call = call(&mut w, TRUNK);

@@ -1,7 +1,7 @@
 //! What stands before the telephone of a carrier: a registrar, digest, and its way with each call. Stateless where it can
 //! be, so that a repetition gets the same answer. Called by `world`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ pub(crate) struct Front {
     held: BTreeMap<String, (Instant, Message, Flow)>,
     /// Wrong credentials were given: that is no accident.
     pub wronged: bool,
+    /// Calls whose BYE was asked for credentials, and has not come with them.
+    pub unproven: BTreeSet<String>,
 }
 
 impl Front {
@@ -56,6 +58,7 @@ impl Front {
             binding: None,
             held: BTreeMap::new(),
             wronged: false,
+            unproven: BTreeSet::new(),
             plan,
         }
     }
@@ -84,9 +87,18 @@ impl Front {
             (Method::Register, _) => self.register(now, &message, &flow),
             (Method::Invite, false) => self.invite(now, message, flow),
             (Method::Bye | Method::Update | Method::Info | Method::Invite, true) if self.asks_within(&message) => {
-                match self.proven(now, &message, &flow) {
-                    Ok(()) => Taken::Passed(message, flow, None),
-                    Err(answer) => Taken::Answered(answer),
+                let is_bye = message.method() == Method::Bye;
+                match self.challenge(now, &message, &flow) {
+                    None => {
+                        self.unproven.remove(message.call_id());
+                        Taken::Passed(message, flow, None)
+                    }
+                    Some(challenge) => {
+                        if is_bye {
+                            self.unproven.insert(message.call_id().to_owned());
+                        }
+                        Taken::Answered(challenge)
+                    }
                 }
             }
             _ => Taken::Passed(message, flow, None),
@@ -94,8 +106,8 @@ impl Front {
     }
 
     fn register(&mut self, now: Instant, message: &Message, flow: &Flow) -> Taken {
-        if let Err(answer) = self.proven(now, message, flow) {
-            return Taken::Answered(answer);
+        if let Some(challenge) = self.challenge(now, message, flow) {
+            return Taken::Answered(challenge);
         }
         let Some(contact) = message.contacts().flatten().next() else { return Taken::Swallowed };
         let asked = contact.param("expires").and_then(|value| value.parse().ok()).unwrap_or(600);
@@ -112,7 +124,7 @@ impl Front {
         let number = message.parsed_request_uri().ok().and_then(|uri| uri.user).unwrap_or_default().to_owned();
         let manner = self.plan.manner(&number);
         let asks = self.plan.challenges && matches!(manner, Manner::Takes(_) | Manner::Late { .. });
-        if asks && let Err(challenge) = self.proven(now, &message, &flow) {
+        if asks && let Some(challenge) = self.challenge(now, &message, &flow) {
             return Taken::Answered(challenge);
         }
         match manner {
@@ -135,9 +147,8 @@ impl Front {
         self.plan.challenges && message.call_id().bytes().fold(0u8, u8::wrapping_add).is_multiple_of(2)
     }
 
-    /// # Errors
-    /// The challenge.
-    fn proven(&mut self, now: Instant, message: &Message, flow: &Flow) -> Result<(), Transmit> {
+    /// What is asked of whoever has not proven himself; `None`: he has.
+    fn challenge(&mut self, now: Instant, message: &Message, flow: &Flow) -> Option<Transmit> {
         let registers = message.method() == Method::Register;
         let name = if registers { HeaderName::Authorization } else { HeaderName::ProxyAuthorization };
         let (method, uri) = (message.method(), message.request_uri());
@@ -148,14 +159,14 @@ impl Front {
             let lookup = |user: &str| (user == self.account).then_some(&self.hashes);
             match self.challenger.verify(now, Some(source), &given, method.as_str(), uri, &lookup) {
                 // A repetition of what was taken before has the same count.
-                Ok(_) | Err(AuthFailure::Replay) => return Ok(()),
+                Ok(_) | Err(AuthFailure::Replay) => return None,
                 Err(failure) if failure.is_stale() => stale = true,
                 Err(_) => self.wronged = true,
             }
         }
         let mut extra = Headers::new();
         self.challenger.challenge(now, source, stale, &mut extra, !registers);
-        Err(answer(message, flow, if registers { 401 } else { 407 }, &extra))
+        Some(answer(message, flow, if registers { 401 } else { 407 }, &extra))
     }
 }
 

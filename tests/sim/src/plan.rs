@@ -306,7 +306,7 @@ pub fn draw(seed: u64, calls: usize) -> Plan {
         at += millis(&mut rng, 0, 2500);
         let phone = rng.random_range(0..phones.len());
         let thief = phones[phone].thief;
-        let out = lines.as_ref().filter(|_| rng.random_bool(0.3));
+        let out = lines.as_ref().filter(|_| rng.random_bool(0.4));
         let action = match (rng.random_range(0..1000), out) {
             (0..880, Some(lines)) => {
                 let action = outside(&mut rng, lines, extensions);
@@ -331,11 +331,11 @@ pub fn draw(seed: u64, calls: usize) -> Plan {
             (915..955, _) => Action::SetAnswer(answer(&mut rng)),
             (955..970, _) => Action::Unregister,
             (970..985, _) => Action::Register,
-            (985..992, _) => Action::Reboot { down: millis(&mut rng, 10, 60_000) },
-            (992..997, _) if crash => {
+            (985..990, _) => Action::Reboot { down: millis(&mut rng, 10, 60_000) },
+            (990..998, _) if crash => {
                 Action::CrashSwitch { after: rng.random_range(0..12), down: millis(&mut rng, 10, 20_000) }
             }
-            (992..997, _) if jumps => Action::Freeze { lasts: millis(&mut rng, 500, 8000) },
+            (990..998, _) if jumps => Action::Freeze { lasts: millis(&mut rng, 500, 8000) },
             _ => Action::SetEnabled { extension: rng.random_range(0..extensions), enabled: rng.random_bool(0.7) },
         };
         step(&mut rng, at, phone, action);

@@ -33,7 +33,7 @@ impl Switch {
             ClientUse::Ending { trunk } => (None, trunk),
             // They have ways of their own, or are no requests within a call.
             ClientUse::Fork { .. }
-            | ClientUse::Abandoned
+            | ClientUse::Abandoned { .. }
             | ClientUse::Withdrawn { .. }
             | ClientUse::Errand(_)
             | ClientUse::Trunk(_) => return false,

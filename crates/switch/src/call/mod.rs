@@ -46,8 +46,8 @@ pub(crate) const CALLER: usize = 0;
 pub(crate) enum ClientUse {
     /// The INVITE to one of the phones that are tried.
     Fork { call: CallId, leg: usize },
-    /// An INVITE that was given up: a late 2xx is acknowledged and ended.
-    Abandoned,
+    /// An INVITE that was given up, to that trunk: a late 2xx is acknowledged and ended.
+    Abandoned { trunk: Option<TrunkId> },
     /// A request within a call that was asked for by the other side: its answer goes back there.
     Relayed { call: CallId, to: usize, tx: ServerTx, offer: Offer },
     /// A relayed re-INVITE that its sender has cancelled: should `peer` accept it all the same, it is taken back.

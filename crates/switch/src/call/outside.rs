@@ -399,12 +399,13 @@ impl Switch {
         if rung || !self.endpoint.is_unheard(tx) {
             return;
         }
-        if let Some(trunk) = call.legs[leg].trunk {
+        let trunk = call.legs[leg].trunk;
+        if let Some(trunk) = trunk {
             self.trunks.call_failed(now, trunk, "a call had no answer in time".to_owned());
         }
         self.leave_branch(now, id, leg, Outcome::TimedOut);
         self.stray(id, tx);
-        self.clients.insert(tx, ClientUse::Abandoned);
+        self.clients.insert(tx, ClientUse::Abandoned { trunk });
         self.endpoint.cancel(now, tx, crossing::reason("SIP", 408, "No answer"));
         self.note_outside(id, Refusal::new(408, "route.no_answer", "no answer in time"));
         self.go_on_outside(now, id);

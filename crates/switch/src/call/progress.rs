@@ -15,7 +15,7 @@ use super::{CALLER, ClientUse, DialogUse, LegState, Offer, Phase};
 use crate::Switch;
 use crate::crossing;
 use crate::io::{Level, Output};
-use crate::model::CallId;
+use crate::model::{CallId, TrunkId};
 use crate::record::{EndCause, JournalRecord};
 use crate::timers::Timer;
 
@@ -26,7 +26,7 @@ impl Switch {
             // RFC 3261 §13.2.2.4: a fork further on answers as well.
             if let (200..=299, Some(dialog), Method::Invite) = (status, dialog, response.cseq().method) {
                 self.answered_again(now, tx);
-                self.end_stray_answer(now, dialog);
+                self.end_stray_answer(now, dialog, None);
             }
             return;
         };
@@ -56,12 +56,12 @@ impl Switch {
                     }
                 }
             },
-            ClientUse::Abandoned => {
+            ClientUse::Abandoned { trunk } => {
                 if status >= 200 {
                     self.stray_ended(now, tx, status < 300);
                 }
                 if let (200..=299, Some(dialog)) = (status, dialog) {
-                    self.end_stray_answer(now, dialog);
+                    self.end_stray_answer(now, dialog, trunk);
                 }
             }
             ClientUse::Relayed { call, to, tx: asked, offer } => {
@@ -143,7 +143,7 @@ impl Switch {
                     self.on_fork_refusal(now, tx, call, leg, status, Headers::default());
                 }
             }
-            ClientUse::Abandoned => self.stray_ended(now, tx, false),
+            ClientUse::Abandoned { .. } => self.stray_ended(now, tx, false),
             ClientUse::Ending { .. } => {}
             ClientUse::Withdrawn { call, .. } => self.roll_back(now, call),
             ClientUse::Relayed { call, tx: asked, offer, .. } => {
@@ -241,14 +241,17 @@ impl Switch {
 
     fn on_fork_answer(&mut self, now: Instant, id: CallId, leg: usize, dialog: Option<DialogId>, response: &Message) {
         let Some(dialog) = dialog else { return };
+        let trunk = self.calls.get(&id).and_then(|call| call.legs[leg].trunk);
         let waiting = self.calls.get_mut(&id).filter(|call| !call.is_answered());
         let Some((call, tx)) = waiting.and_then(|call| match call.legs[leg].state {
             LegState::Calling { tx, .. } => Some((call, tx)),
             LegState::Asking(_) | LegState::Up | LegState::Gone => None,
         }) else {
-            return self.end_stray_answer(now, dialog);
+            return self.end_stray_answer(now, dialog, trunk);
         };
-        let LegState::Asking(asked) = call.legs[CALLER].state else { return self.end_stray_answer(now, dialog) };
+        let LegState::Asking(asked) = call.legs[CALLER].state else {
+            return self.end_stray_answer(now, dialog, trunk);
+        };
         let (media, caller) = (call.legs[leg].media, call.legs[CALLER].media);
         let sdp = session_description(response);
         let ready = match (&sdp, call.late_offer) {
@@ -276,7 +279,7 @@ impl Switch {
                 let text = format!("a phone's answer cannot be used: {reject}");
                 self.notice(Level::Warn, None, Some(id), "media", text);
                 self.pay_for_nothing(now, tx, id);
-                self.end_stray_answer(now, dialog);
+                self.end_stray_answer(now, dialog, trunk);
                 return self.fork_over(now, id, leg, 488, warning(&reject));
             }
         };
@@ -467,18 +470,19 @@ impl Switch {
             }
             call.legs[leg].state = LegState::Gone;
             call.bridge.remove_leg(now, call.legs[leg].media, &mut self.streams.ports);
-            self.clients.insert(tx, ClientUse::Abandoned);
+            self.clients.insert(tx, ClientUse::Abandoned { trunk: call.legs[leg].trunk });
             self.endpoint.cancel(now, tx, reason.clone());
         }
         self.streams.drain(id, &mut call.bridge, &mut self.outputs);
     }
 
-    /// A 2xx that nobody wants any more (it crossed our CANCEL): acknowledged, then ended (RFC 3261 §13.2.2.4, §9.1).
-    pub(crate) fn end_stray_answer(&mut self, now: Instant, dialog: DialogId) {
+    /// A 2xx of that trunk's that nobody wants any more (it crossed our CANCEL): acknowledged, then ended (RFC 3261
+    /// §13.2.2.4, §9.1).
+    pub(crate) fn end_stray_answer(&mut self, now: Instant, dialog: DialogId, trunk: Option<TrunkId>) {
         self.dialogs.remove(&dialog);
         self.endpoint.ack(now, dialog, Headers::default(), None);
         let reason = crossing::reason("SIP", 487, "Call completed elsewhere or given up");
-        self.send_bye(now, dialog, reason, None);
+        self.send_bye(now, dialog, reason, trunk);
     }
 }
 

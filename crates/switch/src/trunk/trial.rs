@@ -204,10 +204,11 @@ impl Switch {
         let status = response.status();
         let Some(trial) = self.trunks.trials.get_mut(&serial) else {
             if let (200..=299, Some(dialog)) = (status, dialog) {
-                self.end_stray_answer(now, dialog);
+                self.end_stray_answer(now, dialog, None);
             }
             return;
         };
+        let trunk = Some(trial.trunk);
         let said = format!("{status} {}", response.reason_phrase().trim());
         let took = now.saturating_duration_since(trial.sent).as_millis();
         match &mut trial.stage {
@@ -229,7 +230,7 @@ impl Switch {
                 180..=183 => {
                     let hold = trial.hold.take();
                     self.trial_abandoned(tx, hold);
-                    self.clients.insert(tx, ClientUse::Abandoned);
+                    self.clients.insert(tx, ClientUse::Abandoned { trunk });
                     self.endpoint.cancel(now, tx, crossing::reason("SIP", 487, "Test call"));
                     let words = format!("the number answers {said} after {took} ms; the call is taken back");
                     self.trial_done(now, serial, true, words);
@@ -239,7 +240,7 @@ impl Switch {
                     let hold = trial.hold.take();
                     self.trial_answered(now, tx, hold);
                     if let Some(dialog) = dialog {
-                        self.end_stray_answer(now, dialog);
+                        self.end_stray_answer(now, dialog, trunk);
                     }
                     let words = format!("the call was answered ({said}) after {took} ms, and is ended");
                     self.trial_done(now, serial, true, words);
@@ -296,6 +297,7 @@ impl Switch {
         let Some(trial) = self.trunks.trials.get_mut(&serial) else { return };
         trial.wake = None;
         let tx = trial.tx.take();
+        let trunk = Some(trial.trunk);
         match trial.stage {
             Stage::Done => {
                 self.trunks.trials.remove(&serial);
@@ -311,7 +313,7 @@ impl Switch {
                 if let Some(tx) = tx {
                     let hold = trial.hold.take();
                     self.trial_abandoned(tx, hold);
-                    self.clients.insert(tx, ClientUse::Abandoned);
+                    self.clients.insert(tx, ClientUse::Abandoned { trunk });
                     self.endpoint.cancel(now, tx, crossing::reason("SIP", 487, "Test call"));
                 }
                 let words = format!("the number does not ring in {} s", CALL_WITHIN.as_secs());

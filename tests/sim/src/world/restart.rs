@@ -85,6 +85,11 @@ impl World<'_> {
         let Some(switch) = &mut self.switch else { return };
         let reply = switch.handle_command(self.now, Command::Registrations { tenant: None, number: None });
         let CommandReply::Registrations { items } = reply else { return };
+        for extension in self.site.extensions.values().filter(|extension| !extension.enabled) {
+            if items.iter().any(|item| item.number == extension.number) {
+                self.audit.violate(format!("extension {} is disabled, and registered since a crash", extension.number));
+            }
+        }
         for (host, Told { at, until }) in self.audit.told() {
             let entry = &self.phones[host.0 - 1];
             if entry.plan.transport != Transport::Udp {
