@@ -325,7 +325,14 @@ impl Conn {
             }
             self.heard = now;
             if let Err(error) = tls.process_new_packets() {
-                tracing::debug!(rule = "tls", remote = %self.remote, %error, "TLS failed");
+                match &self.origin {
+                    // A server that an operator wants to reach: what is wrong with it is for him to know.
+                    Origin::Connected { server_name } => {
+                        let (remote, name) = (self.remote, server_name.as_deref());
+                        tracing::info!(rule = "tls", %remote, name, "{}", crate::tls::trouble(&error));
+                    }
+                    Origin::Accepted => tracing::debug!(rule = "tls", remote = %self.remote, %error, "TLS failed"),
+                }
                 // The alert says why; whether it arrives does not matter any more.
                 let _ = tls.write_tls(&mut self.socket);
                 return Err(CloseReason::Tls);

@@ -172,6 +172,25 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
+/// Why a TLS connection to a server was not made, and where an operator mends it.
+pub(crate) fn trouble(error: &rustls::Error) -> String {
+    use rustls::CertificateError as C;
+    let words = match error {
+        rustls::Error::InvalidCertificate(C::UnknownIssuer) => {
+            "its certificate is of no authority that is trusted: [tls] server_ca names others"
+        }
+        rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
+            "its certificate is for another name than the domain that is called (RFC 5922 §4)"
+        }
+        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "its certificate has expired",
+        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet: is our clock right?"
+        }
+        other => return format!("no TLS connection: {other}"),
+    };
+    format!("no TLS connection: {words}")
+}
+
 /// Reads the files that a configuration names, without starting anything: everything that a start would refuse.
 /// A self-signed certificate is not looked at; a start makes it.
 pub fn certificate_problems(config: &TlsConfig) -> Vec<TlsError> {

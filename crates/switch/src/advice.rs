@@ -25,6 +25,7 @@ pub fn advice(config: &SwitchConfig, site: &Site) -> Vec<Weakness> {
     }
     for tenant in &site.tenants {
         found.extend(of_emergency(site, tenant));
+        found.extend(of_country(site, tenant));
         found.extend(of_emergency_rewritten(site, tenant));
         found.extend(of_spending(site, tenant));
     }
@@ -215,6 +216,45 @@ fn of_emergency(site: &Site, tenant: &Tenant) -> Option<Weakness> {
         text: format!("nobody{whose} can call the emergency numbers {numbers}: there is no trunk"),
         mend: "a [[trunk]], or another telephone".to_owned(),
     })
+}
+
+/// What is dialled for help in a country, by its calling code, beside 112 and 911.
+const FOR_HELP: [(&str, &[&str]); 13] = [
+    ("33", &["15", "17", "18"]),
+    ("353", &["999"]),
+    ("41", &["117", "118", "144"]),
+    ("43", &["122", "133", "144"]),
+    ("44", &["999"]),
+    ("49", &["110"]),
+    ("55", &["190", "192", "193"]),
+    ("61", &["000"]),
+    ("64", &["111"]),
+    ("65", &["995", "999"]),
+    ("81", &["110", "119"]),
+    ("82", &["119"]),
+    ("86", &["110", "119", "120"]),
+];
+
+/// Numbers that people of the country dial for help, and that are like any other here.
+fn of_country(site: &Site, tenant: &Tenant) -> Option<Weakness> {
+    let plan = &tenant.numbers;
+    let (_, known) = FOR_HELP.iter().find(|(country, _)| *country == plan.country)?;
+    let missing: Vec<&str> = known.iter().filter(|n| !plan.emergency.iter().any(|own| own == *n)).copied().collect();
+    if missing.is_empty() || !site.trunks.values().any(|trunk| trunk.tenant == tenant.id && trunk.enabled) {
+        return None;
+    }
+    let all: Vec<String> =
+        plan.emergency.iter().map(String::as_str).chain(missing.iter().copied()).map(|n| format!("{n:?}")).collect();
+    Some(warning(
+        "emergency.country",
+        format!(
+            "in +{} people dial {} for help, which is no emergency number{}: groups, hours and limits hold for it",
+            plan.country,
+            missing.join(", "),
+            whose(site, tenant)
+        ),
+        format!("emergency = [{}] in the [[tenant]]", all.join(", ")),
+    ))
 }
 
 /// A route for more than emergency numbers takes digits off those as well.

@@ -196,3 +196,18 @@ fn a_trunk_where_phones_alone_are_let_in() {
     let line = "[[profile]] name = \"world\", kind = \"external\", listen = [\"udp:192.0.2.1:5080\"]";
     assert!(words.contains("no call of trunk acme can come in") && words.contains(line), "{words}");
 }
+
+#[test]
+fn a_number_that_people_of_the_country_dial_for_help_and_that_is_none_here() {
+    let mut site = good();
+    site.tenants[0].numbers.country = "44".into();
+    let found = said(&config(), &site);
+    assert_eq!(found[0].0, "emergency.country");
+    assert!(found[0].1.contains("in +44 people dial 999 for help"), "{found:?}");
+    assert!(found[0].1.contains("emergency = [\"112\", \"911\", \"999\"]"), "{found:?}");
+    site.tenants[0].numbers.emergency = vec!["112".into(), "999".into()];
+    site.outbound[0].patterns.push(Pattern::Exact("999".into()));
+    assert_eq!(said(&config(), &site), []);
+    site.tenants[0].numbers.country = "34".into();
+    assert_eq!(said(&config(), &site), []);
+}

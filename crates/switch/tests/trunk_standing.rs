@@ -226,3 +226,17 @@ fn a_challenge_gives_the_trunk_its_whole_time_again() {
     told(&mut w, &again, 486, "");
     assert_eq!(w.take_final(A).status(), 486);
 }
+
+#[test]
+fn a_trunk_without_a_listener_for_it_says_which_line_is_missing() {
+    let mut w = world(Trunk { server: "sip:203.0.113.1;transport=tcp".into(), health_every: s(30), ..trunk() });
+    w.pass(s(1));
+    let line = "no listener of an external profile for TCP over IPv4: add \"tcp:192.0.2.1:5080\"";
+    assert!(last_error(&mut w).contains(line), "{}", last_error(&mut w));
+    let test = Command::TrunkTest { name: "one".into(), number: None };
+    let CommandReply::TrunkTest(begun) = w.command(test) else { panic!("a test") };
+    let CommandReply::TrunkTest(trial) = w.command(Command::TrunkTestResult { test: begun.test }) else {
+        panic!("one")
+    };
+    assert!(trial.steps.iter().any(|step| step.contains(line)), "{:?}", trial.steps);
+}

@@ -82,3 +82,14 @@ fn files_that_cannot_be_used_are_named_with_what_was_expected() {
     assert!(error(&config).contains("do not go together"), "{}", error(&config));
     fs::remove_dir_all(&dir).unwrap();
 }
+
+#[test]
+fn what_is_wrong_with_a_servers_certificate_is_said_in_words() {
+    use rustls::CertificateError as C;
+    let words = |error| trouble(&rustls::Error::InvalidCertificate(error));
+    assert!(words(C::UnknownIssuer).contains("server_ca"));
+    assert!(words(C::NotValidForName).contains("RFC 5922"));
+    assert!(words(C::Expired).contains("expired"));
+    assert!(words(C::NotValidYet).contains("clock"));
+    assert!(trouble(&rustls::Error::HandshakeNotComplete).starts_with("no TLS connection: "));
+}

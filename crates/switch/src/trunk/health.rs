@@ -110,8 +110,8 @@ impl Switch {
                 self.check_next_target(now, id);
             }
             Err(error) => {
-                let server = entry.trunk.outbound_proxy.as_ref().unwrap_or(&entry.trunk.server);
-                let words = format!("{server} cannot be located: {error}");
+                let trunk = entry.trunk.clone();
+                let words = self.not_located(&trunk, error);
                 self.check_over(now, id, words);
             }
         }

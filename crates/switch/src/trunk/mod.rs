@@ -587,6 +587,13 @@ impl Switch {
         })
     }
 
+    /// Why a trunk has no target, with what mends it where it is ours.
+    fn not_located(&self, trunk: &Trunk, error: LocateError) -> String {
+        let ours = (error == LocateError::NoTransport).then(|| advice::unreachable(&self.config, trunk)).flatten();
+        let server = trunk.outbound_proxy.as_ref().unwrap_or(&trunk.server);
+        ours.unwrap_or_else(|| format!("{server} cannot be located: {error}"))
+    }
+
     /// RFC 5626 §3.5.1: CRLF CRLF keeps the mapping of a NAT on the way.
     fn keep_alive(&mut self, now: Instant, id: TrunkId) {
         let every = self.config.registrar.nat_keepalive;

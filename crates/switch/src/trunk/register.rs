@@ -77,8 +77,8 @@ impl Switch {
                 self.register_next_target(now, id);
             }
             Err(error) => {
-                let server = entry.trunk.outbound_proxy.as_ref().unwrap_or(&entry.trunk.server);
-                let words = format!("{server} cannot be located: {error}");
+                let trunk = entry.trunk.clone();
+                let words = self.not_located(&trunk, error);
                 self.register_over(now, id, words);
             }
         }

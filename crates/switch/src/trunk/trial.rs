@@ -163,7 +163,11 @@ impl Switch {
                 trial.targets = targets;
                 self.trial_next_target(now, serial);
             }
-            Err(error) => self.trial_done(now, serial, false, format!("cannot be located: {error}")),
+            Err(error) => {
+                let trunk = self.trunks.entries.get(&trial.trunk).map(|entry| entry.trunk.clone());
+                let words = trunk.map_or_else(|| error.to_string(), |trunk| self.not_located(&trunk, error));
+                self.trial_done(now, serial, false, words);
+            }
         }
     }
 
