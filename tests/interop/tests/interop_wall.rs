@@ -2,32 +2,62 @@
 //! like any other here, and an honest SIPp beside them (GUARD-5 to GUARD-10).
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use ringfort_interop::process::{Running, wait_for};
+use ringfort_interop::process::{Running, from_pip, is_installed, wait_for};
 use ringfort_interop::ringfort::DOMAIN;
 use ringfort_interop::{Options, Place, Ringfort, need};
 
 /// Loopback is not spared, and the limits on rates stay out of the way of what is tested here.
 const GUARD: &str = "[guard]\nnever_banned = []\n";
+/// Where strangers come in.
+const WORLD: &str = "[[profile]]\nname = \"world\"\nkind = \"external\"\nlisten = [\"udp:ADDRESS:5080\"]\n";
 
 fn guarded(place: &Place, extra: &str) -> anyhow::Result<Ringfort> {
     Ringfort::start(place, Options { extra: format!("{GUARD}{extra}"), ..Options::default() })
 }
 
+/// One with a profile for phones and one for strangers.
+fn open_to_strangers(place: &Place) -> anyhow::Result<Ringfort> {
+    guarded(place, &WORLD.replace("ADDRESS", &place.ip(0).to_string()))
+}
+
 /// Where the tools send from: the one of Debian listens to no wish.
 const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Runs one of the three tools against the system; what it said.
-fn attack(place: &Place, tool: &str, arguments: &[&str]) -> anyhow::Result<String> {
+/// The three tools, of one release.
+struct Sipvicious {
+    svmap: PathBuf,
+    svwar: PathBuf,
+    svcrack: PathBuf,
+}
+
+impl Sipvicious {
+    fn of_debian() -> Option<Self> {
+        let all = ["svmap", "svwar", "svcrack"].map(|tool| is_installed(tool).then(|| PathBuf::from(tool)));
+        let [Some(svmap), Some(svwar), Some(svcrack)] = all else { return None };
+        Some(Self { svmap, svwar, svcrack })
+    }
+
+    fn of_pypi() -> Option<Self> {
+        let [svmap, svwar, svcrack] = ["sipvicious_svmap", "sipvicious_svwar", "sipvicious_svcrack"].map(from_pip);
+        Some(Self { svmap: svmap?, svwar: svwar?, svcrack: svcrack? })
+    }
+}
+
+/// Runs one of the tools against the system at that port; what it said.
+fn attack(place: &Place, tool: &Path, port: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
     let mut command = Command::new(tool);
-    command.env("HOME", place.dir()).args(["-p", "5060", "-t", "0.01"]).args(arguments);
-    let log = place.path(&format!("{tool}-{}.log", arguments.len()));
-    let mut running = Running::start(tool, &mut command, &log)?;
+    command.env("HOME", place.dir()).args(["-p", port, "-t", "0.01"]).args(arguments);
+    let log = place.path(&format!("attack-{}.log", RUNS.fetch_add(1, Ordering::Relaxed)));
+    let mut running = Running::start("sipvicious", &mut command, &log)?;
     // It gives up by itself when nothing answers any more, and its exit status says nothing.
-    wait_for(tool, Duration::from_secs(60), || running.ended())?;
+    wait_for("sipvicious to give up", Duration::from_secs(60), || running.ended())?;
     Ok(running.said())
 }
 
@@ -45,66 +75,128 @@ fn is_answered(system: &Ringfort, from: IpAddr) -> anyhow::Result<bool> {
     Ok(socket.recv(&mut [0; 2048]).is_ok())
 }
 
-#[test]
-fn svcrack_is_banned_at_the_fifth_guess_and_never_gets_to_the_right_password() -> anyhow::Result<()> {
-    need!("svcrack");
-    let place = Place::new()?;
-    let system = guarded(&place, "")?;
-    let (attacker, neighbour) = (ATTACKER, place.ip(2));
-    let extension = system.extension("101").clone();
-    let words = format!("a1\nb2\nc3\nd4\ne5\n{}\nf6\n", extension.password);
-    let dictionary = place.write("words", &words)?;
-    let said = attack(
-        &place,
-        "svcrack",
-        &["-u", &extension.user, "-d", &dictionary.display().to_string(), &system.ip().to_string()],
-    )?;
-    assert!(!said.contains(&extension.password), "{said}");
-
+/// The attacker was shut out at the fifth offence of that kind, for a day; the neighbour was not.
+fn is_banned_for_a_day(system: &Ringfort, cause: &str, neighbour: IpAddr) -> anyhow::Result<()> {
     let bans = system.items(&["guard", "bans"])?;
     assert_eq!(bans.len(), 1, "{bans:?}");
-    assert_eq!(bans[0]["source"], attacker.to_string());
-    assert_eq!(bans[0]["cause"], "authentication");
+    assert_eq!(bans[0]["source"], ATTACKER.to_string());
+    assert_eq!(bans[0]["cause"], cause);
     let left = bans[0]["left_s"].as_u64().context("a time")?;
     assert!((86_300..=86_400).contains(&left), "{left}");
     let log = system.items(&["guard", "log"])?;
     assert_eq!(log.len(), 5, "{log:?}");
-    assert!(!is_answered(&system, attacker)? && is_answered(&system, neighbour)?);
+    assert!(!is_answered(system, ATTACKER)? && is_answered(system, neighbour)?);
+    Ok(())
+}
 
+fn svcrack_is_banned_at_the_fifth_guess(tools: &Sipvicious) -> anyhow::Result<()> {
+    let place = Place::new()?;
+    let system = guarded(&place, "")?;
+    let extension = system.extension("101").clone();
+    let words = format!("a1\nb2\nc3\nd4\ne5\n{}\nf6\n", extension.password);
+    let dictionary = place.write("words", &words)?.display().to_string();
+    // Its Contact has the domain; with the system's own address in it, it would be refused after the right password too.
+    let (target, domain) = (system.ip().to_string(), format!("--domain={DOMAIN}"));
+    let guess = ["-u", &extension.user, "-d", &dictionary, &domain, "--maximumtime=2", &target];
+    let said = attack(&place, &tools.svcrack, "5060", &guess)?;
+    assert!(!said.contains(&extension.password), "{said}");
+    is_banned_for_a_day(&system, "authentication", place.ip(2))?;
     let file = std::fs::read_to_string(place.path("ringfort-data/log/offences.log"))?;
     assert_eq!(file.lines().count(), 5);
-    assert!(file.lines().all(|line| line.starts_with(&format!("ip[{attacker}] time="))), "{file}");
-
-    // Allowed, he may guess for as long as he likes.
-    assert_eq!(system.ctl(&["guard", "allow", &attacker.to_string()])?["changed"], 1);
+    assert!(file.lines().all(|line| line.starts_with(&format!("ip[{ATTACKER}] time="))), "{file}");
+    // Once more, with the right one alone: nobody hears it.
+    let right = place.write("right", &extension.password)?.display().to_string();
     let said = attack(
         &place,
-        "svcrack",
-        &["-u", &extension.user, "-d", &dictionary.display().to_string(), "--force", &system.ip().to_string()],
-    );
-    let said = said?;
-    assert!(said.contains(&extension.password) || is_answered(&system, attacker)?, "{said}");
+        &tools.svcrack,
+        "5060",
+        &["-u", &extension.user, "-d", &right, &domain, "--maximumtime=2", &target],
+    )?;
+    assert!(!said.contains(&extension.password), "{said}");
+
+    // Allowed, he may guess for as long as he likes, and finds it.
+    assert_eq!(system.ctl(&["guard", "allow", &ATTACKER.to_string()])?["changed"], 1);
+    let said = attack(&place, &tools.svcrack, "5060", &guess)?;
+    assert!(said.contains(&extension.password), "{said}");
     assert!(system.items(&["guard", "bans"])?.is_empty());
+    let log = system.items(&["guard", "log"])?;
+    let spared = log.iter().filter(|entry| entry["counted"].as_str().is_some_and(|c| c.starts_with("never banned")));
+    assert!(spared.count() >= 5, "{log:?}");
     Ok(())
 }
 
 #[test]
-fn svmap_and_svwar_find_neither_the_system_nor_an_extension() -> anyhow::Result<()> {
-    need!("svmap", "svwar");
+fn svcrack_is_banned_at_the_fifth_guess_and_never_gets_to_the_right_password() -> anyhow::Result<()> {
+    Sipvicious::of_debian().map_or(Ok(()), |tools| svcrack_is_banned_at_the_fifth_guess(&tools))
+}
+
+#[test]
+fn svcrack_of_pypi_is_banned_at_the_fifth_guess_and_never_gets_to_the_right_password() -> anyhow::Result<()> {
+    Sipvicious::of_pypi().map_or(Ok(()), |tools| svcrack_is_banned_at_the_fifth_guess(&tools))
+}
+
+fn svwar_is_banned_at_the_fifth_call(tools: &Sipvicious) -> anyhow::Result<()> {
     let place = Place::new()?;
-    let system = guarded(&place, "")?;
+    let system = open_to_strangers(&place)?;
     let target = system.ip().to_string();
-    let said = attack(&place, "svmap", &[&target])?;
-    assert!(said.contains("found nothing"), "{said}");
-    for method in ["REGISTER", "OPTIONS", "INVITE"] {
-        let said = attack(&place, "svwar", &["-m", method, "-e", "99-110", "--force", &target])?;
+    let war = ["-m", "INVITE", "-e", "99-110", "--force", "--maximumtime=2", &target];
+    let said = attack(&place, &tools.svwar, "5080", &war)?;
+    assert!(!said.contains("| 101") && said.contains("found nothing"), "{said}");
+    is_banned_for_a_day(&system, "unknown-user", place.ip(2))?;
+
+    // Allowed, it may go through all numbers, and finds none of them.
+    assert_eq!(system.ctl(&["guard", "allow", &ATTACKER.to_string()])?["changed"], 1);
+    let said = attack(&place, &tools.svwar, "5080", &war)?;
+    assert!(!said.contains("| 101") && said.contains("found nothing"), "{said}");
+    assert!(system.items(&["guard", "bans"])?.is_empty());
+    assert!(system.items(&["guard", "log"])?.len() > 10, "all of its calls were counted");
+    assert!(is_answered(&system, ATTACKER)?);
+    Ok(())
+}
+
+#[test]
+fn svwar_of_pypi_that_calls_is_banned_at_the_fifth_call_and_finds_no_extension() -> anyhow::Result<()> {
+    Sipvicious::of_pypi().map_or(Ok(()), |tools| svwar_is_banned_at_the_fifth_call(&tools))
+}
+
+/// What needs no answer never shows where it comes from (GUARD-6): it is muted, and not banned. `calls`: by svwar, to these
+/// ports.
+fn nothing_is_found_by_questions(tools: &Sipvicious, calls: &[&str]) -> anyhow::Result<()> {
+    let place = Place::new()?;
+    let system = open_to_strangers(&place)?;
+    let target = system.ip().to_string();
+    for (port, method) in [("5060", "OPTIONS"), ("5080", "OPTIONS"), ("5060", "REGISTER")] {
+        let said = attack(&place, &tools.svmap, port, &["-m", method, &target])?;
+        let silent = method == "OPTIONS";
+        assert_eq!(said.contains("found nothing"), silent, "{method}: {said}");
+    }
+    let questions = [("5060", "REGISTER"), ("5060", "OPTIONS"), ("5080", "OPTIONS")];
+    for (port, method) in questions.into_iter().chain(calls.iter().map(|port| (*port, "INVITE"))) {
+        let war = ["-m", method, "-e", "99-110", "--force", "--maximumtime=2", &target];
+        let said = attack(&place, &tools.svwar, port, &war)?;
         assert!(!said.contains("| 101") && said.contains("found nothing"), "{method}: {said}");
     }
     // Each of them told what it is, and none of them showed that it is where it says: its rate is all that suffers.
     let status = system.ctl(&["guard", "status"])?;
     assert!(status["unproven_total"].as_u64() > Some(3), "{status}");
+    assert_eq!(status["banned_now"], 0, "{status}");
     assert!(is_answered(&system, place.ip(2))?);
+    // Banned for something else, it hears nothing at all.
+    system.ctl(&["guard", "ban", &ATTACKER.to_string(), "--for", "1h"])?;
+    let said = attack(&place, &tools.svmap, "5060", &["-m", "REGISTER", &target])?;
+    assert!(said.contains("found nothing"), "{said}");
     Ok(())
+}
+
+#[test]
+fn svmap_and_svwar_find_no_extension_by_questions() -> anyhow::Result<()> {
+    // Its ACK has a branch of its own (RFC 3261 §17.1.1.3), and is the acknowledgement of nothing.
+    Sipvicious::of_debian().map_or(Ok(()), |tools| nothing_is_found_by_questions(&tools, &["5060", "5080"]))
+}
+
+#[test]
+fn svmap_and_svwar_of_pypi_find_no_extension_by_questions() -> anyhow::Result<()> {
+    Sipvicious::of_pypi().map_or(Ok(()), |tools| nothing_is_found_by_questions(&tools, &["5060"]))
 }
 
 #[test]
