@@ -113,8 +113,8 @@ mod tests {
         let text = show_list(&json!({ "items": [one, gone] }));
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0], ["ID", "MAILBOX", "FROM", "RECEIVED", "SECONDS", "HEARD"]);
-        assert_eq!((lines[1][0], lines[1][1], lines[1][4], lines[1][5]), ("7", "102", "7", "no"));
-        assert_eq!((lines[2][1], lines[2][2], lines[2][5]), ("(deleted)", "(unknown)", "yes"));
+        assert_eq!((lines[1][0], lines[1][1], lines[1][5], lines[1][6]), ("7", "102", "7", "no"));
+        assert_eq!((lines[2][1], lines[2][2], lines[2][6]), ("(deleted)", "(unknown)", "yes"));
         assert_eq!(show_list(&json!({ "items": [] })), "There are no messages.\n");
     }
 }
