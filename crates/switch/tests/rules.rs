@@ -7,8 +7,8 @@ use std::path::Path;
 const FAMILIES: [&str; 10] =
     ["callee", "limit", "route", "rate", "spending", "media", "loop", "registrar", "context", "guard"];
 /// Names in those families that refuse nothing: they head log lines.
-const NO_REFUSALS: [&str; 5] =
-    ["media.port", "spending.warning", "spending.fork", "spending.currency", "guard.offence_log"];
+const NO_REFUSALS: [&str; 6] =
+    ["media.port", "spending.warning", "spending.fork", "spending.currency", "guard.offence_log", "route.refused"];
 
 fn rules_in(text: &str, quote: char) -> BTreeSet<String> {
     let quoted = text.split(quote).skip(1).step_by(2);
