@@ -1,7 +1,7 @@
 //! What stands before the telephone of a carrier: a registrar, digest, and its way with each call. Stateless where it can
 //! be, so that a repetition gets the same answer. Called by `world`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -41,8 +41,8 @@ pub(crate) struct Front {
     held: BTreeMap<String, (Instant, Message, Flow)>,
     /// Wrong credentials were given: that is no accident.
     pub wronged: bool,
-    /// Calls whose BYE was asked for credentials, and has not come with them.
-    pub unproven: BTreeSet<String>,
+    /// Calls whose BYE was asked for credentials, and whether it has come with them.
+    byes: BTreeMap<String, bool>,
 }
 
 impl Front {
@@ -58,7 +58,7 @@ impl Front {
             binding: None,
             held: BTreeMap::new(),
             wronged: false,
-            unproven: BTreeSet::new(),
+            byes: BTreeMap::new(),
             plan,
         }
     }
@@ -66,6 +66,11 @@ impl Front {
     /// Where a customer's number is called.
     pub(crate) fn contact(&self, now: Instant) -> Option<&str> {
         self.binding.as_ref().filter(|(_, until)| *until > now).map(|(contact, _)| contact.as_str())
+    }
+
+    /// A call whose BYE was asked for credentials and never came with them.
+    pub(crate) fn waits_for_bye(&self) -> Option<&str> {
+        self.byes.iter().find(|(_, proven)| !**proven).map(|(call_id, _)| call_id.as_str())
     }
 
     /// When [`Self::due`] has something.
@@ -90,12 +95,15 @@ impl Front {
                 let is_bye = message.method() == Method::Bye;
                 match self.challenge(now, &message, &flow) {
                     None => {
-                        self.unproven.remove(message.call_id());
+                        if is_bye {
+                            self.byes.insert(message.call_id().to_owned(), true);
+                        }
                         Taken::Passed(message, flow, None)
                     }
                     Some(challenge) => {
                         if is_bye {
-                            self.unproven.insert(message.call_id().to_owned());
+                            // One without them may come again, and late.
+                            self.byes.entry(message.call_id().to_owned()).or_insert(false);
                         }
                         Taken::Answered(challenge)
                     }

@@ -99,7 +99,7 @@ impl World<'_> {
             // As of another fork it is nobody's call, and its realm may not be known before we are registered.
             let plan = &self.plan.carriers()[*carrier];
             let proves = plan.realm_told && plan.twist.is_none() && self.plan.mild && self.switch_boots == 1;
-            if let Some(call_id) = front.unproven.first().filter(|_| proves) {
+            if let Some(call_id) = front.waits_for_bye().filter(|_| proves) {
                 self.audit.violate(format!("carrier {carrier} still waits for a BYE with credentials in {call_id}"));
             }
             if self.plan.mild && self.switch_boots == 1 && front.contact(now).is_some() {
