@@ -172,7 +172,7 @@ impl Recorder {
         (since(self.heard) >= self.recording.quiet).then_some(RecordEnd::Quiet)
     }
 
-    fn finish(mut self: Box<Self>, now: Micros, end: RecordEnd) -> Piece {
+    fn finish(mut self, now: Micros, end: RecordEnd) -> Piece {
         self.decode(now, 0);
         let heard = Duration::from_micros(self.heard_until * 125);
         let (id, wide) = (self.recording.id, self.is_wide());
