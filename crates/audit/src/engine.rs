@@ -116,6 +116,7 @@ fn scope<'d>(object: &Object<'d>, item: NodeId, budget: &'d Budget) -> Scope<'d>
         object: object.node,
         item,
         here: item,
+        outer: item,
         pod: object.pod.as_ref().map(|pod| pod.spec),
         pod_meta: object.pod.as_ref().and_then(|pod| pod.meta),
         cloud: object.cloud.map(|links| CloudScope { links, unknown_holds: false }),
@@ -131,7 +132,7 @@ fn for_each_item(policy: &Policy, object: &Object<'_>, visit: &mut dyn FnMut(&It
         }
         Each::Path(path) => {
             let start = match path.root {
-                Root::Here | Root::Item | Root::Object => Some((object.node, object.path.clone())),
+                Root::Here | Root::Outer | Root::Item | Root::Object => Some((object.node, object.path.clone())),
                 Root::Pod => object.pod.as_ref().map(|pod| (pod.spec, pod.spec_path.clone())),
                 Root::PodMeta => object.pod.as_ref().and_then(|pod| pod.meta.map(|meta| (meta, pod.meta_path.clone()))),
                 Root::Users | Root::Uses => None,
@@ -190,7 +191,7 @@ fn items(steps: &[expr::Step], object: &Object<'_>, item: Item, visit: &mut dyn 
 fn locate(place: &Place, object: &Object<'_>, item: &Item) -> (Mark, String) {
     let pod = object.pod.as_ref();
     let (root, fallback) = match place.root {
-        Root::Here | Root::Item | Root::Users | Root::Uses => (item.path.as_str(), item.node),
+        Root::Here | Root::Outer | Root::Item | Root::Users | Root::Uses => (item.path.as_str(), item.node),
         Root::Object => (object.path.as_str(), object.node),
         Root::Pod => pod.map_or((object.path.as_str(), object.node), |pod| (pod.spec_path.as_str(), pod.spec)),
         Root::PodMeta => pod

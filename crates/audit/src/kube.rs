@@ -1,5 +1,7 @@
 //! Kubernetes objects in a document: lists taken apart, the pod within a workload and its containers found.
 
+use rustc_hash::FxHashMap;
+
 use crate::model::{Document, NodeId, push_index, push_key};
 
 /// One Kubernetes object.
@@ -22,12 +24,17 @@ pub struct Object<'d> {
     /// The pod that it is, or makes.
     pub pod: Option<Pod<'d>>,
     /// Where it is no object of Kubernetes but a resource of a cloud.
-    pub cloud: Option<Cloud>,
+    pub cloud: Option<&'d Cloud>,
+    /// Policies that its file says are to be skipped, each with the reason.
+    pub skips: &'d [(String, String)],
 }
 
-/// What a resource of a cloud (`crate::iac`) has beside its attributes: mappings from kinds to lists of attributes.
+/// The links of a stack's resources (`crate::iac`), each by the node of its attributes.
+pub type Cloud = FxHashMap<NodeId, Links>;
+
+/// What a resource of a cloud has beside its attributes: mappings from kinds to lists of attributes.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Cloud {
+pub struct Links {
     /// The resources that refer to it.
     pub users: Option<NodeId>,
     /// The resources that it refers to.
@@ -124,6 +131,7 @@ fn object<'d>(document: &'d Document, node: NodeId, path: String, kind: &'d str,
         pod: pod(document, node, &path, kind),
         path,
         cloud: None,
+        skips: &[],
     }
 }
 

@@ -46,3 +46,4 @@ pub mod scan;
 pub mod serve;
 pub mod vap;
 pub mod view;
+mod web;

@@ -62,7 +62,7 @@ pub struct Check {
     pub multiple: bool,
     /// Whether no command for environment variables is made up.
     pub no_env: bool,
-    /// Policies of ours that judge it from manifests.
+    /// Policies of ours that judge it from objects.
     pub policies: Vec<String>,
     /// Where it stands.
     pub at: Mark,

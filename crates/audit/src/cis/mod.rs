@@ -19,8 +19,11 @@ pub mod source;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use config::{Config, substitute};
 use controls::{Controls, ControlsError};
+use detect::Detected;
 use host::Host;
 use processes::processes;
 use report::ControlsReport;
@@ -58,6 +61,8 @@ pub struct Choice {
     pub version: Option<String>,
     /// The targets; empty: those whose components run here.
     pub targets: Vec<String>,
+    /// The version that a live cluster says it has; this host may be none of its nodes.
+    pub told: Option<String>,
 }
 
 /// A benchmark that was chosen, with its settings.
@@ -87,12 +92,13 @@ pub fn choose(source: &Source, choice: &Choice, host: &Host) -> Result<Benchmark
         (Some(benchmark), None) => (benchmark.clone(), "none".to_owned()),
         (None, Some(version)) => (mapped(&config, version)?, "none".to_owned()),
         (None, None) => {
-            let found = detect::detect(host).ok_or_else(|| {
+            let told = choice.told.as_deref().and_then(Detected::read);
+            let found = told.or_else(|| detect::detect(host)).ok_or_else(|| {
                 let words = "the version of Kubernetes cannot be told from kubectl, kubelet or the API server's manifest; say --version or --benchmark";
                 CisError::Choice(words.to_owned())
             })?;
-            match found.benchmark().filter(|benchmark| config.targets(benchmark).is_some()) {
-                Some(benchmark) => (benchmark.to_owned(), benchmark.to_owned()),
+            match found.benchmark().and_then(|benchmark| of_provider(&config, benchmark)) {
+                Some(benchmark) => (benchmark.clone(), benchmark),
                 None => (mapped(&config, &found.version)?, found.version),
             }
         }
@@ -114,6 +120,7 @@ pub fn choose(source: &Source, choice: &Choice, host: &Host) -> Result<Benchmark
             .filter(|target| match *target {
                 "master" | "controlplane" => config.runs_here("master", &running),
                 "etcd" => config.runs_here("etcd", &running),
+                "node" if choice.told.is_some() => config.runs_here("node", &running),
                 _ => true,
             })
             .map(str::to_owned)
@@ -130,6 +137,15 @@ pub fn choose(source: &Source, choice: &Choice, host: &Host) -> Result<Benchmark
         wanted
     };
     Ok(Benchmark { name, detected, config, targets })
+}
+
+/// The benchmark, or where there is none of that version the last one of the same provider.
+fn of_provider(config: &Config, benchmark: &str) -> Option<String> {
+    if config.targets(benchmark).is_some() {
+        return Some(benchmark.to_owned());
+    }
+    let provider = benchmark.split('-').next().filter(|name| matches!(*name, "aks" | "eks" | "gke"))?;
+    config.benchmarks().into_iter().rfind(|name| name.split('-').next() == Some(provider))
 }
 
 fn mapped(config: &Config, version: &str) -> Result<String, CisError> {
@@ -167,6 +183,20 @@ impl Benchmark {
             return Err(ControlsError { file, at: crate::model::Mark { line: 1, column: 1 }, what }.into());
         }
         Ok((controls, programs))
+    }
+
+    /// The policies that checks of its targets name.
+    ///
+    /// # Errors
+    /// Where controls are refused.
+    pub fn policies(&self, source: &Source, host: &Host) -> Result<BTreeSet<String>, CisError> {
+        let mut named = BTreeSet::new();
+        for target in &self.targets {
+            let (controls, _) = self.controls(source, target, host)?;
+            let checks = controls.groups.into_iter().flat_map(|group| group.checks);
+            named.extend(checks.flat_map(|check| check.policies));
+        }
+        Ok(named)
     }
 
     /// Runs the checks of all targets, in the order of the controls' numbers.

@@ -14,6 +14,21 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("cis-1.12/controlplane.yaml", include_str!("../../data/cis/cis-1.12/controlplane.yaml")),
     ("cis-1.12/node.yaml", include_str!("../../data/cis/cis-1.12/node.yaml")),
     ("cis-1.12/policies.yaml", include_str!("../../data/cis/cis-1.12/policies.yaml")),
+    ("aks-1.8/master.yaml", include_str!("../../data/cis/aks-1.8/master.yaml")),
+    ("aks-1.8/controlplane.yaml", include_str!("../../data/cis/aks-1.8/controlplane.yaml")),
+    ("aks-1.8/node.yaml", include_str!("../../data/cis/aks-1.8/node.yaml")),
+    ("aks-1.8/policies.yaml", include_str!("../../data/cis/aks-1.8/policies.yaml")),
+    ("aks-1.8/managedservices.yaml", include_str!("../../data/cis/aks-1.8/managedservices.yaml")),
+    ("eks-1.8.0/master.yaml", include_str!("../../data/cis/eks-1.8.0/master.yaml")),
+    ("eks-1.8.0/controlplane.yaml", include_str!("../../data/cis/eks-1.8.0/controlplane.yaml")),
+    ("eks-1.8.0/node.yaml", include_str!("../../data/cis/eks-1.8.0/node.yaml")),
+    ("eks-1.8.0/policies.yaml", include_str!("../../data/cis/eks-1.8.0/policies.yaml")),
+    ("eks-1.8.0/managedservices.yaml", include_str!("../../data/cis/eks-1.8.0/managedservices.yaml")),
+    ("gke-1.9.0/master.yaml", include_str!("../../data/cis/gke-1.9.0/master.yaml")),
+    ("gke-1.9.0/controlplane.yaml", include_str!("../../data/cis/gke-1.9.0/controlplane.yaml")),
+    ("gke-1.9.0/node.yaml", include_str!("../../data/cis/gke-1.9.0/node.yaml")),
+    ("gke-1.9.0/policies.yaml", include_str!("../../data/cis/gke-1.9.0/policies.yaml")),
+    ("gke-1.9.0/managedservices.yaml", include_str!("../../data/cis/gke-1.9.0/managedservices.yaml")),
 ];
 
 /// Where controls come from.

@@ -3,6 +3,7 @@
 
 mod kinds;
 mod list;
+mod version;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use crate::scan::input::{Input, Source};
 use kinds::{KINDS, SECRETS, Served};
 use list::List;
+pub use version::version;
 
 /// Which cluster, and what of it.
 #[derive(Debug, Clone, Default)]

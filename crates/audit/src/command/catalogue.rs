@@ -1,4 +1,4 @@
-//! `audit list`, `audit explain` and the page of all policies in `docs/`.
+//! `audit list`, `audit explain` and the pages in `docs/`: one of all policies, and one for each.
 
 use std::fmt::Write as _;
 
@@ -64,12 +64,46 @@ pub fn explain(catalogue: &Catalogue, name: &str) -> Option<String> {
     (!out.is_empty()).then_some(out)
 }
 
+/// The page of each policy in `docs/policies/`: its file's name, and its text.
+pub fn pages(catalogue: &Catalogue) -> Vec<(String, String)> {
+    catalogue.policies().iter().map(|policy| (format!("{}.md", policy.id), page(policy))).collect()
+}
+
+fn page(policy: &Policy) -> String {
+    let mut out = format!("# {}: {}\n", policy.id, policy.name);
+    let kinds = policy.kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
+    let _ = writeln!(
+        out,
+        "| | |\n| --- | --- |\n| severity | {} |\n| category | {} |\n| about | {kinds} |",
+        policy.severity, policy.category
+    );
+    if !policy.aliases.is_empty() {
+        let _ = writeln!(out, "| known as | {} |", policy.aliases.join(", "));
+    }
+    let _ = writeln!(out, "\n**Why.** {}\n\n**What to do.** {}", policy.message, policy.remediation);
+    for fix in &policy.fix {
+        let _ = writeln!(out, "\n`--fix`: {}", fix_in_words(fix));
+    }
+    let _ = writeln!(out, "\n## When it fails\n```\neach: {}", policy.source.each);
+    if !policy.source.when.is_empty() {
+        let _ = writeln!(out, "when: {}", policy.source.when);
+    }
+    let _ = writeln!(out, "fails: {}\n```", policy.source.fails);
+    if let Some(Ok(examples)) = Catalogue::built_in_examples(&policy.id) {
+        for example in &examples.all {
+            let of = if examples.of == "object" { String::new() } else { format!(", in a {}", examples.of) };
+            let _ = writeln!(out, "\n## Example: {}{of}\n```\n{}\n```", example.label, example.fragment.trim_end());
+        }
+    }
+    out
+}
+
 /// The page of all policies in `docs/audit-policies.md`.
 pub fn markdown(catalogue: &Catalogue) -> String {
     let mut out = String::from(
         "# Policies of `ringfort audit`\n\
-         Generated from the policies themselves; a test fails where this page is not what they say. `ringfort audit explain ID` shows a\n\
-         policy's predicate and examples too. An alias is what another tool calls the same thing.\n",
+         Generated from the policies themselves; a test fails where this page is not what they say. Each has a page of its own with its\n\
+         predicate and examples, which `ringfort audit explain ID` shows too. An alias is what another tool calls the same thing.\n",
     );
     let mut categories: Vec<_> = catalogue.policies().iter().map(|policy| policy.category.as_str()).collect();
     categories.sort_unstable();
@@ -91,7 +125,7 @@ pub fn markdown(catalogue: &Catalogue) -> String {
             let cell = |text: &str| text.replace('|', "\\|");
             let _ = writeln!(
                 out,
-                "| {} | {} | {} | {} | {} | {} |",
+                "| [{0}](policies/{0}.md) | {1} | {2} | {3} | {4} | {5} |",
                 policy.id,
                 policy.severity,
                 cell(&policy.name),

@@ -11,6 +11,7 @@ use crate::cis::report::{self, Account, Format, Sections, Style};
 use crate::cis::runner::{Filter, Runner};
 use crate::cis::source::Source;
 use crate::cis::{Benchmark, Choice, choose, pgsql};
+use crate::cluster::{self, ClusterOptions};
 use crate::scan::suppress::Date;
 
 /// What is to be done.
@@ -28,8 +29,12 @@ pub struct CisOptions {
     pub allow_shell: bool,
     /// How much an audit may take.
     pub limits: Limits,
-    /// Manifests that policies of the cluster are judged by.
+    /// Manifests and Terraform files that policies of the cluster are judged by.
     pub manifests: Vec<PathBuf>,
+    /// The cluster whose objects they are judged by.
+    pub cluster: Option<ClusterOptions>,
+    /// Is told what the cluster did not let us read, line by line.
+    pub tell: fn(&str),
     /// Formats and where to; no file: standard output. Empty: text.
     pub outputs: Vec<(Format, Option<PathBuf>)>,
     /// Which parts of the text are printed.
@@ -69,13 +74,22 @@ pub fn cis(options: &CisOptions, stdout: &mut dyn Write) -> Result<u8, CommandEr
         return Err(refuse(&format!("--root {}: a folder is expected", root.display())));
     }
     let today = Date::from_unix(options.now);
-    let manifests = if options.manifests.is_empty() {
+    let host = Host::new(options.root.as_deref(), options.now, options.limits);
+    let mut choice = options.choice.clone();
+    if let Some(cluster) = options.cluster.as_ref().filter(|_| choice.benchmark.is_none() && choice.version.is_none()) {
+        choice.told = Some(cluster::version(cluster)?);
+    }
+    let benchmark = choose(&options.source, &choice, &host).map_err(|error| refuse(&error))?;
+    let manifests = if options.manifests.is_empty() && options.cluster.is_none() {
         None
     } else {
-        Some(Manifests::scan(&options.manifests, today).map_err(|error| refuse(&error))?)
+        let ids = benchmark.policies(&options.source, &host).map_err(|error| refuse(&error))?;
+        let scanned = Manifests::scan(&options.manifests, options.cluster.as_ref(), &ids, today);
+        Some(scanned.map_err(|error| refuse(&error))?)
     };
-    let host = Host::new(options.root.as_deref(), options.now, options.limits);
-    let benchmark = choose(&options.source, &options.choice, &host).map_err(|error| refuse(&error))?;
+    for gap in manifests.iter().flat_map(|manifests| &manifests.gaps) {
+        (options.tell)(&format!("not read: {gap}"));
+    }
     let wants_account = options.outputs.iter().any(|(format, _)| *format == Format::Asff);
     let account = if wants_account { Some(account(options, &benchmark)?) } else { None };
     let runner = Runner { host: &host, allow_shell: options.allow_shell, manifests: manifests.as_ref() };

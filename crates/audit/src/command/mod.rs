@@ -6,16 +6,19 @@ mod catalogue;
 mod cis;
 mod fix;
 pub mod policies;
+mod progress;
 mod reports;
 
 use std::fs;
 use std::io::{self, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 pub use baseline::Baseline;
-pub use catalogue::{explain, list, markdown};
+pub use catalogue::{explain, list, markdown, pages};
 pub use cis::{CisOptions, cis};
 pub use fix::FixMode;
+use progress::Progress;
 use reports::{Reports, UntilGone};
 
 use crate::cluster::{self, ClusterError, ClusterOptions};
@@ -104,6 +107,10 @@ pub struct Options {
     pub time: String,
     /// Colours on standard output.
     pub colour: bool,
+    /// Places in files are links on standard output (OSC 8).
+    pub links: bool,
+    /// How far a long scan is, on standard error.
+    pub progress: bool,
     /// The day for expiry dates.
     pub today: Date,
 }
@@ -134,6 +141,8 @@ impl Options {
             tell: |_| {},
             time: format!("{today}T00:00:00Z"),
             colour: false,
+            links: false,
+            progress: false,
             today,
         }
     }
@@ -243,6 +252,10 @@ fn audit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<
         }
         None => None,
     };
+    #[allow(clippy::disallowed_methods)] // The thin edge: the time is stamped here.
+    let now = Instant::now;
+    let mut stderr = io::stderr();
+    let mut progress = options.progress.then(|| Progress::new(&mut stderr, inputs.len(), now()));
     let mut reports = Reports::open(options, stdout)?;
     let mut known = Fingerprints::default();
     let mut judged = 0;
@@ -252,9 +265,18 @@ fn audit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<
         }
         // What becomes the baseline is only known at the end.
         if options.write_baseline.is_none() {
+            if let Some(progress) = &mut progress {
+                progress.away();
+            }
             reports.more(report, &catalogue);
         }
+        if let Some(progress) = &mut progress {
+            progress.draw(report.ledger.entries.len(), || report.failures().count(), now());
+        }
     });
+    if let Some(progress) = &mut progress {
+        progress.away();
+    }
     let unused: Vec<_> = suppressions
         .unused(&report.used_suppressions)
         .map(|place| format!("{place}: this suppression applies to nothing"))

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
 use super::{CommandError, Options};
 use crate::output::{Format, Subject, Writer};
@@ -14,11 +15,14 @@ struct Output<'o> {
     writer: Writer,
     out: BufWriter<Box<dyn Write + 'o>>,
     colour: bool,
+    links: bool,
 }
 
 /// All reports that are asked for.
 pub(super) struct Reports<'o> {
     outputs: Vec<Output<'o>>,
+    /// Where relative paths begin, for links.
+    folder: Option<PathBuf>,
     time: &'o str,
     /// The first that could not be written.
     error: Option<CommandError>,
@@ -45,21 +49,24 @@ impl<'o> Reports<'o> {
                     (None, Box::new(UntilGone { out, gone: false }))
                 }
             };
-            let colour = options.colour && path.is_none();
+            let (colour, links) = (options.colour && path.is_none(), options.links && path.is_none());
             outputs.push(Output {
                 path,
                 writer: Writer::new(*format),
                 out: BufWriter::with_capacity(1 << 16, out),
                 colour,
+                links,
             });
         }
-        Ok(Self { outputs, time: &options.time, error: None })
+        let folder = std::env::current_dir().ok().filter(|_| options.links);
+        Ok(Self { outputs, folder, time: &options.time, error: None })
     }
 
     /// Writes what the report has gained.
     pub(super) fn more(&mut self, report: &Report, catalogue: &Catalogue) {
         for output in &mut self.outputs {
-            let subject = Subject { report, catalogue, colour: output.colour, time: self.time };
+            let links = self.folder.as_deref().filter(|_| output.links);
+            let subject = Subject { report, catalogue, colour: output.colour, links, time: self.time };
             // A terminal or a pipe is to see it now.
             let flush = output.path.is_none();
             let done = output.writer.more(&subject, &mut output.out);
@@ -77,8 +84,9 @@ impl<'o> Reports<'o> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        for Output { path, writer, mut out, colour } in self.outputs {
-            let subject = Subject { report, catalogue, colour, time: self.time };
+        for Output { path, writer, mut out, colour, links } in self.outputs {
+            let links = self.folder.as_deref().filter(|_| links);
+            let subject = Subject { report, catalogue, colour, links, time: self.time };
             let done = writer.end(&subject, &mut out).and_then(|()| out.flush());
             done.map_err(|error| because(path.as_deref(), error))?;
         }

@@ -35,7 +35,7 @@ fn find(expr: &Expr, scope: &Scope<'_>, here: &Place) -> Option<Place> {
             Expr::All(path, inner) => {
                 let mut found = None;
                 each(path, scope, here, &mut |place, node| {
-                    let scope = Scope { here: node, ..*scope };
+                    let scope = scope.within(node);
                     if found.is_none() && !holds(inner, &scope) {
                         found = Some(place.clone());
                     }
@@ -52,7 +52,7 @@ fn find(expr: &Expr, scope: &Scope<'_>, here: &Place) -> Option<Place> {
         Expr::Any(path, inner) => {
             let mut found = None;
             each(path, scope, here, &mut |place, node| {
-                let scope = Scope { here: node, ..*scope };
+                let scope = scope.within(node);
                 if found.is_none() && holds(inner, &scope) {
                     found = Some(find(inner, &scope, place).unwrap_or_else(|| place.clone()));
                 }
@@ -156,6 +156,7 @@ fn start(path: &Path, scope: &Scope<'_>, here: &Place) -> Place {
         Root::Object => Some(scope.object),
         Root::Pod => scope.pod,
         Root::PodMeta => scope.pod_meta,
+        Root::Outer => return Place { root: Root::Item, path: String::new(), node: Some(scope.outer) },
         // What is wrong with the links of a resource is its own fault.
         Root::Users | Root::Uses => return Place { root: Root::Item, path: String::new(), node: Some(scope.item) },
     };

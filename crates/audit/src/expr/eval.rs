@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use super::words::{capability, image, quantity};
 use super::{Expr, Function, Literal, Op, Path, Root, Step, Term, TextTest};
 use crate::iac::value::{UNKNOWN_END, UNKNOWN_START};
-use crate::kube::Cloud;
+use crate::kube::{Cloud, Links};
 use crate::model::{Document, NodeId, Value};
 use crate::vap::cel::Outcome;
 
@@ -23,12 +23,14 @@ pub struct Scope<'d> {
     pub item: NodeId,
     /// The value under consideration.
     pub here: NodeId,
+    /// The one that was it outside of the innermost `any`, `all` or `none`.
+    pub outer: NodeId,
     /// The pod's spec, where the object has one.
     pub pod: Option<NodeId>,
     /// The pod's metadata, where it has any.
     pub pod_meta: Option<NodeId>,
     /// Where the object is a cloud's resource.
-    pub cloud: Option<CloudScope>,
+    pub cloud: Option<CloudScope<'d>>,
     /// What is left to spend.
     pub budget: &'d Budget,
 }
@@ -36,14 +38,25 @@ pub struct Scope<'d> {
 /// A cloud's resource: lists are transparent (a path goes on in each item), texts that say a number or a boolean are equal to it,
 /// and there are unknowns.
 #[derive(Debug, Clone, Copy)]
-pub struct CloudScope {
-    /// What refers to it and what it refers to.
-    pub links: Cloud,
+pub struct CloudScope<'d> {
+    /// What refers to whom.
+    pub links: &'d Cloud,
     /// What a test of something unknown comes to.
     pub unknown_holds: bool,
 }
 
 impl Scope<'_> {
+    /// The same with another value under consideration.
+    pub fn within(&self, node: NodeId) -> Self {
+        Self { here: node, outer: self.here, ..*self }
+    }
+
+    /// The links of the resource under consideration: that of the innermost `any` that went to resources, else the object.
+    fn links(&self) -> Option<Links> {
+        let links = self.cloud?.links;
+        links.get(&self.here).or_else(|| links.get(&self.object)).copied()
+    }
+
     /// The same with every test of something unknown as it is not now.
     fn flipped(&self) -> Self {
         let cloud = self.cloud.map(|cloud| CloudScope { unknown_holds: !cloud.unknown_holds, ..cloud });
@@ -113,19 +126,11 @@ pub fn holds(expr: &Expr, scope: &Scope<'_>) -> bool {
         Expr::Compare(op, left, right) => any(left, scope, |a| any(right, scope, |b| compare(*op, a, b, scope))),
         Expr::Exists(term) => any(term, scope, |_| true),
         Expr::Any(path, inner) => walk(path, scope, &mut |node| {
-            if holds(inner, &Scope { here: node, ..*scope }) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if holds(inner, &scope.within(node)) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .is_break(),
         Expr::All(path, inner) => walk(path, scope, &mut |node| {
-            if holds(inner, &Scope { here: node, ..*scope }) {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
+            if holds(inner, &scope.within(node)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })
         .is_continue(),
         Expr::Matches(term, regex) => any(term, scope, |val| {
@@ -243,8 +248,9 @@ fn walk(path: &Path, scope: &Scope<'_>, visit: &mut dyn FnMut(NodeId) -> Control
         Root::Object => Some(scope.object),
         Root::Pod => scope.pod,
         Root::PodMeta => scope.pod_meta,
-        Root::Users => scope.cloud.and_then(|cloud| cloud.links.users),
-        Root::Uses => scope.cloud.and_then(|cloud| cloud.links.uses),
+        Root::Outer => Some(scope.outer),
+        Root::Users => scope.links().and_then(|links| links.users),
+        Root::Uses => scope.links().and_then(|links| links.uses),
     };
     match from {
         Some(from) if scope.cloud.is_some() => through(&path.steps, scope, from, visit),

@@ -136,6 +136,8 @@ pub enum Function {
 pub enum Root {
     /// The value under consideration: the item of the policy, or of the innermost `any`, `all`.
     Here,
+    /// The value that was under consideration outside of the innermost `any`, `all` or `none`.
+    Outer,
     /// The item that the policy looks at.
     Item,
     /// The whole object.
@@ -144,9 +146,9 @@ pub enum Root {
     Pod,
     /// The pod's (template's) metadata.
     PodMeta,
-    /// The resources that refer to this one, by their kind.
+    /// The resources that refer to the one under consideration, by their kind.
     Users,
-    /// The resources that this one refers to, by their kind.
+    /// The resources that the one under consideration refers to, by their kind.
     Uses,
 }
 

@@ -271,6 +271,7 @@ impl Parser {
         if self.take("@") {
             for (name, root) in [
                 ("item", Root::Item),
+                ("outer", Root::Outer),
                 ("object", Root::Object),
                 ("podmeta", Root::PodMeta),
                 ("pod", Root::Pod),

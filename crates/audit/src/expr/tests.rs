@@ -35,6 +35,7 @@ fn test(text: &str) -> bool {
             object,
             item,
             here: item,
+            outer: item,
             pod: Some(pod),
             pod_meta,
             cloud: None,
@@ -70,6 +71,7 @@ fn predicates_mean_what_they_say() {
         "any(env[*], @item.name == \"a\") and @object.metadata.labels[*] == \"x\"",
         "exists(without(env[*].name, [\"A\"])) and missing(without(env[*].name, [\"A\", \"B\"]))",
         "name == \"x\" or name == \"y\" or name == \"a\"",
+        "any(env, any(@item.env, name < @outer.name or name != @outer.name)) and any(env, @outer.name == \"a\")",
     ];
     for text in true_ones {
         assert!(test(text), "{text}");
@@ -91,6 +93,7 @@ fn a_spent_budget_ends_evaluation() {
         object,
         item: object,
         here: object,
+        outer: object,
         pod: None,
         pod_meta: None,
         cloud: None,

@@ -4,6 +4,7 @@
 //! What is only known when the configuration is applied stays an unknown (see [`value`]); a policy whose answer depends on one
 //! has no verdict.
 
+mod base64;
 pub mod cloudformation;
 pub mod hcl;
 pub mod plan;
@@ -14,9 +15,9 @@ pub mod value;
 
 use rustc_hash::FxHashMap;
 
-use crate::kube::{Cloud, Object};
+use crate::kube::{Cloud, Links, Object};
 use crate::model::compose::Composer;
-use crate::model::{Document, NodeId};
+use crate::model::{Document, Mark, NodeId};
 use value::{V, Val, marked, number_text, unknowns};
 
 /// One resource as it was written, in the common shape.
@@ -34,6 +35,8 @@ pub struct Resource {
     pub attributes: Val,
     /// Which of the files of the unit it stands in.
     pub file: usize,
+    /// Policies that are to be skipped, each with the reason: `Metadata.checkov.skip` of CloudFormation.
+    pub skips: Vec<(String, String)>,
 }
 
 /// The resources of a root module, a template or a plan, with who refers to whom, ready for policies.
@@ -41,6 +44,7 @@ pub struct Resource {
 pub struct Stack {
     document: Document,
     placed: Vec<Placed>,
+    links: Cloud,
     /// Whether something was left out since it is too large.
     pub cut: bool,
     /// The files that it was made from, as far as they declare resources.
@@ -51,8 +55,6 @@ pub struct Stack {
 struct Placed {
     resource: Resource,
     node: NodeId,
-    users: Option<NodeId>,
-    uses: Option<NodeId>,
 }
 
 /// The most values of one stack.
@@ -60,9 +62,16 @@ const MAX_NODES: usize = 4_000_000;
 /// How deep attributes may be nested.
 const MAX_DEPTH: u32 = 100;
 
+/// Reads a file that another one names, by the path in it; `None` where it may not or cannot be read.
+pub type Beside<'f> = dyn Fn(&str) -> Option<Document> + 'f;
+
 impl Stack {
     /// Puts resources together.
-    pub fn new(resources: Vec<Resource>) -> Self {
+    pub fn new(mut resources: Vec<Resource>) -> Self {
+        for resource in &mut resources {
+            let attributes = std::mem::replace(&mut resource.attributes, Val::at(V::Null, Mark::default()));
+            resource.attributes = base64::opened(attributes);
+        }
         let mut composer = Composer::default();
         let mut cut = false;
         let mut nodes = Vec::with_capacity(resources.len());
@@ -108,18 +117,16 @@ impl Stack {
                 kinds.iter().map(|(kind, list)| (*kind, at, composer.list(list, at, at.line))).collect();
             Some(composer.map(&entries, at, at.line))
         };
-        let links: Vec<_> = resources
+        let links = resources
             .iter()
             .enumerate()
-            .map(|(index, own)| (by_kind(&users[index], own), by_kind(&mentions[index], own)))
+            .map(|(index, own)| {
+                let links = Links { users: by_kind(&users[index], own), uses: by_kind(&mentions[index], own) };
+                (nodes[index], links)
+            })
             .collect();
-        let placed = resources
-            .into_iter()
-            .zip(nodes)
-            .zip(links)
-            .map(|((resource, node), (users, uses))| Placed { resource, node, users, uses })
-            .collect();
-        Self { document: composer.finish(), placed, cut, files: Vec::new() }
+        let placed = resources.into_iter().zip(nodes).map(|(resource, node)| Placed { resource, node }).collect();
+        Self { document: composer.finish(), placed, links, cut, files: Vec::new() }
     }
 
     /// The resources as objects for policies, each with its file.
@@ -135,7 +142,8 @@ impl Stack {
                 name: &resource.address,
                 namespace: None,
                 pod: None,
-                cloud: Some(Cloud { users: placed.users, uses: placed.uses }),
+                cloud: Some(&self.links),
+                skips: &resource.skips,
             };
             (resource.file, object)
         })
@@ -198,8 +206,8 @@ fn compose_at(
     }
 }
 
-/// The resources of a document that is a template or a plan; `None` where it is neither.
-pub fn recognised(name: &str, document: &Document) -> Option<Stack> {
+/// The resources of a document that is a template, a plan or a service; `None` where it is none of them.
+pub fn recognised(name: &str, document: &Document, beside: &Beside<'_>) -> Option<Stack> {
     let root = document.root()?;
     if cloudformation::is_template(document, root) {
         return Some(cloudformation::stack(document, root));
@@ -207,5 +215,5 @@ pub fn recognised(name: &str, document: &Document) -> Option<Stack> {
     if plan::is_plan(document, root) {
         return Some(plan::stack(document, root));
     }
-    serverless::is_service(name, document, root).then(|| serverless::stack(document, root))
+    serverless::is_service(name, document, root).then(|| serverless::stack(document, root, beside))
 }

@@ -91,6 +91,7 @@ impl Reader<'_> {
             path,
             attributes: statements::normalised(attributes),
             file: 0,
+            skips: Vec::new(),
         });
     }
 

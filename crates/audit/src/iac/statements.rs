@@ -98,8 +98,7 @@ pub fn of_json(value: &serde_json::Value, at: Mark) -> Val {
 /// `data "aws_iam_policy_document"` as a policy.
 pub fn of_data(block: &Val) -> Val {
     let Some(statements) = block.get("statement") else { return block.clone() };
-    let V::List(list) = &statements.v else { return block.clone() };
-    let list: Vec<Val> = list.iter().map(with_effect).collect();
+    let list: Vec<Val> = list(statements).iter().map(with_effect).collect();
     let statement = Val { v: V::List(list.into()), ..statements.clone() };
     Val { v: V::Map([(Rc::from("statement"), statement)].into()), ..block.clone() }
 }

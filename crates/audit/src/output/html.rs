@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::{Subject, VERSION};
 use crate::policy::Severity;
 use crate::scan::Status;
-
-const PAGE: &str = include_str!("page.html");
+use crate::web;
 
 pub(super) fn write(subject: &Subject<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let (before, after) = PAGE.split_once("/*DATA*/").expect("the page has a place for its data");
+    let page = web::page(web::REPORT);
+    let (before, after) = page.split_once("/*DATA*/").expect("the page has a place for its data");
     out.write_all(before.as_bytes())?;
     data(subject, out)?;
     out.write_all(after.as_bytes())

@@ -12,6 +12,7 @@ mod table;
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::policy::{Catalogue, Severity};
@@ -94,8 +95,10 @@ pub struct Subject<'r> {
     pub report: &'r Report,
     /// Its policies.
     pub catalogue: &'r Catalogue,
-    /// Colours and links for a terminal.
+    /// Colours for a terminal.
     pub colour: bool,
+    /// Files are links for a terminal; relative paths begin in this folder.
+    pub links: Option<&'r Path>,
     /// When it was scanned (RFC 3339, in UTC), for the formats that say so.
     pub time: &'r str,
 }

@@ -1,6 +1,7 @@
 //! For a terminal: findings by file and object, the worst first, and a summary.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use super::Subject;
 use crate::policy::Severity;
@@ -18,7 +19,8 @@ pub(super) fn rows<'r>(subject: &Subject<'r>, findings: &'r [Finding], out: &mut
         if shown.is_empty() {
             continue;
         }
-        writeln!(out, "{}{}{}", paint(BOLD), printable(file), paint(RESET))?;
+        let (begin, end) = link(subject.links, file);
+        writeln!(out, "{begin}{}{}{}{end}", paint(BOLD), printable(file), paint(RESET))?;
         for findings in shown.chunk_by(|a, b| a.document == b.document && a.resource == b.resource) {
             writeln!(out, "  {}", printable(&findings[0].resource))?;
             let mut findings = findings.to_vec();
@@ -49,6 +51,21 @@ fn line(subject: &Subject<'_>, finding: &Finding, out: &mut dyn Write) -> io::Re
         policy.name,
         printable(&finding.json_path)
     )
+}
+
+/// What makes a terminal show a file when its name is clicked on (OSC 8); nothing for what is no file.
+fn link(folder: Option<&Path>, file: &str) -> (String, &'static str) {
+    let no_file = file.contains("://") || file == "STDIN" || file.ends_with(')');
+    let Some(folder) = folder.filter(|_| !no_file) else { return (String::new(), "") };
+    let mut url = String::from("\x1b]8;;file://");
+    for byte in folder.join(file).to_string_lossy().bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    (url + "\x1b\\", "\x1b]8;;\x1b\\")
 }
 
 pub(super) fn tail(subject: &Subject<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -105,4 +122,22 @@ fn colour(severity: Severity) -> &'static str {
 /// What comes from a file must not move the cursor.
 fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_are_links_and_what_is_no_file_is_none() {
+        let folder = Some(Path::new("/srv/a b"));
+        let (begin, end) = link(folder, "deploy/x;\x1by.yaml");
+        assert_eq!(begin, "\x1b]8;;file:///srv/a%20b/deploy/x%3B%1By.yaml\x1b\\");
+        assert_eq!(end, "\x1b]8;;\x1b\\");
+        assert_eq!(link(folder, "/etc/x.yaml").0, "\x1b]8;;file:///etc/x.yaml\x1b\\");
+        for file in ["STDIN", "kube://prod/api/v1/pods", "deploy/web (helm template)"] {
+            assert_eq!(link(folder, file), (String::new(), ""), "{file}");
+        }
+        assert_eq!(link(None, "a.yaml"), (String::new(), ""));
+    }
 }

@@ -55,7 +55,8 @@ fn written(format: Format) -> String {
     let input = |name: &str, text: String| Input { name: name.to_owned(), source: Source::Bytes(text.into_bytes()) };
     let report = scan(&[input("dir/a b.yaml", text), input("=broken.yaml", "a: [".to_owned())], &settings);
     let mut out = Vec::new();
-    let subject = Subject { report: &report, catalogue: &catalogue, colour: false, time: "2026-11-25T10:00:00Z" };
+    let subject =
+        Subject { report: &report, catalogue: &catalogue, colour: false, links: None, time: "2026-11-25T10:00:00Z" };
     write(format, &subject, &mut out).expect("memory");
     String::from_utf8(out).expect("text")
 }
@@ -183,7 +184,7 @@ fn cyclonedx_ties_policies_to_the_resources_that_they_affect() {
 #[test]
 fn a_report_that_grows_is_the_same_as_one_written_at_once() {
     fn subject<'r>(report: &'r Report, catalogue: &'r Catalogue) -> Subject<'r> {
-        Subject { report, catalogue, colour: false, time: "2026-11-25T10:00:00Z" }
+        Subject { report, catalogue, colour: false, links: None, time: "2026-11-25T10:00:00Z" }
     }
     let (catalogue, whole) = scanned(&["a.yaml", "b.yaml", "c.yaml"]);
     for format in Format::ALL {

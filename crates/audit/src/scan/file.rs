@@ -1,6 +1,7 @@
 //! One file: read, objects found, policies asked, suppressions applied.
 
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Settings;
@@ -113,13 +114,31 @@ impl FileScan {
 
 pub(super) fn scan_input(input: &Input, settings: &Settings<'_>) -> FileScan {
     match read_input(input, settings) {
-        Ok(text) => scan_text(&input.name, &text, settings),
+        Ok(text) => scan_with(&input.name, &text, settings, &|named| beside(&input.source, named, settings)),
         Err(scan) => *scan,
     }
 }
 
+/// A file that a scanned one names: next to it or below, as large as a scanned one at most.
+fn beside(source: &Source, named: &str, settings: &Settings<'_>) -> Option<Document> {
+    let Source::File(path) = source else { return None };
+    let folder = path.parent()?.canonicalize().ok().or_else(|| Path::new(".").canonicalize().ok())?;
+    let other = folder.join(named).canonicalize().ok()?;
+    if !other.starts_with(&folder) {
+        return None;
+    }
+    let input = Input { name: named.to_owned(), source: Source::File(other) };
+    let text = read_input(&input, settings).ok()?;
+    let mut first = None;
+    model::read(&text, Syntax::Guess, &settings.limits, &mut |document| {
+        first.get_or_insert(document);
+    })
+    .ok()?;
+    first
+}
+
 /// The text of an input, or what became of it.
-pub(super) fn read_input(input: &Input, settings: &Settings<'_>) -> Result<String, Box<FileScan>> {
+pub(crate) fn read_input(input: &Input, settings: &Settings<'_>) -> Result<String, Box<FileScan>> {
     let limit = settings.limits.file_bytes;
     let too_large = || Box::new(FileScan::unread(format!("larger than {} MiB", limit >> 20)));
     let bytes = match &input.source {
@@ -165,6 +184,10 @@ pub(super) fn read_input(input: &Input, settings: &Settings<'_>) -> Result<Strin
 /// Scans a text as if it were a file of this name. The name decides the syntax (`.json`, `.yaml`, else by its first character)
 /// and what central suppressions apply.
 pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
+    scan_with(name, text, settings, &|_| None)
+}
+
+fn scan_with(name: &str, text: &str, settings: &Settings<'_>, beside: &iac::Beside<'_>) -> FileScan {
     if terraform::is_terraform(name) {
         return terraform::scan_text(name, text, settings);
     }
@@ -178,7 +201,7 @@ pub fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
     let mut scan = FileScan::without_objects(Outcome::Scanned { objects: 0, others: 0 });
     let (mut others, mut number) = (0, 0);
     let result = model::read(text, syntax, &settings.limits, &mut |document| {
-        let found = match iac::recognised(name, &document) {
+        let found = match iac::recognised(name, &document, beside) {
             Some(stack) => scan_stack(name, number, &stack, &waivers, settings, &mut scan),
             None => scan_document(name, number, &document, &waivers, settings, &mut scan),
         };

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
+pub(crate) use file::read_input;
 pub use file::{FileScan, scan_text};
 use input::Input;
 pub use ledger::{Ledger, LedgerEntry, Outcome};

@@ -17,7 +17,8 @@ use crate::model::ModelError;
 
 /// Whether a file is read as Terraform's, by its name.
 pub(crate) fn is_terraform(name: &str) -> bool {
-    name.ends_with(".tf") || name.ends_with(".tofu") || name.ends_with(".tfvars")
+    let name = name.strip_suffix(".json").unwrap_or(name);
+    [".tf", ".tofu", ".tfvars"].iter().any(|end| name.ends_with(end))
 }
 
 /// What is known of a file beside its contents.
@@ -30,7 +31,7 @@ type Read = (usize, Result<(File, Known), Box<FileScan>>);
 
 /// One text alone, a module of one file.
 pub(super) fn scan_text(name: &str, text: &str, settings: &Settings<'_>) -> FileScan {
-    let (file, known) = parse(name, 0, text);
+    let (file, known) = parse(name, 0, text, settings);
     let mut known = FxHashMap::from_iter([(0, (name, known))]);
     let files = [file];
     let tree = Tree::new(&files);
@@ -55,7 +56,7 @@ pub(super) fn scan(inputs: &[Input], settings: &Settings<'_>, threads: usize) ->
     let mut read: Vec<Read> = in_parallel(wanted.len(), threads, &|index| {
         let index = wanted[index];
         let input = &inputs[index];
-        let parsed = read_input(input, settings).map(|text| parse(&input.name, index, &text));
+        let parsed = read_input(input, settings).map(|text| parse(&input.name, index, &text, settings));
         (index, parsed)
     });
     read.sort_by_key(|(index, _)| *index);
@@ -93,8 +94,14 @@ pub(super) fn scan(inputs: &[Input], settings: &Settings<'_>, threads: usize) ->
     scans.into_iter().collect()
 }
 
-fn parse(name: &str, input: usize, text: &str) -> (File, Known) {
-    let parsed = hcl::parse(text);
+fn parse(name: &str, input: usize, text: &str, settings: &Settings<'_>) -> (File, Known) {
+    let parsed = if name.ends_with(".tfvars.json") {
+        hcl::parse_json_values(text, &settings.limits)
+    } else if name.ends_with(".json") {
+        hcl::parse_json(text, &settings.limits)
+    } else {
+        hcl::parse(text)
+    };
     let (folder, short) = name.rsplit_once('/').unwrap_or(("", name));
     let folder = folder.split('/').filter(|segment| *segment != ".").collect::<Vec<_>>().join("/");
     let file = File { folder, name: short.to_owned(), body: parsed.body, input };

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::rescan::Rescan;
 use super::{Answer, Request, Site};
+use crate::web;
 
 /// What is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +45,11 @@ impl ScannedSite {
 impl Site for ScannedSite {
     fn answer(&self, request: &Request) -> Answer {
         let (result, page) = match self.shown {
-            Shown::Risks => ("/api/risks", include_str!("risks.html")),
-            Shown::Controls => ("/api/controls", include_str!("controls.html")),
+            Shown::Risks => ("/api/risks", web::RISKS),
+            Shown::Controls => ("/api/controls", web::CONTROLS),
         };
         match (request.path.as_str(), request.is_get()) {
-            ("/", true) => Answer::page("/", page),
+            ("/", true) => Answer::page("/", web::page(page)),
             (path, true) if path == result => match self.rescan.state().result {
                 Some(bytes) => Answer::json(result, 200, bytes.to_vec()),
                 None => Answer::empty(result),

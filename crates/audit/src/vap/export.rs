@@ -340,6 +340,7 @@ impl Writer {
             Root::Object => "object",
             Root::Pod => "variables.pod",
             Root::PodMeta => "variables.podMeta",
+            Root::Outer => return Err(no("it compares with a value outside of a list")),
             Root::Users | Root::Uses => return Err(no("it looks at resources of a cloud")),
         };
         self.steps(&path.steps, from, None, with)

@@ -1,20 +1,30 @@
 #!/usr/bin/env python3
 """Records Checkov's verdicts on the Kubernetes fixtures: `record_checkov.py FIXTURES > checkov-kubernetes.tsv`; on those of
-infrastructure as code: `record_checkov.py FIXTURES iac > checkov-iac.tsv`.
+infrastructure as code: `record_checkov.py FIXTURES iac > checkov-iac.tsv`; on the examples of our own policies for what builds and
+ships, since there are no fixtures of that: `record_checkov.py ../../policies builds > checkov-builds.tsv` (needs PyYAML too).
 
 Needs `checkov` (PyPI) on the path, or CHECKOV=…. A line is: file, resource, ids that failed, ids that passed. Only ids, names
 and verdicts are kept.
 """
 import collections
+import glob
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 
 CORPORA = ["checkov/kubernetes", "kubesec", "kubeaudit"]
 IAC = ["terraform", "cloudformation", "serverless"]
 CLOUDS = {"AWS": "A", "AZURE": "Z", "GCP": "G"}
+# Our folder of policies: Checkov's framework, the file that an example becomes.
+BUILDS = {
+    "docker": ("dockerfile", "Dockerfile"),
+    "github": ("github_actions", ".github/workflows/a.yaml"),
+    "gitlab": ("gitlab_ci", ".gitlab-ci.yml"),
+}
+TOOLS = {"DOCKER": "D", "GHA": "H", "GITLABCI": "L"}
 
 
 def verdicts(folder, framework="kubernetes"):
@@ -62,8 +72,44 @@ def main_iac(root):
     print("\n".join(lines))
 
 
+def short_builds(ids):
+    """CKV_DOCKER_3 is D3, CKV2_GHA_1 is 2H1."""
+    found = (re.fullmatch(r"CKV(2?)_(DOCKER|GHA|GITLABCI)_(\d+)", check) for check in ids)
+    return ",".join(f"{a}{TOOLS[b]}{c}" for a, b, c in sorted((m[1], m[2], int(m[3])) for m in found if m))
+
+
+def main_builds(policies):
+    import yaml
+
+    lines = []
+    for kind, (framework, name) in BUILDS.items():
+        with tempfile.TemporaryDirectory() as place:
+            sizes = {}
+            for file in sorted(glob.glob(os.path.join(policies, kind, "*.yaml"))):
+                with open(file, encoding="utf-8") as text:
+                    policy = yaml.safe_load(text)
+                for label, example in policy["examples"].items():
+                    if label != "of":
+                        path = os.path.join(place, f"{policy['id']}.{label}", name)
+                        os.makedirs(os.path.dirname(path))
+                        with open(path, "w", encoding="utf-8") as out:
+                            out.write(example)
+                        sizes[f"{policy['id']}.{label}"] = len(example)
+            table = collections.defaultdict(lambda: collections.defaultdict(set))
+            for path, _, check, verdict in verdicts(place, framework):
+                table[path.split("/")[0]][verdict].add(check)
+            for example, size in sizes.items():
+                by = table[example]
+                failed, passed = short_builds(by["F"]), short_builds(by["P"] - by["F"] - by["S"])
+                lines.append("\t".join([example, str(size), failed, passed]))
+    print(f"# checkov {verdicts.version}; example, its characters, failed, passed; D is CKV_DOCKER_, H CKV_GHA_, L CKV_GITLABCI_, 2 before it CKV2_")
+    print("\n".join(lines))
+
+
 def main():
     root = sys.argv[1]
+    if sys.argv[2:] == ["builds"]:
+        return main_builds(root)
     if sys.argv[2:] == ["iac"]:
         return main_iac(root)
     lines = []

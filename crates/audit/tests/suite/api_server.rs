@@ -216,6 +216,10 @@ fn kind_of(list: &str) -> (&'static str, &'static str) {
         "/apis/apps/v1/deployments" => ("Deployment", "apps/v1"),
         "/apis/apps/v1/replicasets" => ("ReplicaSet", "apps/v1"),
         "/apis/rbac.authorization.k8s.io/v1/clusterroles" => ("ClusterRole", "rbac.authorization.k8s.io/v1"),
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings" => {
+            ("ClusterRoleBinding", "rbac.authorization.k8s.io/v1")
+        }
+        "/apis/networking.k8s.io/v1/networkpolicies" => ("NetworkPolicy", "networking.k8s.io/v1"),
         other => panic!("the test has no kind for {other}"),
     }
 }

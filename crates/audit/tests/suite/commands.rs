@@ -1,5 +1,6 @@
 //! The command as a whole: exit codes, outputs, baseline, standard input, selections.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -187,16 +188,25 @@ fn list_and_explain_show_what_there_is() {
 
 #[test]
 fn the_page_of_policies_is_current() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/audit-policies.md");
-    let expected = command::markdown(&Catalogue::built_in());
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let catalogue = Catalogue::built_in();
+    let mut pages: BTreeMap<PathBuf, String> = BTreeMap::new();
+    pages.insert(docs.join("audit-policies.md"), command::markdown(&catalogue));
+    pages.extend(command::pages(&catalogue).into_iter().map(|(name, text)| (docs.join("policies").join(name), text)));
     if std::env::var_os("RINGFORT_WRITE_DOCS").is_some() {
-        fs::write(&page, &expected).expect("it can be written");
+        // Also those of policies that are gone.
+        let _ = fs::remove_dir_all(docs.join("policies"));
+        fs::create_dir(docs.join("policies")).expect("it can be made");
+        pages.iter().for_each(|(page, text)| fs::write(page, text).expect("it can be written"));
     }
-    let found = fs::read_to_string(&page).expect("the page is there");
-    assert!(
-        found == expected,
-        "docs/audit-policies.md is old: RINGFORT_WRITE_DOCS=1 cargo nextest run -p ringfort-audit page_of_policies"
-    );
+    let mut found: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let there = fs::read_dir(docs.join("policies")).expect("the pages are there").flatten().map(|entry| entry.path());
+    for page in there.chain([docs.join("audit-policies.md")]) {
+        let text = fs::read_to_string(&page).expect("text");
+        found.insert(page, text);
+    }
+    let old: Vec<_> = pages.keys().chain(found.keys()).filter(|page| pages.get(*page) != found.get(*page)).collect();
+    assert!(old.is_empty(), "old: {old:?}\nRINGFORT_WRITE_DOCS=1 cargo nextest run -p ringfort-audit page_of_policies");
 }
 
 #[test]

@@ -40,10 +40,10 @@ pub struct AuditArgs {
     #[arg(long, requires = "fix")]
     dry_run: bool,
     /// With --view kubeaudit: the mildest level to report
-    #[arg(long, value_enum, default_value = "info", hide_default_value = true)]
+    #[arg(short = 'm', long, alias = "minseverity", value_enum, default_value = "info", hide_default_value = true)]
     level: LevelName,
     /// With --view kubeaudit: the exit code where there is an error
-    #[arg(long, value_name = "CODE", default_value_t = 2)]
+    #[arg(short = 'e', long, alias = "exitcode", value_name = "CODE", default_value_t = 2)]
     exit_code: u8,
     /// With --view kubeaudit: only these auditors
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -257,6 +257,10 @@ fn scan(args: AuditArgs) -> ExitCode {
         options.time = now();
         options.tell = |line| eprintln!("ringfort: {line}");
         options.colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        // These show what they do not know.
+        let plain = std::env::var("TERM").is_ok_and(|name| matches!(name.as_str(), "dumb" | "linux"));
+        options.links = options.colour && !plain;
+        options.progress = io::stderr().is_terminal() && !plain;
         command::run(&options, &mut io::stdin().lock(), &mut stdout.lock()).map_err(|error| error.to_string())
     });
     match result {

@@ -59,9 +59,11 @@ pub struct CisArgs {
     /// The node's name in stored results and in ASFF
     #[arg(long, value_name = "NAME", env = "KUBE_BENCH_K8S_HOST", hide_env_values = true)]
     node_name: Option<String>,
-    /// Judge policies of the cluster by these manifests, files or folders; may be repeated
+    /// Judge policies of the cluster by these manifests and Terraform files or folders; may be repeated
     #[arg(long, value_name = "PATH")]
     manifests: Vec<PathBuf>,
+    #[command(flatten)]
+    cluster: super::audit::ClusterArgs,
     /// Check this tree of files, with proc/ in it, instead of this machine
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -101,7 +103,7 @@ pub fn cis(args: CisArgs) -> ExitCode {
                 Some(folder) => Source::Folder { folder, config: args.config },
                 None => Source::BuiltIn { config: args.config },
             },
-            choice: Choice { benchmark: args.benchmark, version: args.version, targets: args.targets },
+            choice: Choice { benchmark: args.benchmark, version: args.version, targets: args.targets, told: None },
             filter: Filter {
                 checks: args.check,
                 groups: args.group,
@@ -113,6 +115,8 @@ pub fn cis(args: CisArgs) -> ExitCode {
             allow_shell: args.allow_shell,
             limits: Limits { time: Duration::from_secs(args.timeout), ..Limits::default() },
             manifests: args.manifests,
+            cluster: args.cluster.options(),
+            tell: |line| eprintln!("ringfort: {line}"),
             outputs,
             sections: Sections {
                 results: !args.noresults,

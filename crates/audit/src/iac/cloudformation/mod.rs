@@ -54,7 +54,7 @@ pub(super) fn resources(document: &Document, root: NodeId, path: &str, made: &mu
         if let Some(globals) = globals {
             value = filled_in(value, &template.value(globals), 3);
         }
-        add(name, kind, &value, lines, &path, made);
+        add(name, kind, &value, lines, &path, &skips(document, entry.value), made);
     }
     template.is_spent()
 }
@@ -73,7 +73,25 @@ fn filled_in(own: Val, other: &Val, depth: u32) -> Val {
     Val { v: V::Map(out.into()), ..own.clone() }
 }
 
-fn add(name: &str, kind: &str, properties: &Val, lines: (Mark, u32), path: &str, made: &mut Vec<Resource>) {
+/// `Metadata: {checkov: {skip: [{id: CKV_AWS_20, comment: public on purpose}]}}`
+fn skips(document: &Document, resource: NodeId) -> Vec<(String, String)> {
+    let list = document.follow(resource, &["Metadata", "checkov", "skip"]).map(|list| document.items(list));
+    let skip = |item: &NodeId| {
+        let reason = document.str_at(*item, &["comment"]).filter(|comment| !comment.trim().is_empty());
+        Some((document.str_at(*item, &["id"])?.to_owned(), reason.unwrap_or("no reason given").to_owned()))
+    };
+    list.unwrap_or_default().iter().filter_map(skip).collect()
+}
+
+fn add(
+    name: &str,
+    kind: &str,
+    properties: &Val,
+    lines: (Mark, u32),
+    path: &str,
+    skips: &[(String, String)],
+    made: &mut Vec<Resource>,
+) {
     let address = format!("{kind}.{name}");
     let mut push = |kind: String, attributes: Val, reference: String| {
         made.push(Resource {
@@ -83,6 +101,7 @@ fn add(name: &str, kind: &str, properties: &Val, lines: (Mark, u32), path: &str,
             path: path.to_owned(),
             attributes: statements::normalised(Val { at: lines.0, last_line: lines.1, ..attributes }),
             file: 0,
+            skips: skips.to_vec(),
         });
     };
     let Some(mapping) = mapping::of(kind) else {

@@ -1,11 +1,13 @@
-//! HashiCorp's configuration language (native syntax): text to a tree that keeps places. Nesting is bounded, a mistake ends the
+//! HashiCorp's configuration language (native syntax and JSON): text to a tree that keeps places. Nesting is bounded, a mistake ends the
 //! file there and what stood before it is kept.
 
+mod json;
 mod parse;
 mod template;
 
 use crate::model::Mark;
 
+pub use json::{parse_json, parse_json_values};
 pub use parse::{Parsed, parse};
 
 /// What is between braces, or the whole file.

@@ -4,9 +4,12 @@ use super::{Attribute, Block, Body, Expr, For, Kind, Op, Step};
 use crate::model::{Mark, ModelError};
 
 /// How deep blocks and expressions may be nested.
-const MAX_DEPTH: u32 = 64;
+pub(super) const MAX_DEPTH: u32 = 64;
 /// How many operators may follow one another; they nest the tree too.
 const MAX_OPERATORS: u32 = 256;
+
+/// Expressions and blocks of a file.
+const MAX_NODES: u32 = 2_000_000;
 
 /// A file as far as it could be read.
 #[derive(Debug, Default)]
@@ -26,6 +29,13 @@ pub fn parse(text: &str) -> Parsed {
     parsed
 }
 
+/// A text with what is to be filled in, all of it at one place.
+pub(super) fn template(text: &str, at: Mark) -> Result<Kind> {
+    let mut parser = Parser::new(text);
+    (parser.seen, parser.seen_mark) = (usize::MAX, at);
+    parser.whole_text()
+}
+
 pub(super) type Result<T> = std::result::Result<T, ModelError>;
 
 pub(super) struct Parser<'t> {
@@ -35,6 +45,7 @@ pub(super) struct Parser<'t> {
     /// Where what may be read ends: the file's end, or that of a heredoc.
     pub end: usize,
     depth: u32,
+    nodes: u32,
     seen: usize,
     seen_mark: Mark,
 }
@@ -58,7 +69,7 @@ const OPERATORS: [(&str, Op, u8); 13] = [
 impl<'t> Parser<'t> {
     fn new(text: &'t str) -> Self {
         let seen_mark = Mark { line: 1, column: 1 };
-        Self { text, bytes: text.as_bytes(), at: 0, end: text.len(), depth: 0, seen: 0, seen_mark }
+        Self { text, bytes: text.as_bytes(), at: 0, end: text.len(), depth: 0, nodes: 0, seen: 0, seen_mark }
     }
 
     /// Line and column of a place that is not before one that was asked for earlier.
@@ -98,6 +109,11 @@ impl<'t> Parser<'t> {
     pub fn deeper<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.depth >= MAX_DEPTH {
             let what = format!("nested deeper than {MAX_DEPTH} levels");
+            return Err(ModelError { at: self.mark(), what, over_limit: true });
+        }
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            let what = format!("more than {MAX_NODES} expressions and blocks in one file");
             return Err(ModelError { at: self.mark(), what, over_limit: true });
         }
         self.depth += 1;

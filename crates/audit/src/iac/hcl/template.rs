@@ -31,6 +31,15 @@ impl Parser<'_> {
         Ok(whole(parts))
     }
 
+    /// All of the parser's text as a template.
+    pub fn whole_text(&mut self) -> Result<Kind> {
+        let (parts, stop) = self.parts(Until::End)?;
+        if stop != Stop::End {
+            return self.error("a directive that begins what it ends");
+        }
+        Ok(whole(parts))
+    }
+
     pub fn heredoc(&mut self) -> Result<Kind> {
         self.need("<<")?;
         let indented = self.take("-");

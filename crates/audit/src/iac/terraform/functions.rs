@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::eval::{Evaluator, same};
+use crate::iac::base64;
 use crate::iac::value::{UNKNOWN_START, V, Val, number_text};
 
 /// Functions whose result is made of their arguments, each in its place.
@@ -270,6 +271,8 @@ fn texts(name: &str, arguments: &[Val], evaluator: &Evaluator<'_>) -> Option<V> 
         "trim" => text.trim_matches(|c| second().unwrap_or_default().contains(c)).to_owned(),
         "trimprefix" => text.strip_prefix(second()?).unwrap_or(&text).to_owned(),
         "trimsuffix" => text.strip_suffix(second()?).unwrap_or(&text).to_owned(),
+        "base64encode" => base64::encode(&text),
+        "base64decode" => base64::decode(&text)?,
         "strrev" => text.chars().rev().collect(),
         "startswith" => return Some(V::Bool(text.starts_with(second()?))),
         "endswith" => return Some(V::Bool(text.ends_with(second()?))),

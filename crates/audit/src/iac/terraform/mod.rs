@@ -92,6 +92,7 @@ fn add<'a>(evaluator: &Evaluator<'a>, instance: usize, input: usize, block: &'a 
             path: path.clone(),
             attributes,
             file: input,
+            skips: Vec::new(),
         });
     }
 }

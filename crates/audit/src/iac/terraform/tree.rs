@@ -46,7 +46,7 @@ impl<'a> Tree<'a> {
         let mut tree = Self::default();
         let mut settings: Vec<&'a File> = Vec::new();
         for file in files {
-            if file.name.ends_with(".tfvars") {
+            if file.name.ends_with(".tfvars") || file.name.ends_with(".tfvars.json") {
                 settings.push(file);
                 continue;
             }
@@ -57,9 +57,11 @@ impl<'a> Tree<'a> {
             }
         }
         // Those named `auto` win over terraform.tfvars, later ones over earlier ones.
-        settings.sort_by_key(|file| (file.name != "terraform.tfvars", &file.name));
+        let is_first = |file: &File| matches!(file.name.as_str(), "terraform.tfvars" | "terraform.tfvars.json");
+        settings.sort_by_key(|file| (!is_first(file), &file.name));
         for file in settings {
-            let counts = file.name == "terraform.tfvars" || file.name.ends_with(".auto.tfvars");
+            let is_auto = [".auto.tfvars", ".auto.tfvars.json"].iter().any(|end| file.name.ends_with(end));
+            let counts = is_first(file) || is_auto;
             if let Some(folder) = tree.folders.get_mut(&*file.folder).filter(|_| counts) {
                 folder.settings.extend(file.body.attributes.iter().map(|known| (&*known.name, &known.value)));
             }

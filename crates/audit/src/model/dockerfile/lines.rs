@@ -42,6 +42,23 @@ impl Joined {
         Mark { line: at.line, column: at.column + characters as u32 }
     }
 
+    /// The same for offsets that do not go back: what was counted is not counted again.
+    pub fn places(&self) -> impl FnMut(usize) -> Mark {
+        let mut seen: Option<(usize, usize, Mark)> = None;
+        move |offset| {
+            let part = self.parts.partition_point(|(start, _)| *start <= offset).saturating_sub(1);
+            let mark = match seen {
+                Some((known, from, at)) if known == part && from <= offset => {
+                    let characters = self.text.get(from..offset).map_or(0, |text| text.chars().count());
+                    Mark { line: at.line, column: at.column + characters as u32 }
+                }
+                _ => self.place(offset),
+            };
+            seen = Some((part, offset, mark));
+            mark
+        }
+    }
+
     /// Without the first `bytes`.
     fn without(mut self, bytes: usize) -> Self {
         let at = self.place(bytes);
@@ -74,10 +91,13 @@ const NAMES: [&str; 18] = [
     "WORKDIR",
 ];
 
+/// The most instructions of a file; Docker itself makes no image of more than some hundred.
+const MOST: usize = 20_000;
+
 /// The instructions of a file.
 ///
 /// # Errors
-/// A word that is no instruction; a heredoc that does not end.
+/// A word that is no instruction; a heredoc that does not end; too many of them.
 pub(super) fn instructions(text: &str) -> Result<Vec<Instruction>, ModelError> {
     let escape = escape(text);
     let mut found = Vec::new();
@@ -105,6 +125,9 @@ pub(super) fn instructions(text: &str) -> Result<Vec<Instruction>, ModelError> {
             piece = lines.by_ref().find(|(line, _)| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
         }
         let at = column(line, number);
+        if found.len() == MOST {
+            return Err(ModelError { at, what: format!("more than {MOST} instructions"), over_limit: true });
+        }
         let mut instruction = split(joined, at, last_line)?;
         for end in heredocs(&instruction) {
             loop {

@@ -26,6 +26,14 @@ use lines::{Instruction, Joined, instructions};
 use super::build::{Builder, Limits, Scalar, mistake};
 use super::{Document, Mark, ModelError, Repr};
 
+/// The most stages of a file; each takes over what the one that it begins with knows.
+const MOST_STAGES: usize = 200;
+
+/// Variables of one instruction whose place is looked for.
+const MOST_PLACES: usize = 1_000;
+/// Of an image's or a user's name, as far as variables are filled in.
+const MOST_TEXT: usize = 4_096;
+
 /// Reads a Dockerfile and hands its document over.
 ///
 /// # Errors
@@ -42,6 +50,10 @@ pub(super) fn read(text: &str, limits: &Limits, each: &mut dyn FnMut(Document)) 
     let mut stages: Vec<Stage<'_>> = Vec::new();
     for instruction in &all[first..] {
         if instruction.name == "FROM" {
+            if stages.len() == MOST_STAGES {
+                let what = format!("more than {MOST_STAGES} stages");
+                return Err(ModelError { at: instruction.at, what, over_limit: true });
+            }
             let stage = Stage::begin(instruction, &global, &stages);
             stages.push(stage);
         }
@@ -152,7 +164,7 @@ fn words(text: &str) -> Vec<String> {
 fn expand(text: &str, known: &[(String, String)]) -> String {
     let mut out = String::new();
     let mut rest = text;
-    while let Some(dollar) = rest.find('$') {
+    while let Some(dollar) = rest.find('$').filter(|_| out.len() < MOST_TEXT) {
         out.push_str(&rest[..dollar]);
         let after = &rest[dollar + 1..];
         let (whole, name, default) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
@@ -245,8 +257,12 @@ impl Writer<'_> {
             })?;
             if matches!(instruction.name.as_str(), "ENV" | "ARG" | "LABEL") {
                 out.list("variables", at, instruction.last_line, |out| {
-                    variables(instruction).iter().try_for_each(|(name, value)| {
-                        let place = text.find(name.as_str()).map_or(at, |offset| instruction.text.place(offset));
+                    let mut places = instruction.text.places();
+                    let mut from = 0;
+                    variables(instruction).iter().enumerate().try_for_each(|(index, (name, value))| {
+                        let found = (index < MOST_PLACES).then(|| text[from..].find(name.as_str())).flatten();
+                        from += found.unwrap_or(0);
+                        let place = found.map_or(at, |_| places(from));
                         out.map(place, place.line, |out| {
                             out.entry("name", name, place)?;
                             out.entry("value", value, place)
@@ -324,8 +340,9 @@ impl Writer<'_> {
 }
 
 fn placed(script: &Joined) -> Vec<(shell::Command, Mark)> {
+    let mut places = script.places();
     let with_place = |command: shell::Command| {
-        let at = script.place(command.start);
+        let at = places(command.start);
         (command, at)
     };
     shell::commands(&script.text).into_iter().map(with_place).collect()

@@ -4,6 +4,8 @@
 //! # checkov:skip=CKV_K8S_16: host agent
 //! # kics-scan ignore-line
 //! ```
+//! Terraform's `//` begins a comment too, and in its JSON the key `"//"` holds one.
+//!
 //! A comment after something is about its line, a comment alone about the next line that is not one. `ringfort:ignore`,
 //! `checkov:skip` and `ignore-block` cover the container that this line is in, outside of containers the object.
 
@@ -11,10 +13,12 @@ use super::{Cover, Suppressed, Waiver, Waivers};
 
 /// More than these are not looked at: nobody has so many, and each finding is compared with those around it.
 const MOST: usize = 2_000;
+/// What a comment of ours begins with.
+const WORDS: [&str; 3] = ["ringfort:ignore", "checkov:skip=", "kics-scan"];
 
 pub(super) fn read(text: &str) -> Waivers {
     let mut waivers = Waivers::default();
-    if !["ringfort:ignore", "checkov:skip=", "kics-scan"].iter().any(|word| text.contains(word)) {
+    if !WORDS.iter().any(|word| text.contains(word)) {
         return waivers;
     }
     // From the end, so that the line after a comment is known.
@@ -23,13 +27,13 @@ pub(super) fn read(text: &str) -> Waivers {
     for (index, line) in text.lines().collect::<Vec<_>>().into_iter().enumerate().rev() {
         let number = index as u32 + 1;
         let trimmed = line.trim();
-        let is_alone = trimmed.starts_with('#');
+        let is_alone = trimmed.starts_with('#') || trimmed.starts_with("//");
         if !trimmed.is_empty() && !is_alone && trimmed != "---" {
             next = Some(number);
         }
-        let Some(hash) = comment_start(line) else { continue };
+        let Some(comment) = comment_key(trimmed).or_else(|| comment(line)) else { continue };
         let about = if is_alone { next.unwrap_or(number) } else { number };
-        match parse(line[hash + 1..].trim(), about, number) {
+        match parse(comment.trim(), about, number) {
             None => continue,
             Some(Ok(waiver)) => waivers.all.push(waiver),
             Some(Err(problem)) => waivers.problems.push((number, problem)),
@@ -45,13 +49,26 @@ pub(super) fn read(text: &str) -> Waivers {
     waivers
 }
 
-/// Where the comment of a line begins: `#` at its start or after a space, outside of quotes.
-fn comment_start(line: &str) -> Option<usize> {
+/// `"//": "checkov:skip=…"`
+fn comment_key(trimmed: &str) -> Option<&str> {
+    let value = trimmed.strip_prefix("\"//\"")?.trim_start().strip_prefix(':')?.trim();
+    value.strip_suffix(',').unwrap_or(value).strip_prefix('"')?.strip_suffix('"')
+}
+
+/// The comment of a line: after `#` or `//` at its start or after a space, outside of quotes.
+fn comment(line: &str) -> Option<&str> {
     let mut quote = None;
     let mut before = b' ';
     for (index, byte) in line.bytes().enumerate() {
         match (quote, byte) {
-            (None, b'#') if before.is_ascii_whitespace() => return Some(index),
+            (None, b'#') if before.is_ascii_whitespace() => return Some(&line[index + 1..]),
+            (None, b'/') if before.is_ascii_whitespace() => {
+                // Elsewhere it is text.
+                let rest = line[index..].strip_prefix("//").map(str::trim_start);
+                if rest.is_some_and(|rest| WORDS.iter().any(|word| rest.starts_with(word))) {
+                    return rest;
+                }
+            }
             (None, b'"' | b'\'') if before.is_ascii_whitespace() || matches!(before, b'[' | b'{' | b',' | b':') => {
                 quote = Some(byte);
             }

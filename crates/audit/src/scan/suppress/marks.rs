@@ -1,12 +1,21 @@
 //! Suppressions in annotations and labels: `ignore.ringfort/ID`, `ignore.ringfort/CONTAINER.ID`, `checkov.io/skipN`, and the
-//! labels `kubeaudit.io/allow-…`, `container.kubeaudit.io/CONTAINER.allow-…`.
+//! labels `kubeaudit.io/allow-…`, `container.kubeaudit.io/CONTAINER.allow-…`; and in the metadata of CloudFormation's resources.
 
 use super::{Cover, Suppressed, Waiver};
 use crate::kube::Object;
 
 pub(super) fn read(object: &Object<'_>) -> Vec<Waiver> {
     let document = object.document;
-    let mut waivers = Vec::new();
+    let skip = |(id, reason): &(String, String)| {
+        let said = Suppressed {
+            reason: reason.clone(),
+            owner: None,
+            expires: None,
+            source: "Metadata.checkov.skip".to_owned(),
+        };
+        Waiver { ids: vec![id.clone()], cover: Cover::All, said }
+    };
+    let mut waivers: Vec<Waiver> = object.skips.iter().map(skip).collect();
     let own = document.get(object.node, "metadata");
     let pod = object.pod.as_ref().and_then(|pod| pod.meta).filter(|meta| Some(*meta) != own);
     for meta in [own, pod].into_iter().flatten() {
