@@ -7,6 +7,7 @@ mod cis;
 mod fix;
 pub mod policies;
 mod reports;
+mod watch;
 
 use std::fs;
 use std::io::{self, BufWriter, Read as _, Write};
@@ -17,6 +18,7 @@ pub use catalogue::{explain, list, markdown};
 pub use cis::{CisOptions, cis};
 pub use fix::FixMode;
 use reports::{Reports, UntilGone};
+pub use watch::watch;
 
 use crate::cluster::{self, ClusterError, ClusterOptions};
 use crate::model::{self, Limits, ModelError, Syntax};
@@ -233,16 +235,7 @@ fn audit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<
         today: options.today,
         threads: options.threads,
     };
-    let baseline = match &options.baseline {
-        Some(path) => {
-            let text = read(path)?;
-            Some(
-                Baseline::parse(&text)
-                    .map_err(|error| CommandError::Options(format!("{}: {error}", path.display())))?,
-            )
-        }
-        None => None,
-    };
+    let baseline = read_baseline(options)?;
     let mut reports = Reports::open(options, stdout)?;
     let mut known = Fingerprints::default();
     let mut judged = 0;
@@ -275,6 +268,12 @@ fn exit_code(options: &Options, report: &Report, catalogue: &Catalogue) -> u8 {
         return COULD_NOT_RUN;
     }
     if !options.soft_fail && report.counts(catalogue).at_least(options.fail_on) > 0 { FINDINGS } else { CLEAN }
+}
+
+fn read_baseline(options: &Options) -> Result<Option<Baseline>, CommandError> {
+    let Some(path) = &options.baseline else { return Ok(None) };
+    let baseline = Baseline::parse(&read(path)?);
+    baseline.map(Some).map_err(|error| CommandError::Options(format!("{}: {error}", path.display())))
 }
 
 fn chosen(options: &Options) -> Result<Catalogue, CommandError> {

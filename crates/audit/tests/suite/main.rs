@@ -20,3 +20,4 @@ mod serve;
 mod support;
 mod tools;
 mod vap;
+mod watch;
