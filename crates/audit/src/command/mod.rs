@@ -8,6 +8,7 @@ mod fix;
 pub mod policies;
 mod progress;
 mod reports;
+mod watch;
 
 use std::fs;
 use std::io::{self, BufWriter, Read as _, Write};
@@ -20,6 +21,7 @@ pub use cis::{CisOptions, cis};
 pub use fix::FixMode;
 use progress::Progress;
 use reports::{Reports, UntilGone};
+pub use watch::watch;
 
 use crate::cluster::{self, ClusterError, ClusterOptions};
 use crate::model::{self, Limits, ModelError, Syntax};
@@ -242,16 +244,7 @@ fn audit(options: &Options, inputs: &[Input], stdout: &mut dyn Write) -> Result<
         today: options.today,
         threads: options.threads,
     };
-    let baseline = match &options.baseline {
-        Some(path) => {
-            let text = read(path)?;
-            Some(
-                Baseline::parse(&text)
-                    .map_err(|error| CommandError::Options(format!("{}: {error}", path.display())))?,
-            )
-        }
-        None => None,
-    };
+    let baseline = read_baseline(options)?;
     #[allow(clippy::disallowed_methods)] // The thin edge: the time is stamped here.
     let now = Instant::now;
     let mut stderr = io::stderr();
@@ -297,6 +290,12 @@ fn exit_code(options: &Options, report: &Report, catalogue: &Catalogue) -> u8 {
         return COULD_NOT_RUN;
     }
     if !options.soft_fail && report.counts(catalogue).at_least(options.fail_on) > 0 { FINDINGS } else { CLEAN }
+}
+
+fn read_baseline(options: &Options) -> Result<Option<Baseline>, CommandError> {
+    let Some(path) = &options.baseline else { return Ok(None) };
+    let baseline = Baseline::parse(&read(path)?);
+    baseline.map(Some).map_err(|error| CommandError::Options(format!("{}: {error}", path.display())))
 }
 
 fn chosen(options: &Options) -> Result<Catalogue, CommandError> {

@@ -1,6 +1,7 @@
 //! Changes YAML and JSON in place: only what is changed is written anew, so that comments, order and style stay. What stands behind an
 //! alias or an anchor is left alone, since it stands in several places.
 
+mod check;
 pub mod diff;
 mod render;
 mod tree;
@@ -108,7 +109,8 @@ impl Plan {
     }
 }
 
-/// Makes the changes. Of two that contradict each other the first is made.
+/// Makes the changes. Of two that contradict each other the first is made. The values before and after are compared: where anything
+/// else would differ, nothing is changed.
 ///
 /// # Errors
 /// Where the text is no YAML: the place and the reason.
@@ -128,8 +130,14 @@ pub fn apply(text: &str, changes: &[Change]) -> Result<Edited, (Mark, String)> {
             editor.node(&plan, *root, None, 0);
         }
     }
-    let refused = std::mem::take(&mut editor.refused);
-    Ok(Edited { text: format!("{mark}{}", editor.finish()), refused })
+    let mut refused = std::mem::take(&mut editor.refused);
+    let edited = editor.finish().filter(|edited| edited == body || check::is_meant(body, edited, changes));
+    let Some(edited) = edited else {
+        let why = "this text cannot be changed without changing something else in it";
+        refused.push((Mark { line: 1, column: 1 }, why.to_owned()));
+        return Ok(Edited { text: text.to_owned(), refused });
+    };
+    Ok(Edited { text: format!("{mark}{edited}"), refused })
 }
 
 struct Edit {
@@ -148,15 +156,17 @@ struct Editor<'t> {
 }
 
 impl Editor<'_> {
-    fn finish(mut self) -> String {
+    /// `None`, where the places do not fit the text, as the parser's of some odd YAML.
+    fn finish(mut self) -> Option<String> {
         // From the end; of two insertions at one place the deeper one has to stand first.
         self.edits
             .sort_by(|a, b| (b.start, b.end - b.start).cmp(&(a.start, a.end - a.start)).then(a.depth.cmp(&b.depth)));
         let mut out = self.text.to_owned();
         for edit in &self.edits {
+            out.get(edit.start..edit.end)?;
             out.replace_range(edit.start..edit.end, &edit.text);
         }
-        out
+        Some(out)
     }
 
     fn edit(&mut self, range: std::ops::Range<usize>, depth: usize, text: String) {
@@ -301,27 +311,27 @@ impl Editor<'_> {
             if own_line {
                 for entry in &entries[run..at] {
                     let start = tree.line_start(self.text, tree.nodes[entry.key].start);
-                    let end = tree.next_line(self.text, tree.end_of(entry));
+                    let end = tree.next_line(self.text, tree.end_of(self.text, entry));
                     self.edit(start..end, depth, String::new());
                 }
             } else if at < entries.len() {
                 self.edit(start..tree.nodes[entries[at].key].start, depth, String::new());
             } else {
-                let start = tree.end_of(&entries[last_kept]);
-                self.edit(start..tree.end_of(&entries[at - 1]), depth, String::new());
+                let start = tree.end_of(self.text, &entries[last_kept]);
+                self.edit(start..tree.end_of(self.text, &entries[at - 1]), depth, String::new());
             }
         }
         if missing.is_empty() {
             return;
         }
         if flow {
-            let at = tree.end_of(&entries[last_kept]);
+            let at = tree.end_of(self.text, &entries[last_kept]);
             let inner = self.style.flow_entries(&missing);
             self.edit(at..at, depth, format!(", {inner}"));
             return;
         }
         let column = tree.column(self.text, tree.nodes[entries[0].key].start);
-        let last = tree.end_of(&entries[last_kept]);
+        let last = tree.end_of(self.text, &entries[last_kept]);
         let block = self.style.block(&Json::Object(missing), column);
         let line_end = tree.line_end(self.text, last);
         self.edit(line_end..line_end, depth, format!("{}{block}", self.style.newline));

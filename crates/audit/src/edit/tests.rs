@@ -80,3 +80,14 @@ fn what_stands_behind_an_alias_is_refused_with_its_place() {
     let lines: Vec<_> = edited.refused.iter().map(|(at, _)| at.line).collect();
     assert_eq!(lines, [2, 1]);
 }
+
+/// A key without a colon ends the text: what would stand behind it is not there.
+#[test]
+fn a_text_that_ends_with_a_key_alone_is_changed_or_left_alone() {
+    for text in ["a: 1\n? d", "? d", "{? d", "? d\n? é", "? &x\n"] {
+        for change in [set("d.e", json!(1)), set("f", json!(1)), remove("d"), remove("a")] {
+            let Ok(edited) = apply(text, std::slice::from_ref(&change)) else { continue };
+            assert!(edited.text != text || !edited.refused.is_empty() || change.value.is_none(), "{text} {change:?}");
+        }
+    }
+}

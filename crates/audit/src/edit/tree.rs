@@ -94,7 +94,7 @@ impl Tree {
                     // The parser's end of a bracket lies behind what it has skipped: spaces, a comment.
                     let end = match text[start..].starts_with([']', '}']) {
                         true if tree.nodes[frame.node].is_flow() => start + 1,
-                        _ => tree.last_end(frame.node),
+                        _ => tree.last_end(text, frame.node),
                     };
                     tree.nodes[frame.node].end = end;
                     tree.attach(&mut frames, frame.node, None);
@@ -127,19 +127,22 @@ impl Tree {
         }
     }
 
-    fn last_end(&self, id: usize) -> usize {
+    fn last_end(&self, text: &str, id: usize) -> usize {
         let node = &self.nodes[id];
         match &node.kind {
             Kind::Seq { items, .. } => items.last().map_or(node.start, |item| self.nodes[*item].end.max(node.start)),
-            Kind::Map { entries, .. } => entries.last().map_or(node.start, |entry| self.end_of(entry)),
+            Kind::Map { entries, .. } => entries.last().map_or(node.start, |entry| self.end_of(text, entry)),
             Kind::Scalar { .. } => node.end,
         }
     }
 
-    /// Where an entry ends; one without a value ends with its key.
-    pub fn end_of(&self, entry: &Entry) -> usize {
+    /// Where an entry ends; one without a value ends with the colon of its key, or with its key alone (`? key`).
+    pub fn end_of(&self, text: &str, entry: &Entry) -> usize {
         let (key, value) = (&self.nodes[entry.key], &self.nodes[entry.value]);
-        if value.start == value.end { key.end + 1 } else { value.end }
+        if value.start != value.end {
+            return value.end;
+        }
+        key.end + usize::from(text[key.end..].starts_with(':'))
     }
 
     fn byte(&self, text: &str, marker: &Marker) -> usize {

@@ -1,7 +1,4 @@
-//! A live cluster as the source: pages, refusals, expired continuations, namespaces, contexts; and the plugin of kubectl.
-
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+//! A live cluster as the source: pages, refusals, expired continuations, namespaces, contexts.
 
 use ringfort_audit::cluster::{ClusterOptions, read};
 use ringfort_audit::command::{self, FINDINGS, Options, View};
@@ -11,10 +8,9 @@ use ringfort_audit::view::kccss::RuleSet;
 use serde_json::{Value, json};
 
 use crate::api_server::{ApiServer, Objects};
-use crate::tools;
 
 /// As a 1.30 server has them in a list: with what only it writes.
-fn object(namespace: &str, name: &str, spec: &Value) -> Value {
+pub fn object(namespace: &str, name: &str, spec: &Value) -> Value {
     json!({
         "metadata": {
             "name": name, "namespace": namespace, "uid": "5d0f2c44-4c3c-4f8a-9c37-0a4f6d3c1b2e", "resourceVersion": "812",
@@ -27,25 +23,25 @@ fn object(namespace: &str, name: &str, spec: &Value) -> Value {
     })
 }
 
-fn owned(mut object: Value, kind: &str, owner: &str) -> Value {
+pub fn owned(mut object: Value, kind: &str, owner: &str) -> Value {
     object["metadata"]["ownerReferences"] = json!([{ "apiVersion": "apps/v1", "kind": kind, "name": owner, "controller": true,
         "blockOwnerDeletion": true, "uid": "c7a1" }]);
     object
 }
 
-fn pod_spec(privileged: bool) -> Value {
+pub fn pod_spec(privileged: bool) -> Value {
     json!({ "containers": [{ "name": "app", "image": "registry.example/app:1",
         "securityContext": { "privileged": privileged }, "terminationMessagePolicy": "File" }],
         "dnsPolicy": "ClusterFirst", "restartPolicy": "Always" })
 }
 
-fn deployment(namespace: &str, name: &str, privileged: bool) -> Value {
+pub fn deployment(namespace: &str, name: &str, privileged: bool) -> Value {
     let labels = json!({ "app": name });
     let template = json!({ "metadata": { "labels": labels, "creationTimestamp": null }, "spec": pod_spec(privileged) });
     object(namespace, name, &json!({ "replicas": 1, "selector": { "matchLabels": labels }, "template": template }))
 }
 
-fn objects() -> Objects {
+pub fn objects() -> Objects {
     let mut objects = Objects::default();
     let mut deployments: Vec<Value> =
         (0..7).map(|number| deployment("shop", &format!("web-{number}"), false)).collect();
@@ -198,45 +194,4 @@ fn views_judge_a_cluster_too() {
     assert_eq!(risks["data"].as_array().map(Vec::len), Some(9));
     let inputs = read(&place.options()).expect("it is there");
     assert!(inputs.iter().any(|input| matches!(input.source, Source::Bytes(_))));
-}
-
-/// The plugin: kubectl finds it by its name, and it asks kubectl for the object.
-#[test]
-fn kubectl_has_a_live_object_scanned_by_the_plugin() {
-    let Some(kubectl) = tools::program("kubectl") else { return };
-    let place = Place::new(objects());
-    let bin = place.folder.path().join("bin");
-    std::fs::create_dir(&bin).expect("a folder");
-    let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/kubernetes/kubectl-ringfort");
-    std::os::unix::fs::symlink(plugin.canonicalize().expect("it is shipped"), bin.join("kubectl-ringfort"))
-        .expect("a link");
-    // In the place of the program, which another crate builds: what it was called with, and what came in.
-    let program = bin.join("ringfort");
-    std::fs::write(&program, "#!/bin/sh\necho \"$@\"\ncat\n").expect("it can be written");
-    let mut mode = std::fs::metadata(&program).expect("it is there").permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o755);
-    std::fs::set_permissions(&program, mode).expect("it is ours");
-    let inherited = std::env::var_os("PATH").expect("a path");
-    let paths = std::iter::once(bin.clone()).chain(std::env::split_paths(&inherited));
-    let path = std::env::join_paths(paths.collect::<Vec<PathBuf>>()).expect("a path");
-    std::os::unix::fs::symlink(kubectl, bin.join("kubectl")).expect("a link");
-    let kubectl = |line: &str| {
-        let mut command = Command::new(bin.join("kubectl"));
-        command.args(line.split(' ')).env("KUBECONFIG", &place.server.kubeconfig).env("PATH", &path);
-        command.env("HOME", place.folder.path()).stdin(Stdio::null()).output().expect("kubectl starts")
-    };
-    let output = kubectl("ringfort deployment/relay -n mail -- --view kubesec");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let (arguments, object) = text.split_once('\n').expect("two parts");
-    assert_eq!(arguments, "audit --view kubesec -");
-    let object: Value = serde_json::from_str(object).expect("JSON");
-    assert_eq!((&object["kind"], &object["metadata"]["name"]), (&"Deployment".into(), &"relay".into()));
-    let output = kubectl("ringfort pod nothing -n shop");
-    assert_eq!(output.status.code(), Some(2), "there is no such pod, and nothing is scanned");
-    let words = String::from_utf8_lossy(&output.stderr);
-    let asked = place.server.objects.asked.lock().expect("no thread broke").clone();
-    assert!(output.stdout.is_empty() && words.contains("not found"), "{words}{asked:?}");
-    let output = kubectl("ringfort -- --view kccss");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "audit --cluster --view kccss\n");
 }

@@ -24,3 +24,4 @@ mod serve;
 mod support;
 mod tools;
 mod vap;
+mod watch;

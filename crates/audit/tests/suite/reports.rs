@@ -1,4 +1,4 @@
-//! Reports as other programs read them: SARIF and CycloneDX by their schemas, JUnit by a library.
+//! Reports as other programs read them: SARIF and CycloneDX by their schemas, JUnit by a library, GitLab's by what its schema asks for.
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +35,7 @@ fn reports_are_what_their_readers_expect() {
     fs::write(folder.join("broken.yaml"), "a: [").expect("it can be written");
     let mut options = Options::new(vec![folder], "2026-11-25".parse().expect("a day"));
     options.all = true;
-    for format in [Format::Sarif, Format::Cyclonedx, Format::Junit, Format::Json] {
+    for format in [Format::Sarif, Format::Cyclonedx, Format::Junit, Format::GitlabSast, Format::Json] {
         options.outputs.push((format, Some(place.path().join(format.name()))));
     }
     assert_eq!(command::run(&options, &mut &b""[..], &mut Vec::new()).expect("it runs"), FINDINGS);
@@ -49,6 +49,7 @@ fn reports_are_what_their_readers_expect() {
     let count = |status: &str| findings.iter().filter(|finding| finding["status"] == status).count();
     assert!(count("suppressed") > 0 && count("failed") > 10, "{words}");
     let cases = findings.len() + 1;
+    assert!(words.contains(&format!("gitlab {} 1\n", count("failed"))), "{words}");
     assert!(words.contains(&format!("sarif {}\n", findings.len())), "{words}");
     assert!(words.contains(&format!("junit {cases} {} {} 1\n", count("failed"), count("suppressed"))), "{words}");
 }

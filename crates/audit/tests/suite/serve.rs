@@ -9,16 +9,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ringfort_audit::cluster::ClusterOptions;
 use ringfort_audit::command::{self, FINDINGS, Options, View};
 use ringfort_audit::model::{Limits, Syntax, read};
 use ringfort_audit::serve::kubesec::KubesecSite;
-use ringfort_audit::serve::rescan::Rescan;
+use ringfort_audit::serve::rescan::{Pace, Rescan, follow};
 use ringfort_audit::serve::scanned::{ScannedSite, Shown};
 use ringfort_audit::serve::{ServeOptions, Server, Site, TlsFiles};
 use ringfort_audit::view::kccss::RuleSet;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::api_server::{ApiServer, Objects};
 use crate::tools;
 
 /// A site that is served until this goes.
@@ -275,7 +277,12 @@ fn the_shipped_webhook_configuration_is_what_kubernetes_reads() {
 fn scan_on_command() -> (std::sync::mpsc::Sender<Result<Vec<u8>, String>>, Arc<Rescan>) {
     let (sender, receiver) = std::sync::mpsc::channel();
     let scan = move || receiver.recv().unwrap_or_else(|_| Err("the test is over".to_owned()));
-    (sender, Rescan::start(scan, Duration::from_secs(3600), || 1_790_000_000))
+    (sender, Rescan::start(scan, pace(3_600_000), || 1_790_000_000))
+}
+
+/// Again after so many milliseconds, or at once where something has changed.
+fn pace(most: u64) -> Pace {
+    Pace { least: Duration::ZERO, most: Duration::from_millis(most) }
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -323,12 +330,62 @@ fn risks_are_served_as_kube_scan_does() {
 fn a_scan_is_done_again_by_the_clock() {
     let (sender, scans) = std::sync::mpsc::channel();
     let scan = move || sender.send(()).map(|()| Vec::new()).map_err(|error| error.to_string());
-    let rescan = Rescan::start(scan, Duration::from_millis(1), || 1);
+    let rescan = Rescan::start(scan, pace(1), || 1);
     for _ in 0..3 {
         scans.recv_timeout(Duration::from_secs(20)).expect("another one");
     }
     drop(scans);
     until("the failure", || rescan.state().error.is_some());
+}
+
+#[test]
+fn a_scan_is_done_again_when_something_has_changed_also_while_it_goes_on() {
+    let (sender, scans) = std::sync::mpsc::channel();
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let scan = move || {
+        let told = sender.send(()).map_err(|error| error.to_string());
+        told.and_then(|()| wait.recv().map(|()| Vec::new()).map_err(|error| error.to_string()))
+    };
+    let rescan = Rescan::start(scan, pace(3_600_000), || 1);
+    let begun = || scans.recv_timeout(Duration::from_secs(20)).expect("a scan");
+    begun();
+    rescan.changed();
+    go_on.send(()).expect("it waits");
+    begun();
+    go_on.send(()).expect("it waits");
+    until("the end of the second", || !rescan.state().refreshing);
+    rescan.changed();
+    begun();
+}
+
+/// What changes in a cluster is on the page without anybody asking for it.
+#[test]
+fn a_served_cluster_that_is_watched_is_scanned_again_when_it_changes() {
+    let place = tempfile::tempdir().expect("a folder");
+    let mut objects = Objects::default();
+    let spec = |host: bool| json!({ "hostNetwork": host, "containers": [{ "name": "c", "image": "i" }] });
+    let pod = |host: bool| json!({ "metadata": { "name": "a", "namespace": "shop" }, "spec": spec(host) });
+    objects.lists.insert("/api/v1/pods", vec![pod(false)]);
+    let server = ApiServer::start(place.path(), objects);
+    let cluster = ClusterOptions { kubeconfig: Some(server.kubeconfig.clone()), ..ClusterOptions::default() };
+    let mut options = Options::new(Vec::new(), "2026-11-25".parse().expect("a day"));
+    (options.cluster, options.view) = (Some(cluster.clone()), Some(View::Kccss(RuleSet::Kccss)));
+    let scan = move || {
+        let mut out = Vec::new();
+        command::run(&options, &mut std::io::empty(), &mut out).map(|_| out).map_err(|error| error.to_string())
+    };
+    let rescan = Rescan::start(scan, pace(3_600_000), || 1);
+    follow(&rescan, cluster, |line| println!("{line}"));
+    let items = || {
+        let result = rescan.state().result.unwrap_or_default();
+        let risks: Value = serde_json::from_slice(&result).unwrap_or_default();
+        risks["data"][0]["risk"]["riskItems"].as_array().map_or(0, Vec::len)
+    };
+    until("the first scan", || rescan.state().result.is_some());
+    let before = items();
+    until("a watch of the pods", || server.is_watched("/api/v1/pods"));
+    server.put("/api/v1/pods", pod(true));
+    until("the change", || items() > before);
 }
 
 #[test]

@@ -2,18 +2,22 @@
 //! and comes to what the policy's examples say.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use ringfort_audit::command::{self, CLEAN, FINDINGS, Options, policies};
 use ringfort_audit::kube;
-use ringfort_audit::model::{Limits, Syntax, read};
+use ringfort_audit::model::{Document, Limits, Syntax, read};
 use ringfort_audit::output::Format;
 use ringfort_audit::policy::users::UserFile;
 use ringfort_audit::policy::{Catalogue, Want};
 use ringfort_audit::scan::suppress::Suppressions;
 use ringfort_audit::scan::{Status, scan_text};
 use ringfort_audit::vap::export;
+use serde_json::{Value, json};
 
 use crate::support::{catalogue, settings};
+use crate::tools;
 
 /// Of the policies for Kubernetes so many can be exported at least; fewer would be a step back.
 const EXPORTED: usize = 150;
@@ -51,6 +55,70 @@ fn every_exported_policy_says_in_cel_what_it_says_in_our_words() {
     println!("{count} policies, {checked} examples");
     assert!(count >= EXPORTED, "only {count} can be exported");
     assert!(checked >= 3 * count, "only {checked} examples of {count} policies were looked at");
+}
+
+/// An API server cannot be had for a test; its language can: the one that C++ and Python have from those who made it.
+#[test]
+fn every_exported_policy_compiles_and_comes_to_the_same_in_googles_cel() {
+    let Some(python) = tools::python() else { return };
+    let place = tempfile::tempdir().expect("a folder");
+    let mut policies = Vec::new();
+    for policy in catalogue().policies() {
+        let Ok(text) = export(policy) else { continue };
+        let mut documents = Vec::new();
+        read(&text, Syntax::Yaml, &Limits::default(), &mut |document| documents.push(json_of(&document)))
+            .expect("YAML");
+        let spec = &documents[0]["spec"];
+        let alone =
+            Catalogue::new(UserFile::parse("exported.yaml", &text).expect("it is one").policies).expect("one policy");
+        let examples = Catalogue::built_in_examples(&policy.id).expect("it has some").expect("they can be read").all;
+        let cases = examples.iter().filter_map(|example| {
+            let mut objects = Vec::new();
+            read(&example.manifest, Syntax::Guess, &Limits::default(), &mut |document| {
+                let found = kube::objects(&document);
+                let admitted = found.iter().filter(|object| {
+                    let group =
+                        text.contains(&format!("[\"{}\"]", object.group())) || text.contains("apiGroups: [\"*\"]");
+                    group && alone.for_object(object).next().is_some()
+                });
+                objects.extend(admitted.map(|object| without_null(object.document.to_json(object.node))));
+            })
+            .expect("examples are YAML");
+            let case = json!({ "label": example.label, "objects": objects, "fails": example.want == Want::Fail });
+            (!objects.is_empty()).then_some(case)
+        });
+        policies.push(json!({
+            "policy": policy.id,
+            "variables": spec.get("variables").cloned().unwrap_or_else(|| json!([])),
+            "expression": spec["validations"][0]["expression"],
+            "message": spec["validations"][0]["message"],
+            "cases": cases.collect::<Vec<_>>(),
+        }));
+    }
+    assert!(policies.len() >= EXPORTED);
+    let file = place.path().join("policies.json");
+    fs::write(&file, Value::from(policies).to_string()).expect("it can be written");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/check_cel.py");
+    let output = Command::new(python).arg(script).arg(file).output().expect("it starts");
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{words}{}", String::from_utf8_lossy(&output.stderr));
+    println!("{words}");
+}
+
+fn json_of(document: &Document) -> Value {
+    document.to_json(document.root().expect("a mapping"))
+}
+
+/// As an API server has it before it asks a policy.
+fn without_null(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key, without_null(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_null).collect()),
+        scalar => scalar,
+    }
 }
 
 fn assert_is_what_kubernetes_reads(text: &str) {

@@ -11,6 +11,7 @@ use ringfort_audit::cluster::ClusterOptions;
 use ringfort_audit::command::{self, COULD_NOT_RUN, FixMode, Kubeaudit, Options, View};
 use ringfort_audit::policy::{Catalogue, Severity};
 use ringfort_audit::scan::suppress::Date;
+use ringfort_audit::serve::signalled;
 use ringfort_audit::view::kccss::RuleSet;
 use ringfort_audit::view::kubeaudit::{AUDITORS, Config, Level};
 
@@ -27,6 +28,9 @@ pub struct AuditArgs {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArgs,
+    /// Go on after the scan of a cluster: a line for each finding that comes or goes, as table or json, until SIGTERM or SIGINT
+    #[arg(long, requires = "cluster")]
+    watch: bool,
     /// Format, with a file or to standard output: table, json, junit, sarif, csv, cyclonedx, gitlab-sast, markdown, html; may be repeated
     #[arg(short, long = "output", value_name = "FORMAT[=FILE]")]
     outputs: Vec<String>,
@@ -126,7 +130,7 @@ impl ClusterArgs {
             context: self.context,
             namespaces: self.namespaces,
             secrets: self.secrets,
-            page: 0,
+            ..ClusterOptions::default()
         })
     }
 }
@@ -261,6 +265,10 @@ fn scan(args: AuditArgs) -> ExitCode {
         let plain = std::env::var("TERM").is_ok_and(|name| matches!(name.as_str(), "dumb" | "linux"));
         options.links = options.colour && !plain;
         options.progress = io::stderr().is_terminal() && !plain;
+        if args.watch {
+            let watched = command::watch(&options, &mut stdout.lock(), &now, signalled());
+            return watched.map_err(|error| error.to_string());
+        }
         command::run(&options, &mut io::stdin().lock(), &mut stdout.lock()).map_err(|error| error.to_string())
     });
     match result {

@@ -10,13 +10,16 @@ use clap::{Args, ValueEnum};
 use ringfort_audit::command::{self, COULD_NOT_RUN, Options, View};
 use ringfort_audit::model::Limits;
 use ringfort_audit::serve::kubesec::KubesecSite;
-use ringfort_audit::serve::rescan::Rescan;
+use ringfort_audit::serve::rescan::{self, Pace, Rescan};
 use ringfort_audit::serve::scanned::{ScannedSite, Shown};
 use ringfort_audit::serve::{ServeOptions, Server, Site, TlsFiles, signalled};
 use ringfort_audit::view::kccss::RuleSet;
 
 use super::audit::{ClusterArgs, seconds, today};
 use crate::config::value::duration;
+
+/// A cluster that changes all the time is scanned again after so long.
+const REST: Duration = Duration::from_secs(10);
 
 /// Arguments of `ringfort audit serve`.
 #[derive(Debug, Args)]
@@ -28,6 +31,9 @@ pub struct ServeArgs {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArgs,
+    /// Scan again as well whenever something changes in the cluster
+    #[arg(long, requires = "cluster")]
+    watch: bool,
     /// How long until files or cluster are scanned again
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     every: Duration,
@@ -91,6 +97,7 @@ fn run(args: ServeArgs) -> Result<(), String> {
     };
     let mut scan = Options::new(args.paths, today());
     scan.cluster = args.cluster.options();
+    let watched = scan.cluster.clone().filter(|_| args.watch);
     let nothing = scan.paths.is_empty() && scan.cluster.is_none();
     match scanned {
         None if !nothing => {
@@ -117,7 +124,11 @@ fn run(args: ServeArgs) -> Result<(), String> {
                 command::run(&scan, &mut std::io::empty(), &mut out).map_err(|error| error.to_string())?;
                 Ok(out)
             };
-            Arc::new(ScannedSite::new(shown, Rescan::start(scan, args.every, seconds)))
+            let rescan = Rescan::start(scan, Pace { least: REST, most: args.every }, seconds);
+            if let Some(cluster) = watched {
+                rescan::follow(&rescan, cluster, |line| eprintln!("ringfort: {line}"));
+            }
+            Arc::new(ScannedSite::new(shown, rescan))
         }
     };
     server.run(site, signalled(), |line| eprintln!("ringfort: {line}")).map_err(|error| error.to_string())

@@ -1,10 +1,9 @@
 //! `ringfort audit` as a process: arguments, standard output, exit codes.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::support::{PROGRAM, Place, text};
+use crate::support::{PROGRAM, Place, path_with, text};
 
 const BAD: &str =
     "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nspec: {hostPID: true, containers: []}\n";
@@ -139,25 +138,9 @@ fn audit_cis_checks_a_tree_of_files() {
     }
 }
 
-/// The path with what `scripts/setup.sh` installs for tests; `None` where that has no kubectl either.
-fn path_with_kubectl() -> Option<std::ffi::OsString> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let inherited = std::env::var_os("PATH").unwrap();
-    let tools = cache.map(|cache| cache.join("ringfort/python/bin"));
-    let folders: Vec<_> = std::env::split_paths(&inherited).chain(tools).collect();
-    if folders.iter().any(|folder| folder.join("kubectl").is_file()) {
-        return Some(std::env::join_paths(folders).unwrap());
-    }
-    let required = std::env::var("RINGFORT_TEST_PROGRAMS").is_ok_and(|value| value == "required");
-    assert!(!required, "kubectl is not installed, and RINGFORT_TEST_PROGRAMS=required");
-    println!("skipped: kubectl is not installed");
-    None
-}
-
 #[test]
 fn charts_and_kustomizations_are_rendered_by_the_users_programs() {
-    let Some(path) = path_with_kubectl() else { return };
+    let Some(path) = path_with(&["kubectl"]) else { return };
     let place = Place::new();
     let file = |name: &str, text: &str| {
         let path = place.path().join("tree").join(name);

@@ -1,7 +1,8 @@
 //! A server process in a folder of its own, and a phone made of one UDP socket.
 
+use std::ffi::OsString;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -186,4 +187,19 @@ pub fn register(place: &Place, number: &str) {
 #[allow(clippy::disallowed_methods, reason = "processes take real time")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The path with what `scripts/setup.sh` installs for tests before the rest; `None` where one of the programs is nowhere, which is said.
+pub fn path_with(programs: &[&str]) -> Option<OsString> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let tools = cache.map(|cache| cache.join("ringfort/python/bin"));
+    let inherited = std::env::var_os("PATH").unwrap();
+    let folders: Vec<_> = tools.into_iter().chain(std::env::split_paths(&inherited)).collect();
+    let missing = programs.iter().find(|name| !folders.iter().any(|folder| folder.join(name).is_file()));
+    let Some(missing) = missing else { return Some(std::env::join_paths(folders).unwrap()) };
+    let required = std::env::var("RINGFORT_TEST_PROGRAMS").is_ok_and(|value| value == "required");
+    assert!(!required, "{missing} is not installed, and RINGFORT_TEST_PROGRAMS=required");
+    println!("skipped: {missing} is not installed");
+    None
 }
