@@ -36,7 +36,7 @@ fn a_message_comes_back_as_it_was_kept_after_a_restart() {
     let kept = open(dir.path()).voicemail.add(message(ONE, "+442079460009", 5), sound).unwrap();
     let store = open(dir.path());
     assert_eq!(store.voicemail.get(kept.id).unwrap(), Some(kept.clone()));
-    assert_eq!(store.voicemail.list(&VoicemailFilter::default()).unwrap(), [kept.clone()]);
+    assert_eq!(store.voicemail.list(&VoicemailFilter::default()).unwrap(), std::slice::from_ref(&kept));
     assert_eq!(store.voicemail.sound(kept.id).unwrap(), sound);
     assert!(!kept.heard && store.voicemail.set_heard(kept.id).unwrap());
     assert!(store.voicemail.get(kept.id).unwrap().unwrap().heard);
