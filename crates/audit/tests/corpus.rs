@@ -66,65 +66,65 @@ const YAML: &str = "¶ ¶_ ¶__ ¶- -_ :_ : { } [ ] ,_ & * <<:_*x ? |¶ > # \" '
 
 #[test]
 fn yaml_and_json_of_the_corpus_and_their_mutations_are_read_or_refused() {
-    replay("audit_yaml", 60, YAML, fuzzing::yaml);
+    replay("audit_yaml", 300, YAML, fuzzing::yaml);
 }
 
 #[test]
 fn the_editor_changes_what_it_is_asked_to_and_nothing_else() {
-    replay("audit_fix", 60, YAML, fuzzing::fix);
+    replay("audit_fix", 300, YAML, fuzzing::fix);
 }
 
 #[test]
 fn terraform_of_the_corpus_and_its_mutations_is_read_or_refused() {
     let pieces = "${ %{ } { \" [ ] = ? : ... [*] . <<-X¶ ¶X¶ ¶ for_x_in if => && ! - 0 ~} endfor /* */ $${ é (";
-    replay("audit_hcl", 60, pieces, fuzzing::hcl);
+    replay("audit_hcl", 300, pieces, fuzzing::hcl);
 }
 
 #[test]
 fn dockerfiles_of_the_corpus_and_their_mutations_are_read_or_refused() {
     let pieces = "\\¶ ¶ <<EOF¶ ¶EOF¶ RUN_ FROM_ [\" \"] ,\" ' \" $ ${ } && | ; # --x= ` \t é AS_ \r\n";
-    replay("audit_dockerfile", 80, pieces, fuzzing::dockerfile);
+    replay("audit_dockerfile", 400, pieces, fuzzing::dockerfile);
 }
 
 #[test]
 fn templates_and_pipelines_of_the_corpus_and_their_mutations_are_read_or_refused() {
     let pieces =
         "!Ref_ !Sub_ !If_ ${ } ${! {\"Ref\":\"P\"} Fn::GetAtt [ ] { } ,_ :_ ¶ ¶__ *t &t \" ' AWS:: ${{_ }} null";
-    replay("audit_templates", 40, pieces, fuzzing::templates);
+    replay("audit_templates", 200, pieces, fuzzing::templates);
 }
 
 #[test]
 fn controls_of_the_corpus_and_their_mutations_are_read_or_refused() {
     let pieces = "¶ ¶__ op:_eq value:_ flag:_ path:_ {. } [?(@ \"( ' $kubeletbin | grep_ set:_false -_ { ] bitmask *";
-    replay("audit_controls", 60, pieces, fuzzing::controls);
+    replay("audit_controls", 300, pieces, fuzzing::controls);
 }
 
 #[test]
 fn scripts_and_patterns_of_the_corpus_and_their_mutations_are_read_or_refused() {
     let pieces = "$( ) ${ } ` ' \" \\ | || && ; ;_do_ ;_done if_ ;_then_ fi [ ]] * ? ! - \0 # < > <<EOF¶ $(( )) é ¶";
-    replay("audit_shell", 300, pieces, fuzzing::shell);
+    replay("audit_shell", 1500, pieces, fuzzing::shell);
 }
 
 #[test]
 fn cel_of_the_corpus_and_its_mutations_is_evaluated_or_refused() {
     let pieces =
         "( ) [ ] { } . .? [? ' \" ''' r' + - * / % ! && || == in ? : , .all(x,_ .map(x,_ 1 1u 1.5 null object é";
-    replay("audit_cel", 20, pieces, fuzzing::cel);
+    replay("audit_cel", 100, pieces, fuzzing::cel);
 }
 
 #[test]
 fn predicates_and_paths_of_the_corpus_and_their_mutations_are_read_or_refused() {
     let pieces = "( ) [ ] [*] [-1] .. . @ @pod. ?( { } {range_ {end} \" ' , not_ and_ any( == <= 1 : é *";
-    replay("audit_paths", 300, pieces, fuzzing::paths);
+    replay("audit_paths", 1500, pieces, fuzzing::paths);
 }
 
 #[test]
 fn files_of_users_of_the_corpus_and_their_mutations_are_read_or_refused() {
-    replay("audit_user_files", 40, YAML, fuzzing::user_files);
+    replay("audit_user_files", 200, YAML, fuzzing::user_files);
 }
 
 #[test]
 fn events_of_the_corpus_and_their_mutations_tell_what_is_known() {
     let pieces = "{ } [ ] , : \" ¶ null 1 -1 \\ é \"items\" \"object\" \"ADDED\" \"DELETED\" \"metadata\" \"name\"";
-    replay("audit_watch", 300, pieces, fuzzing::watch);
+    replay("audit_watch", 1500, pieces, fuzzing::watch);
 }

@@ -227,7 +227,7 @@ fn kubectl_has_live_objects_and_the_cluster_scanned_by_the_plugin() {
     assert_eq!(report["findings"][0]["file"], "STDIN");
     let output = kubectl("ringfort pod nothing -n shop");
     assert_eq!(output.status.code(), Some(2), "there is no such pod, and nothing is scanned");
-    assert!(output.stdout.is_empty() && text(&output.stderr).contains("not found"), "{}", text(&output.stderr));
+    assert!(output.stdout.is_empty() && text(&output.stderr).contains("(NotFound)"), "{}", text(&output.stderr));
     let output = kubectl("ringfort -- --only RF-K8S-0001 -o json");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     assert_eq!(json(&output)["findings"][0]["file"], "kube://test/api/v1/pods");

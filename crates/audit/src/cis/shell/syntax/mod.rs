@@ -166,7 +166,9 @@ impl Parser {
 
     /// The word that stands here if it is a plain one, as keywords are.
     fn keyword(&self) -> Option<String> {
-        let word: String = self.text[self.at..]
+        // A backslash or quote that ends the text leads beyond it.
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let word: String = rest
             .iter()
             .take_while(|character| !character.is_whitespace() && !";&|()<>\"'`$\\".contains(**character))
             .collect();
@@ -412,7 +414,7 @@ impl Parser {
         while self.peek().is_some_and(|next| next.is_ascii_alphanumeric() || next == '_') {
             self.at += 1;
         }
-        self.text[start..self.at].iter().collect()
+        self.text.get(start..self.at).unwrap_or_default().iter().collect()
     }
 
     fn redirect(&mut self) -> Parsed<Option<Redirect>> {
