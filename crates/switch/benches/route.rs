@@ -37,6 +37,7 @@ fn site() -> Site {
         enum_domain: None,
         trunks: trunks.keys().copied().collect(),
         order: TrunkOrder::LeastCost,
+        attempts: None,
         ring_for: None,
     };
     let inbound = |index: u32| InboundRoute {

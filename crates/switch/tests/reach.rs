@@ -165,6 +165,7 @@ fn random_site(rng: &mut ChaCha12Rng) -> Site {
             enum_domain: None,
             trunks,
             order: TrunkOrder::Listed,
+            attempts: None,
             ring_for: None,
         });
     }

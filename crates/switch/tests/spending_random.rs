@@ -109,6 +109,7 @@ fn drawn_site(rng: &mut ChaCha12Rng) -> Site {
         enum_domain: None,
         trunks: (1..=PROVIDERS).map(TrunkId).collect(),
         order: TrunkOrder::Listed,
+        attempts: None,
         ring_for: None,
     });
     for (extension, index) in site.extensions.values_mut().zip(0..) {

@@ -302,6 +302,7 @@ pub(crate) fn lay(site: &mut Site, lines: &LinesPlan) {
             enum_domain: None,
             trunks: trunks.iter().map(|&carrier| TrunkId(carrier as u32 + 1)).collect(),
             order: TrunkOrder::Listed,
+            attempts: None,
             ring_for: None,
         });
     }

@@ -126,7 +126,7 @@ fn audit_cis_checks_a_tree_of_files() {
         ("audit cis --root node --benchmark a --version 1.33", "cannot be used with"),
         (
             "audit cis --root node --benchmark cis-0.1",
-            "`target_mapping` has no benchmark `cis-0.1`; there are: cis-1.12",
+            "`target_mapping` has no benchmark `cis-0.1`; there are: aks-1.8, cis-1.12, eks-1.8.0, gke-1.9.0",
         ),
         ("audit cis --root node --version 1.33 -o xml", "`xml` is no format; there are text, json, junit, asff"),
         ("audit cis -D nowhere --benchmark a", "nowhere/config.yaml: "),

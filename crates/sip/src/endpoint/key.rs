@@ -190,18 +190,19 @@ impl Secret {
     }
 
     /// A To tag that comes out the same for the same request from the same address (RFC 3261 §8.2.7). `mark` is hidden in
-    /// its last digit, for [`Secret::mark_of`].
+    /// its last digit, for [`Secret::mark_of`]. The branch is no part of it: some scanners acknowledge with another one than
+    /// they called with, and whoever has our tag has heard our answer.
     pub(super) fn stateless_tag(&self, msg: &Message, source: IpAddr, mark: Mark) -> Tag {
         Tag::new(self.stateless(msg, source) ^ u64::from(mark.0))
     }
 
     fn stateless(&self, msg: &Message, source: IpAddr) -> u64 {
-        let key = self.server_key(msg, Kind::of(msg.method()));
         let source = match source.to_canonical() {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
             IpAddr::V6(v6) => v6,
         };
-        self.hash(&[b"s", &key.to_be_bytes(), msg.call_id().as_bytes(), &source.octets()]) as u64
+        let from_tag = msg.from_tag().unwrap_or("");
+        self.hash(&[b"s", msg.call_id().as_bytes(), from_tag.as_bytes(), &source.octets()]) as u64
     }
 
     /// The mark in the To tag of an ACK, where it is the tag of an answer that went to this source.

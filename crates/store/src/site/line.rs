@@ -136,6 +136,7 @@ pub(super) const ROUTE: &[Key] = &[
     ("enum", Form::Text),
     ("trunks", Form::Texts),
     ("order", Form::Text),
+    ("attempts", Form::Count),
     ("ring_for", Form::Duration),
 ];
 pub(super) const INBOUND: &[Key] = &[
@@ -316,6 +317,7 @@ pub(super) fn route(tenants: &[Tenant], trunks: &BTreeMap<TrunkId, Trunk>, r: &O
         ("order", text(word(r.order))),
     ]);
     out.extend(r.enum_domain.as_ref().map(|domain| ("enum", text(domain))));
+    out.extend(r.attempts.map(|most| ("attempts", Val::Count(most))));
     out.extend(r.ring_for.map(|d| ("ring_for", Val::Duration(d))));
     out.sort_by_key(|(key, _)| ROUTE.iter().position(|(k, _)| k == key));
     out

@@ -582,6 +582,10 @@ impl Resolver<'_> {
             given.wrong("strip", given.at("strip"), "at most 32", &strip.to_string(), "no number is longer");
             0
         });
+        let attempts = given.values.contains_key("attempts").then(|| given.count("attempts", 0));
+        if attempts == Some(0) {
+            given.wrong("attempts", given.at("attempts"), "at least 1", "0", "leave it out where all trunks are tried");
+        }
         let rings = given.values.contains_key("ring_for");
         let ring_for = given.duration("ring_for", Duration::ZERO, Duration::from_secs(1), Duration::from_secs(600));
         let route = OutboundRoute {
@@ -595,6 +599,7 @@ impl Resolver<'_> {
             enum_domain,
             trunks,
             order: given.word("order", "listed, least-cost"),
+            attempts,
             ring_for: rings.then_some(ring_for),
         };
         self.errors.append(&mut given.errors);

@@ -163,6 +163,7 @@ fn plain_route() -> OutboundRoute {
         enum_domain: None,
         trunks: Vec::new(),
         order: TrunkOrder::default(),
+        attempts: None,
         ring_for: None,
     }
 }

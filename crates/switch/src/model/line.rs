@@ -435,6 +435,8 @@ pub struct OutboundRoute {
     /// None with `enum_domain` alone: what is not found there goes by the next route.
     pub trunks: Vec<TrunkId>,
     pub order: TrunkOrder,
+    /// How many of its trunks one call is offered to at most, the first ones in order; `None`: all. Emergency calls go on.
+    pub attempts: Option<u32>,
     /// How long the called side may ring over all trunks together.
     pub ring_for: Option<Duration>,
 }

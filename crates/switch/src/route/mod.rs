@@ -402,8 +402,13 @@ impl Router {
             return refused(404, "route.no_such_number", || format!("no extension, alias or route fits {dialled}"));
         };
         let route = &tenant.outbound[index];
-        let attempts = self.attempts(tenant, route, &number, canonical.as_deref(), ask.up, log);
-        log.route(&route.name, || (true, format!("fits {dialled}; the number is {number}")));
+        let mut attempts = self.attempts(tenant, route, &number, canonical.as_deref(), ask.up, log);
+        let most = route.attempts.map_or(usize::MAX, |most| most as usize);
+        log.route(&route.name, || {
+            let fewer = if most < attempts.len() { format!("; the first {most} of these trunks are tried") } else { String::new() };
+            (true, format!("fits {dialled}; the number is {number}{fewer}"))
+        });
+        attempts.truncate(most);
         Decision::Trunks(TrunkPlan {
             route: tenant.names[index].clone(),
             emergency: false,

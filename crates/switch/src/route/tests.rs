@@ -29,6 +29,7 @@ fn route(name: &str, patterns: &[&str], trunks: &[TrunkId]) -> OutboundRoute {
         enum_domain: None,
         trunks: trunks.to_vec(),
         order: TrunkOrder::Listed,
+        attempts: None,
         ring_for: None,
     }
 }
@@ -164,6 +165,15 @@ fn strip_and_prepend_make_the_number_and_the_trunk_says_how_it_is_written() {
     s.trunks.get_mut(&DEAR).expect("it is there").headers.number_format = NumberFormat::Digits;
     let w = World::new(s);
     assert_eq!(w.tried(0, "94930123456"), [(CHEAP, "+4930123456".to_owned()), (DEAR, "4930123456".to_owned())]);
+}
+
+/// UC-12.
+#[test]
+fn a_route_with_attempts_offers_a_call_to_so_many_of_its_trunks_and_a_call_for_help_to_all() {
+    let of = |attempts| OutboundRoute { attempts, ..route("all", &["any", "exact:112"], &[CHEAP, DEAR]) };
+    let tried = |attempts, dialled: &str| World::new(site(vec![of(attempts)])).tried(0, dialled).len();
+    assert_eq!([None, Some(1), Some(2), Some(9)].map(|most| tried(most, "02079460000")), [2, 1, 2, 2]);
+    assert_eq!(tried(Some(1), "112"), 2);
 }
 
 #[test]

@@ -166,6 +166,7 @@ pub fn route(name: &str, patterns: Vec<Pattern>, trunks: Vec<TrunkId>) -> Outbou
         enum_domain: None,
         trunks,
         order: TrunkOrder::Listed,
+        attempts: None,
         ring_for: None,
     }
 }

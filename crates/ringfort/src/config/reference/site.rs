@@ -350,6 +350,12 @@ pub(super) const SITE: &[Key] = &[
     ),
     key("route[].order", "`listed`, `least-cost`", Toml("\"listed\""), "`least-cost`: the cheapest by its rate first."),
     key(
+        "route[].attempts",
+        "number",
+        Words("all"),
+        "How many of its trunks one call is offered to at most, the first ones in order. Emergency calls go on.",
+    ),
+    key(
         "route[].ring_for",
         "duration",
         Words("`calls.ring_for` of ringfort.toml"),
