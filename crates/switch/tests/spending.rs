@@ -433,6 +433,14 @@ fn a_forks_answer_is_charged_after_the_call_was_over_too_and_once_it_cannot_come
     let bye = w.take_starting(P2, "BYE");
     says(&mut w, P2, &bye, 202);
     assert_eq!(total(&w), "0.70");
+    // It comes once more when all is over: the same answer, and no further charge.
+    answers_too(&mut w, P2, &up.invite, "q");
+    while let Some(message) = w.try_take(P2) {
+        if first_line(&message).starts_with("BYE ") {
+            says(&mut w, P2, &message, 202);
+        }
+    }
+    assert_eq!(total(&w), "0.70");
 
     // A call that was given up, and that two phones of the provider's answer all the same.
     let call_id = w.invite("user-a", A, NUMBER, &offer(), "");

@@ -31,7 +31,7 @@ use ringfort_sip::write::Headers;
 
 pub(crate) use self::announce::{Announcements, Announcing};
 pub(crate) use self::outside::{Way, loose_route};
-pub(crate) use self::paying::{Hold, Paying, Purse};
+pub(crate) use self::paying::{Answer, Hold, Paying, Purse};
 pub(crate) use self::setup::{session_description, shorten};
 pub(crate) use self::talkers::Talkers;
 use crate::model::{CallId, Context, ExtensionId, LegId, ProfileId, TenantId, TrunkId};

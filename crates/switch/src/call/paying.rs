@@ -3,13 +3,16 @@
 //! a minute before.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfort_media::sound::{Part, Sound, Tone};
 use ringfort_media::types as media;
 use ringfort_sip::endpoint::ClientTx;
-use rustc_hash::FxHashMap;
+use ringfort_sip::message::Message;
+use rustc_hash::{FxHashMap, FxHasher};
+use smallvec::SmallVec;
 
 use super::setup::Refusal;
 use super::{CALLER, Call};
@@ -51,6 +54,31 @@ pub(crate) struct Hold {
     currency: String,
 }
 
+/// A 2xx to an INVITE of ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    tx: ClientTx,
+    /// Stands for its To tag: a fork of the provider's has one of its own, a repetition has not (RFC 3261 §13.2.2.4).
+    tag: u64,
+}
+
+impl Answer {
+    pub fn of(tx: ClientTx, response: &Message) -> Answer {
+        let mut hasher = FxHasher::default();
+        response.to_tag().hash(&mut hasher);
+        Answer { tx, tag: hasher.finish() }
+    }
+}
+
+/// A branch that was answered.
+#[derive(Debug)]
+struct Answered {
+    call: CallId,
+    hold: Hold,
+    /// Of the answers that are paid for.
+    tags: SmallVec<[u64; 1]>,
+}
+
 /// Spending, and what of it hangs between calls.
 #[derive(Debug, Default)]
 pub(crate) struct Purse {
@@ -62,7 +90,7 @@ pub(crate) struct Purse {
     /// Branches that were given up and may still be answered: that costs the first step.
     strays: FxHashMap<ClientTx, (CallId, Hold)>,
     /// Branches that were answered: where the provider has forked them, each further answer costs the first step.
-    answered: FxHashMap<ClientTx, (CallId, Hold)>,
+    answered: FxHashMap<ClientTx, Answered>,
     /// When those are forgotten, the soonest first.
     forgotten: VecDeque<(Instant, ClientTx)>,
 }
@@ -227,47 +255,52 @@ impl Switch {
     }
 
     /// What became of a branch that was given up.
-    pub(super) fn stray_ended(&mut self, now: Instant, tx: ClientTx, answered: bool) {
+    pub(super) fn stray_ended(&mut self, now: Instant, tx: ClientTx, answer: Option<Answer>) {
         let Some((call, hold)) = self.purse.strays.remove(&tx) else { return };
         self.purse.release(&hold);
-        if answered {
-            self.pay_first_step(now, tx, call, hold);
+        if let Some(answer) = answer {
+            self.pay_first_step(now, answer, call, hold);
         }
     }
 
     /// The far end has answered, and the call comes to nothing all the same.
-    pub(super) fn pay_for_nothing(&mut self, now: Instant, tx: ClientTx, id: CallId) {
+    pub(super) fn pay_for_nothing(&mut self, now: Instant, answer: Answer, id: CallId) {
         let way = self.calls.get_mut(&id).and_then(|call| call.way.as_mut());
         if let Some(hold) = way.and_then(|way| way.hold.take()) {
             self.purse.release(&hold);
-            self.pay_first_step(now, tx, id, *hold);
+            self.pay_first_step(now, answer, id, *hold);
         }
     }
 
     /// An answer that is hung up at once, from its 2xx to our BYE: the provider charges the first step.
-    fn pay_first_step(&mut self, now: Instant, tx: ClientTx, id: CallId, hold: Hold) {
+    fn pay_first_step(&mut self, now: Instant, answer: Answer, id: CallId, hold: Hold) {
         let day = self.today(hold.tenant, now);
-        self.remember_answer(now, tx, id, &hold);
+        self.remember_answer(now, answer, id, &hold);
         let spending = self.purse.of(&hold.currency);
         let spent = hold.meter(id).answer(spending, day);
         self.journal_spent([spent]);
     }
 
     /// A provider that has forked the branch may answer it again.
-    fn remember_answer(&mut self, now: Instant, tx: ClientTx, id: CallId, hold: &Hold) {
+    fn remember_answer(&mut self, now: Instant, Answer { tx, tag }: Answer, call: CallId, hold: &Hold) {
         let purse = &mut self.purse;
         while let Some((_, old)) = purse.forgotten.pop_front_if(|(at, _)| *at <= now) {
             purse.answered.remove(&old);
         }
-        if purse.answered.insert(tx, (id, hold.clone())).is_none() {
+        let answered = purse.answered.entry(tx).or_insert_with(|| {
             purse.forgotten.push_back((now + FORKS_WITHIN, tx));
-        }
+            Answered { call, hold: hold.clone(), tags: SmallVec::new() }
+        });
+        answered.tags.push(tag);
     }
 
     /// Another answer of a fork at the provider (RFC 3261 §13.2.2.4): it is hung up at once, and is on the bill like the
     /// first one. Nobody could set money aside for it: what it costs is taken from what is left for the steps to come.
-    pub(super) fn answered_again(&mut self, now: Instant, tx: ClientTx) {
-        let Some((id, hold)) = self.purse.answered.get(&tx).cloned() else { return };
+    pub(super) fn answered_again(&mut self, now: Instant, answer: Answer) {
+        let known = self.purse.answered.get(&answer.tx);
+        // One that comes once more after its call is paid for.
+        let Some(answered) = known.filter(|known| !known.tags.contains(&answer.tag)) else { return };
+        let (id, hold) = (answered.call, answered.hold.clone());
         let (tenant, amount) = (hold.tenant, hold.amount());
         if let Some(paying) = self.calls.get_mut(&id).and_then(|call| call.paying.as_mut()) {
             paying.forks = paying.forks.saturating_add(amount);
@@ -276,7 +309,7 @@ impl Switch {
         let (amount, currency) = (money::text(amount), &hold.currency);
         let text = format!("trunk {name} answers a call once more: hung up, and charged with {amount} {currency}");
         self.notice(Level::Warn, Some(tenant), Some(id), "spending.fork", text);
-        self.pay_first_step(now, tx, id, hold);
+        self.pay_first_step(now, answer, id, hold);
     }
 
     /// Holds what the first step of a trunk's test call costs; `None`: nothing is known to be paid for it.
@@ -299,10 +332,10 @@ impl Switch {
     }
 
     /// A test call was answered.
-    pub(crate) fn trial_answered(&mut self, now: Instant, tx: ClientTx, hold: Option<Box<Hold>>) {
+    pub(crate) fn trial_answered(&mut self, now: Instant, answer: Answer, hold: Option<Box<Hold>>) {
         if let Some(hold) = hold {
             self.purse.release(&hold);
-            self.pay_first_step(now, tx, TRIAL, *hold);
+            self.pay_first_step(now, answer, TRIAL, *hold);
         }
     }
 
@@ -314,11 +347,11 @@ impl Switch {
     }
 
     /// The trunk has answered: from now on the call costs money.
-    pub(super) fn begin_paying(&mut self, now: Instant, tx: ClientTx, id: CallId) {
+    pub(super) fn begin_paying(&mut self, now: Instant, answer: Answer, id: CallId) {
         let Some(way) = self.calls.get_mut(&id).and_then(|call| call.way.as_mut()) else { return };
         let Some(hold) = way.hold.take() else { return };
         self.purse.release(&hold);
-        self.remember_answer(now, tx, id, &hold);
+        self.remember_answer(now, answer, id, &hold);
         let day = self.today(hold.tenant, now);
         let spending = self.purse.of(&hold.currency);
         let mut meter = hold.meter(id);

@@ -11,7 +11,7 @@ use ringfort_sip::write::{Body, Headers};
 
 use super::outcome::{better, for_caller, from_outside};
 use super::setup::{session_description, warning};
-use super::{CALLER, ClientUse, DialogUse, LegState, Offer, Phase};
+use super::{Answer, CALLER, ClientUse, DialogUse, LegState, Offer, Phase};
 use crate::Switch;
 use crate::crossing;
 use crate::io::{Level, Output};
@@ -25,7 +25,7 @@ impl Switch {
         let Some(&purpose) = self.clients.get(&tx) else {
             // RFC 3261 §13.2.2.4: a fork further on answers as well.
             if let (200..=299, Some(dialog), Method::Invite) = (status, dialog, response.cseq().method) {
-                self.answered_again(now, tx);
+                self.answered_again(now, Answer::of(tx, response));
                 self.end_stray_answer(now, dialog, None);
             }
             return;
@@ -58,7 +58,7 @@ impl Switch {
             },
             ClientUse::Abandoned { trunk } => {
                 if status >= 200 {
-                    self.stray_ended(now, tx, status < 300);
+                    self.stray_ended(now, tx, (status < 300).then(|| Answer::of(tx, response)));
                 }
                 if let (200..=299, Some(dialog)) = (status, dialog) {
                     self.end_stray_answer(now, dialog, trunk);
@@ -143,7 +143,7 @@ impl Switch {
                     self.on_fork_refusal(now, tx, call, leg, status, Headers::default());
                 }
             }
-            ClientUse::Abandoned { .. } => self.stray_ended(now, tx, false),
+            ClientUse::Abandoned { .. } => self.stray_ended(now, tx, None),
             ClientUse::Ending { .. } => {}
             ClientUse::Withdrawn { call, .. } => self.roll_back(now, call),
             ClientUse::Relayed { call, tx: asked, offer, .. } => {
@@ -278,14 +278,14 @@ impl Switch {
             Err(reject) => {
                 let text = format!("a phone's answer cannot be used: {reject}");
                 self.notice(Level::Warn, None, Some(id), "media", text);
-                self.pay_for_nothing(now, tx, id);
+                self.pay_for_nothing(now, Answer::of(tx, response), id);
                 self.end_stray_answer(now, dialog, trunk);
                 return self.fork_over(now, id, leg, 488, warning(&reject));
             }
         };
 
         self.outside_lives(now, id);
-        self.begin_paying(now, tx, id);
+        self.begin_paying(now, Answer::of(tx, response), id);
         self.way_is_over(id, true);
         let call = self.calls.get_mut(&id).expect("it was just seen");
         let late = call.late_offer;

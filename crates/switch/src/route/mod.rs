@@ -405,7 +405,11 @@ impl Router {
         let mut attempts = self.attempts(tenant, route, &number, canonical.as_deref(), ask.up, log);
         let most = route.attempts.map_or(usize::MAX, |most| most as usize);
         log.route(&route.name, || {
-            let fewer = if most < attempts.len() { format!("; the first {most} of these trunks are tried") } else { String::new() };
+            let fewer = if most < attempts.len() {
+                format!("; the first {most} of these trunks are tried")
+            } else {
+                String::new()
+            };
             (true, format!("fits {dialled}; the number is {number}{fewer}"))
         });
         attempts.truncate(most);

@@ -14,7 +14,7 @@ use ringfort_sip::write::{Body, Headers};
 use super::health::{ANSWER_WITHIN, options_request};
 use super::{TrunkUse, hop, own_domain, place, server_uri};
 use crate::Switch;
-use crate::call::{ClientUse, Hold, loose_route};
+use crate::call::{Answer, ClientUse, Hold, loose_route};
 use crate::crossing;
 use crate::io::{CommandReply, Level, TrunkTrial};
 use crate::line;
@@ -242,7 +242,7 @@ impl Switch {
                 100..=199 => {}
                 200..=299 => {
                     let hold = trial.hold.take();
-                    self.trial_answered(now, tx, hold);
+                    self.trial_answered(now, Answer::of(tx, response), hold);
                     if let Some(dialog) = dialog {
                         self.end_stray_answer(now, dialog, trunk);
                     }
