@@ -59,16 +59,18 @@ pub const SCHEME: &str = "kube://";
 /// A list whose continuation has expired is begun anew so often.
 const ATTEMPTS: usize = 3;
 
+/// What requests run in: the thread that asks.
+fn runtime() -> Result<tokio::runtime::Runtime, ClusterError> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|error| ClusterError::Config(error.to_string()))
+}
+
 /// Reads the cluster's objects.
 ///
 /// # Errors
 /// There is no configuration, or the API server cannot be asked anything.
 pub fn read(options: &ClusterOptions) -> Result<Vec<Input>, ClusterError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| ClusterError::Config(error.to_string()))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let connection = Connection::open(options).await?;
         let mut reader = Reader { connection, options, whole: BTreeSet::new(), inputs: Vec::new() };
         for served in KINDS {

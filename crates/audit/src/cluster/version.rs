@@ -3,18 +3,14 @@
 use serde_json::Value;
 
 use super::connection::{Connection, Got};
-use super::{ClusterError, ClusterOptions};
+use super::{ClusterError, ClusterOptions, runtime};
 
 /// What the API server says that it is: `v1.31.2-eks-7f9249a`.
 ///
 /// # Errors
 /// There is no configuration, or the API server does not answer or does not tell.
 pub fn version(options: &ClusterOptions) -> Result<String, ClusterError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| ClusterError::Config(error.to_string()))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let connection = Connection::open(options).await?;
         let unreachable = |why: String| ClusterError::Unreachable { url: connection.name.clone(), why };
         match connection.get("/version").await {

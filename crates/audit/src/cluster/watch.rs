@@ -16,7 +16,7 @@ use super::connection::{Connection, Got};
 use super::follow::{Event, Followed};
 use super::kinds::{KINDS, SECRETS};
 use super::list::Page;
-use super::{ATTEMPTS, ClusterError, ClusterOptions, namespaces, page_path, push_encoded};
+use super::{ATTEMPTS, ClusterError, ClusterOptions, namespaces, page_path, push_encoded, runtime};
 
 /// What is seen of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,11 +76,7 @@ pub fn watch(
     stop: impl Future<Output = ()>,
     each: &mut dyn FnMut(Seen) -> ControlFlow<()>,
 ) -> Result<(), ClusterError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| ClusterError::Config(error.to_string()))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let connection = Connection::open(options).await?;
         let (tell, mut told) = mpsc::channel(64);
         let all = tokio::spawn(follow_all(connection, options.clone(), tell));
