@@ -16,7 +16,7 @@ pub fn return_large_blocks() {
 }
 
 /// Lets go of the pages of program code that are mapped: reading arguments and configuration, key file and database takes
-/// 10 MiB of code that a running server hardly comes by again. What is used once more comes back by itself, from the
+/// 4 MiB of code and more that an idle server does not come by again. What is used once more comes back by itself, from the
 /// page cache. Nothing is done where the system does not say where the code lies.
 pub fn drop_code_of_the_start() {
     #[cfg(target_os = "linux")]
